@@ -1,0 +1,543 @@
+"""`HandBodyModel`: from `HandParams` to the geometry of the hands, and to the whole body where it is wanted.
+
+SMPL-H is a mesh with a skeleton inside: shape coefficients move the rest mesh, the joints are linear in the rest mesh,
+each joint turns everything behind it, and every vertex follows a weighted mean of its joints (linear blend skinning;
+Loper et al., "SMPL", 2015; Romero et al., "Embodied Hands", 2017). `forward` carries that out for the hands alone,
+about a quarter of the work of the whole body; `full_mesh` hands the whole body to `smplx`.
+
+The body that ships with the package is our own (`tools/build_procedural_body`), so nothing here needs a licensed file.
+`from_smplh` takes the user's own SMPL-H file instead.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from diffusers.utils import BaseOutput
+from safetensors.numpy import load_file
+
+from .camera import project_weak_perspective
+from .params import HandParams
+from .rotations import rotvec_to_rotmat
+from .skeleton import (
+    FINGERTIP_VERTEX_IDS,
+    LEFT_HAND,
+    LEFT_WRIST,
+    NUM_JOINTS,
+    OPENPOSE_FINGERS,
+    OPENPOSE_FROM_MANO,
+    PARENTS,
+    RIGHT_HAND,
+    RIGHT_WRIST,
+)
+
+PROCEDURAL_BODY_FILE = Path(__file__).parent / "data" / "procedural_body.safetensors"
+NUM_BETAS = 10
+_NUM_POSE_FEATURES = 9 * (NUM_JOINTS - 1)
+_HAND_JOINTS = ((LEFT_WRIST, *range(NUM_JOINTS)[LEFT_HAND]), (RIGHT_WRIST, *range(NUM_JOINTS)[RIGHT_HAND]))
+
+
+@dataclass
+class HandGeometry(BaseOutput):
+    """Where the hands are. Metres, camera frame with the pelvis at its origin; an axis of two hands is [left, right].
+
+    Args:
+        rotations (`torch.Tensor` of shape `(..., 2, 16, 3, 3)`): the wrist's rotation into the camera frame, then the
+            15 finger joints relative to their parents, in MANO's order.
+        joints_3d (`torch.Tensor` of shape `(..., 2, 21, 3)`): OpenPose order; fingertips are smplx's vertices.
+        joints_2d (`torch.Tensor` of shape `(..., 2, 21, 2)`): the same, drawn by the camera: `[-1, 1]` over the
+            picture's square; joints outside the picture lie outside that range.
+        left_vertices (`torch.Tensor` of shape `(..., V_l, 3)`): skin of the left hand.
+        right_vertices (`torch.Tensor` of shape `(..., V_r, 3)`): skin of the right hand.
+    """
+
+    rotations: torch.Tensor
+    joints_3d: torch.Tensor
+    joints_2d: torch.Tensor
+    left_vertices: torch.Tensor
+    right_vertices: torch.Tensor
+
+
+@dataclass
+class BodyMesh(BaseOutput):
+    """The whole body. Metres, camera frame with the pelvis at its origin.
+
+    Args:
+        vertices (`torch.Tensor` of shape `(..., V, 3)`): skin.
+        joints (`torch.Tensor` of shape `(..., 52, 3)`): in the order of `skeleton.JOINT_NAMES`.
+        faces (`torch.Tensor` of shape `(F, 3)`): vertex numbers; `(b - a) x (c - a)` points outwards.
+    """
+
+    vertices: torch.Tensor
+    joints: torch.Tensor
+    faces: torch.Tensor
+
+
+class HandBodyModel(ModelMixin, ConfigMixin):
+    """SMPL-H as HanDiffuser needs it. Build one with `procedural()` or `from_smplh(path)`.
+
+    Everything is computed and kept in float32, whatever dtype the model is cast to or loaded with: half precision
+    would move fingertips by millimetres. There is nothing to train.
+
+    A body from a licensed file must not be passed on, so `save_pretrained` writes its config (with the SHA-256 of the
+    body) and no arrays; `from_pretrained` then asks for the file.
+
+    Args:
+        body (`str`): `"procedural"` for the body that ships with the package, `"smplh"` for any other.
+        sha256 (`str`): of the body's arrays, see `body_sha256`.
+        licensed (`bool`): whether the arrays must stay out of saved checkpoints.
+        num_vertices, num_faces (`int`): of the whole body.
+        num_left_vertices, num_right_vertices, num_left_faces, num_right_faces (`int`): of each hand. A vertex belongs
+            to a hand if its skinning weights for the wrist and the 15 finger joints add up to more than a half.
+        num_influences (`int`): most joints that move one vertex.
+        num_regressor_entries (`int`): non-zero entries of the joint regressor.
+        num_pose_features (`int`): 459 if the body has pose-dependent shape, else 0.
+        hand_joints (`list[int]`): the joints that move the hands, parents first, sorted by depth.
+        left_fingertips, right_fingertips (`list[int]`): vertices of the fingertips, thumb to pinky.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        body: str = "procedural",
+        sha256: str = "",
+        licensed: bool = False,
+        num_vertices: int = 6890,
+        num_faces: int = 13776,
+        num_left_vertices: int = 1509,
+        num_right_vertices: int = 1509,
+        num_left_faces: int = 2990,
+        num_right_faces: int = 2990,
+        num_influences: int = 5,
+        num_regressor_entries: int = 946,
+        num_pose_features: int = 0,
+        hand_joints: Sequence[int] = (0, 3, 6, 9, 13, 14, 16, 17, 18, 19, 20, 21)
+        + tuple(first + 3 * finger + k for k in range(3) for first in (22, 37) for finger in range(5)),
+        left_fingertips: Sequence[int] = FINGERTIP_VERTEX_IDS["left"],
+        right_fingertips: Sequence[int] = FINGERTIP_VERTEX_IDS["right"],
+    ):
+        super().__init__()
+        depth = [_depth(joint) for joint in hand_joints]
+        if depth != sorted(depth) or any(PARENTS[j] not in hand_joints for j in hand_joints if j):
+            raise ValueError(f"`hand_joints` must be sorted by depth and hold their parents, got {hand_joints}.")
+        self.level_sizes = [depth.count(level) for level in range(max(depth) + 1)]
+        num_hand_vertices = num_left_vertices + num_right_vertices + 10
+
+        def floats(*shape):
+            return torch.zeros(shape, dtype=torch.float32)
+
+        def integers(*shape):
+            return torch.zeros(shape, dtype=torch.int64)
+
+        self.register_buffer("template", floats(num_vertices, 3))
+        self.register_buffer("shape_directions", floats(num_vertices, 3, NUM_BETAS))
+        self.register_buffer("faces", integers(num_faces, 3))
+        self.register_buffer("influences", torch.zeros(num_vertices, num_influences, dtype=torch.uint8))
+        self.register_buffer("influence_weights", floats(num_vertices, num_influences))
+        self.register_buffer("regressor_index", torch.zeros(2, num_regressor_entries, dtype=torch.int32))
+        self.register_buffer("regressor_weights", floats(num_regressor_entries))
+        self.register_buffer("joint_template", floats(NUM_JOINTS, 3))
+        self.register_buffer("joint_shape_directions", floats(NUM_JOINTS, 3, NUM_BETAS))
+        self.register_buffer("hand_means", floats(2, 45))
+        self.register_buffer("hand_components", floats(2, 45, 45))
+        if num_pose_features:
+            self.register_buffer("pose_directions", floats(num_vertices, 3, num_pose_features))
+            self.register_buffer("hand_pose_directions", floats(num_pose_features, num_hand_vertices * 3))
+
+        self.register_buffer("hand_vertex_ids", integers(num_hand_vertices))
+        self.register_buffer("left_faces", integers(num_left_faces, 3))
+        self.register_buffer("right_faces", integers(num_right_faces, 3))
+        self.register_buffer("chain_joints", torch.tensor(tuple(hand_joints), dtype=torch.int64))
+        self.register_buffer("chain_parents", _positions([PARENTS[j] for j in hand_joints if j], hand_joints))
+        self.register_buffer("chain_hands", _positions([j for hand in _HAND_JOINTS for j in hand], hand_joints))
+        self.register_buffer("openpose_order", torch.tensor(OPENPOSE_FROM_MANO, dtype=torch.int64))
+        self._smplx = None
+
+    @classmethod
+    def procedural(cls) -> "HandBodyModel":
+        """The body that ships with the package: our own mesh, free of any licence but the package's."""
+        return cls._from_arrays(load_file(PROCEDURAL_BODY_FILE), "procedural", licensed=False)
+
+    @classmethod
+    def from_smplh(
+        cls,
+        path: str | os.PathLike,
+        mano_left: str | os.PathLike | None = None,
+        mano_right: str | os.PathLike | None = None,
+        gender: str = "neutral",
+        vertex_ids: Mapping[str, int] | None = None,
+        licensed: bool = True,
+    ) -> "HandBodyModel":
+        """A body from an SMPL-H file. No code in the file is executed, and neither chumpy nor scipy is needed.
+
+        Args:
+            path (`str` or `os.PathLike`): a `.npz` or `.pkl` file, or a folder in one of the usual layouts
+                (`smplh/SMPLH_NEUTRAL.npz`, `smplh/neutral/model.npz` and the like).
+            mano_left, mano_right (`str` or `os.PathLike`, *optional*): MANO files, for the hand means and components
+                that un-merged SMPL-H files lack. Only `to_smplx` uses them.
+            gender (`str`): which file of a folder: `"neutral"`, `"female"` or `"male"`.
+            vertex_ids (`Mapping[str, int]`, *optional*): fingertip vertices under smplx's names (`"lthumb"` ...
+                `"rpinky"`), for a mesh that is not numbered like the official one.
+            licensed (`bool`): `False` says that this body is yours to pass on, so that checkpoints may hold it. Our
+                own body, as written by `to_smplx`, is recognised.
+        """
+        from .smplh_file import find_smplh_file, read_smplh_file
+
+        arrays = read_smplh_file(find_smplh_file(path, gender), mano_left, mano_right)
+        return cls._from_arrays(arrays, "smplh", licensed, vertex_ids)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs) -> "HandBodyModel":
+        """As in diffusers, except that the arrays stay float32 whatever `torch_dtype` says."""
+        kwargs.pop("torch_dtype", None)
+        kwargs.pop("dtype", None)
+        hub = ("cache_dir", "force_download", "proxies", "local_files_only", "token", "revision", "subfolder")
+        config = cls.load_config(pretrained_model_name_or_path, **{k: kwargs[k] for k in hub if k in kwargs})
+        if config.get("licensed"):
+            raise ValueError(
+                f"{pretrained_model_name_or_path} was made with a licensed body (SHA-256 {config.get('sha256')}) that "
+                "is not stored with it; pass `body_model=HandBodyModel.from_smplh(...)` with your own copy."
+            )
+        output_loading_info = kwargs.pop("output_loading_info", False)
+        model, info = super().from_pretrained(pretrained_model_name_or_path, output_loading_info=True, **kwargs)
+        if info["missing_keys"]:
+            missing = ", ".join(sorted(info["missing_keys"]))
+            raise ValueError(f"The body model at {pretrained_model_name_or_path} lacks {missing}.")
+        for name, buffer in model.named_buffers():
+            if buffer.is_floating_point() and not torch.isfinite(buffer).all():
+                raise ValueError(f"The body model at {pretrained_model_name_or_path} is not finite in {name}.")
+        return (model, info) if output_loading_info else model
+
+    def save_pretrained(self, save_directory: str | os.PathLike, *args, **kwargs) -> None:
+        """As in diffusers; of a licensed body only the config is written."""
+        if self.config.licensed:
+            self.save_config(save_directory, push_to_hub=kwargs.pop("push_to_hub", False), **kwargs)
+        else:
+            super().save_pretrained(save_directory, *args, **kwargs)
+
+    def forward(self, hand_params: HandParams) -> HandGeometry:
+        """The geometry of both hands, visible or not, over any leading batch shape. Differentiable."""
+        if not isinstance(hand_params, HandParams):
+            raise TypeError(f"`hand_params` must be HandParams, got {type(hand_params).__name__}.")
+        return self.hand_geometry(hand_params.full_pose, hand_params.betas, hand_params.camera)
+
+    def hand_geometry(self, full_pose: torch.Tensor, betas: torch.Tensor, camera: torch.Tensor) -> HandGeometry:
+        """`forward` on bare tensors, for `torch.compile` and optimisation loops.
+
+        Args:
+            full_pose (`torch.Tensor` of shape `(..., 52, 3)`): axis-angle, radians.
+            betas (`torch.Tensor` of shape `(..., 10)`): shape coefficients.
+            camera (`torch.Tensor` of shape `(..., 3)`): weak perspective, see `camera`.
+        """
+        device_type = full_pose.device.type
+        available = torch.amp.is_autocast_available(device_type)
+        with torch.autocast(device_type, enabled=False) if available else contextlib.nullcontext():
+            batch_shape = full_pose.shape[:-2]
+            rotations = rotvec_to_rotmat(full_pose.float().reshape(-1, NUM_JOINTS, 3))
+            betas = betas.float().reshape(-1, NUM_BETAS)
+            rest_joints, joint_rotations, joints = self._pose_joints(rotations, betas)
+            vertices = self._skin_hands(rotations, betas, rest_joints, joint_rotations, joints)
+
+            left, right = self.config.num_left_vertices, self.config.num_right_vertices
+            left_vertices, right_vertices, tips = vertices.split([left, right, 10], dim=1)
+            joints = torch.cat([joints[:, self.chain_hands].unflatten(1, (2, 16)), tips.unflatten(1, (2, 5))], dim=2)
+            joints = joints[:, :, self.openpose_order].reshape(*batch_shape, 2, 21, 3)
+            wrists = joint_rotations[:, self.chain_hands].unflatten(1, (2, 16))[:, :, :1]
+            fingers = rotations[:, LEFT_HAND.start :].unflatten(1, (2, 15))
+            return HandGeometry(
+                rotations=torch.cat([wrists, fingers], dim=2).reshape(*batch_shape, 2, 16, 3, 3),
+                joints_3d=joints,
+                joints_2d=project_weak_perspective(joints.flatten(-3, -2), camera.float()).unflatten(-2, (2, 21)),
+                left_vertices=left_vertices.reshape(*batch_shape, left, 3),
+                right_vertices=right_vertices.reshape(*batch_shape, right, 3),
+            )
+
+    def full_mesh(self, hand_params: HandParams) -> BodyMesh:
+        """The whole body, posed by `smplx.SMPLH` (which is imported here and nowhere else). Differentiable."""
+        if not isinstance(hand_params, HandParams):
+            raise TypeError(f"`hand_params` must be HandParams, got {type(hand_params).__name__}.")
+        batch_shape, rows = hand_params.batch_shape, hand_params.reshape(-1)
+        if len(rows) == 0:
+            empty = hand_params.camera.new_zeros(0)
+            return BodyMesh(
+                vertices=empty.reshape(*batch_shape, self.config.num_vertices, 3),
+                joints=empty.reshape(*batch_shape, NUM_JOINTS, 3),
+                faces=self.faces,
+            )
+        posed = self._smplx_model()(
+            betas=rows.betas,
+            global_orient=rows.global_orient,
+            body_pose=rows.body_pose,
+            left_hand_pose=rows.left_hand_pose,
+            right_hand_pose=rows.right_hand_pose,
+        )
+        pelvis = posed.joints[:, :1]
+        return BodyMesh(
+            vertices=(posed.vertices - pelvis).reshape(*batch_shape, self.config.num_vertices, 3),
+            joints=(posed.joints[:, :NUM_JOINTS] - pelvis).reshape(*batch_shape, NUM_JOINTS, 3),
+            faces=self.faces,
+        )
+
+    def to_smplx(self, path: str | os.PathLike) -> Path:
+        """Writes the file that `smplx.create(folder, "smplh", ext="npz")` loads.
+
+        Args:
+            path (`str` or `os.PathLike`): a file name ending in `.npz`, or a folder, in which case the file is
+                `smplh/SMPLH_NEUTRAL.npz` inside it.
+
+        Returns:
+            `Path`: the file written. What came from a licensed file stays under that licence.
+        """
+        path = Path(path)
+        if path.suffix != ".npz":
+            path = path / "smplh" / "SMPLH_NEUTRAL.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(path, **self._smplh_arrays())
+        return path
+
+    def _apply(self, fn, recurse=True):
+        def keep_float32(tensor):
+            moved = fn(tensor)
+            if tensor.is_floating_point() and moved.dtype != tensor.dtype:
+                return tensor.to(moved.device)
+            return moved
+
+        self._smplx = None
+        return super()._apply(keep_float32, recurse)
+
+    def _pose_joints(self, rotations, betas):
+        """Rest positions, rotations into the camera frame and posed positions of `chain_joints`, level by level."""
+        template, directions = self.joint_template[self.chain_joints], self.joint_shape_directions[self.chain_joints]
+        rest = template + torch.einsum("bk,jck->bjc", betas, directions)
+        local = rotations[:, self.chain_joints]
+        bones = rest[:, 1:] - rest[:, self.chain_parents]
+        global_rotations, positions = local[:, :1], torch.zeros_like(rest[:, :1])
+        start = 1
+        for size in self.level_sizes[1:]:
+            parents, level = self.chain_parents[start - 1 : start - 1 + size], slice(start, start + size)
+            parent_rotations = global_rotations[:, parents]
+            bone = bones[:, start - 1 : start - 1 + size]
+            position = positions[:, parents] + (parent_rotations @ bone[..., None])[..., 0]
+            global_rotations = torch.cat([global_rotations, parent_rotations @ local[:, level]], dim=1)
+            positions = torch.cat([positions, position], dim=1)
+            start += size
+        return rest, global_rotations, positions
+
+    def _skin_hands(self, rotations, betas, rest_joints, joint_rotations, joints):
+        """Vertices `hand_vertex_ids`: left hand, right hand, ten fingertips."""
+        ids = self.hand_vertex_ids
+        shape = self.shape_directions[ids].flatten(0, 1)
+        vertices = self.template[ids] + (betas @ shape.T).unflatten(1, (-1, 3))
+        if self.config.num_pose_features:
+            bends = rotations[:, 1:] - torch.eye(3, device=rotations.device)
+            vertices = vertices + (bends.flatten(1) @ self.hand_pose_directions).unflatten(1, (-1, 3))
+        shifts = joints - (joint_rotations @ rest_joints[..., None])[..., 0]
+        transforms = torch.cat([joint_rotations, shifts[..., None]], dim=-1).flatten(2)
+        weights = self._dense_weights(ids)[:, self.chain_joints]
+        blended = (weights @ transforms).unflatten(2, (3, 4))
+        return (blended[..., :3] * vertices[..., None, :]).sum(-1) + blended[..., 3]
+
+    def _dense_weights(self, ids):
+        weights = self.influence_weights[ids]
+        dense = weights.new_zeros(weights.shape[0], NUM_JOINTS)
+        return dense.scatter(1, self.influences[ids].long(), weights)
+
+    def _smplh_arrays(self) -> dict[str, np.ndarray]:
+        """The body under SMPL-H's names, complete."""
+        everyone = torch.arange(self.config.num_vertices, device=self.template.device)
+        regressor = self.template.new_zeros(NUM_JOINTS, self.config.num_vertices)
+        regressor[tuple(self.regressor_index.long())] = self.regressor_weights
+        if self.config.num_pose_features:
+            pose_directions = self.pose_directions
+        else:
+            pose_directions = self.template.new_zeros(self.config.num_vertices, 3, _NUM_POSE_FEATURES)
+        tensors = {
+            "v_template": self.template,
+            "shapedirs": self.shape_directions,
+            "posedirs": pose_directions,
+            "J_regressor": regressor,
+            "weights": self._dense_weights(everyone),
+            "hands_meanl": self.hand_means[0],
+            "hands_meanr": self.hand_means[1],
+            "hands_componentsl": self.hand_components[0],
+            "hands_componentsr": self.hand_components[1],
+        }
+        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        arrays["f"] = self.faces.cpu().numpy().astype(np.uint32)
+        # The pelvis has no parent; the official files write 2^32 - 1, and smplx overwrites it.
+        parents = np.array([2**32 - 1, *PARENTS[1:]], dtype=np.uint32)
+        arrays["kintree_table"] = np.stack([parents, np.arange(NUM_JOINTS, dtype=np.uint32)])
+        return arrays
+
+    def _smplx_model(self):
+        if self._smplx is None:
+            try:
+                import smplx
+                from smplx.utils import Struct
+            except ImportError as error:
+                raise ImportError("`full_mesh` needs smplx: pip install smplx") from error
+            tips = zip(
+                (side + finger for side in "lr" for finger in OPENPOSE_FINGERS),
+                (*self.config.left_fingertips, *self.config.right_fingertips),
+                strict=True,
+            )
+            face = dict.fromkeys(("nose", "reye", "leye", "rear", "lear"), 0)
+            # smplx prints a notice about ten shape coefficients.
+            with contextlib.redirect_stdout(io.StringIO()):
+                model = smplx.SMPLH(
+                    "",
+                    data_struct=Struct(**self._smplh_arrays()),
+                    vertex_ids={**face, **dict(tips)},
+                    use_feet_keypoints=False,
+                    use_pca=False,
+                    flat_hand_mean=True,
+                    num_betas=NUM_BETAS,
+                    create_betas=False,
+                    create_global_orient=False,
+                    create_body_pose=False,
+                    create_left_hand_pose=False,
+                    create_right_hand_pose=False,
+                    create_transl=False,
+                )
+            # In a tuple, so that it is not registered as a part of this model.
+            self._smplx = (model.to(self.template.device),)
+        return self._smplx[0]
+
+    @classmethod
+    def _from_arrays(cls, arrays, body, licensed, vertex_ids=None):
+        """From the arrays of an SMPL-H file, dense or (our own data file) without zero pose directions."""
+        arrays = {name: np.asarray(array) for name, array in arrays.items()}
+        template, faces, weights = arrays["v_template"], arrays["f"].astype(np.int64), arrays["weights"]
+        directions, regressor = arrays["shapedirs"][..., :NUM_BETAS], arrays["J_regressor"]
+        pose_directions = arrays.get("posedirs")
+        if directions.shape[-1] < NUM_BETAS:
+            raise ValueError(f"`shapedirs` must hold at least {NUM_BETAS} directions, got {directions.shape[-1]}.")
+        if pose_directions is not None and not pose_directions.any():
+            pose_directions = None
+        tips = _fingertips(vertex_ids, len(template))
+
+        sha256 = body_sha256({**arrays, "shapedirs": directions, "posedirs": pose_directions})
+        if body != "procedural" and sha256 == _procedural_sha256():
+            body, licensed = "procedural", False
+
+        hands = [np.flatnonzero(weights[:, list(hand)].sum(1) > 0.5) for hand in _HAND_JOINTS]
+        for side, ids in zip(("left", "right"), hands, strict=True):
+            if len(ids) == 0:
+                raise ValueError(f"`weights` of this body attach no vertex to the {side} hand.")
+        hand_faces = [_faces_within(faces, ids, len(template)) for ids in hands]
+        hand_vertex_ids = np.concatenate([*hands, *tips])
+        influences = np.sort(np.argsort(-weights, axis=1, kind="stable")[:, : max(1, (weights != 0).sum(1).max())], 1)
+        rows, columns = np.nonzero(regressor)
+
+        model = cls(
+            body=body,
+            sha256=sha256,
+            licensed=licensed,
+            num_vertices=len(template),
+            num_faces=len(faces),
+            num_left_vertices=len(hands[0]),
+            num_right_vertices=len(hands[1]),
+            num_left_faces=len(hand_faces[0]),
+            num_right_faces=len(hand_faces[1]),
+            num_influences=influences.shape[1],
+            num_regressor_entries=len(rows),
+            num_pose_features=0 if pose_directions is None else pose_directions.shape[-1],
+            hand_joints=_joints_that_move(weights[hand_vertex_ids]),
+            left_fingertips=tips[0],
+            right_fingertips=tips[1],
+        )
+        buffers = {
+            "template": template,
+            "shape_directions": directions,
+            "faces": faces,
+            "influences": influences,
+            "influence_weights": np.take_along_axis(weights, influences, 1),
+            "regressor_index": np.stack([rows, columns]),
+            "regressor_weights": regressor[rows, columns],
+            "joint_template": regressor.astype(np.float64) @ template,
+            "joint_shape_directions": np.einsum("jv,vck->jck", regressor.astype(np.float64), directions),
+            "hand_means": np.stack([arrays["hands_meanl"], arrays["hands_meanr"]]),
+            "hand_components": np.stack([arrays["hands_componentsl"], arrays["hands_componentsr"]]),
+            "hand_vertex_ids": hand_vertex_ids,
+            "left_faces": hand_faces[0],
+            "right_faces": hand_faces[1],
+        }
+        if pose_directions is not None:
+            buffers["pose_directions"] = pose_directions
+            buffers["hand_pose_directions"] = pose_directions[hand_vertex_ids].reshape(-1, pose_directions.shape[-1]).T
+        for name, value in buffers.items():
+            buffer = getattr(model, name)
+            buffer.copy_(torch.tensor(value))
+        return model.eval()
+
+
+def body_sha256(arrays: Mapping[str, np.ndarray | None]) -> str:
+    """SHA-256 of a body: of its mesh, first ten shape directions, pose directions (none if they are all zero), joint
+    regressor and skinning weights, as little-endian float32 and int32 in this order."""
+    digest = hashlib.sha256()
+    for name in ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights"):
+        array = arrays.get(name)
+        if array is None or (name == "posedirs" and not array.any()):
+            continue
+        if name == "shapedirs":
+            array = array[..., :NUM_BETAS]
+        digest.update(f"{name} {array.shape}".encode())
+        # Adding zero turns a negative zero into a plain one.
+        digest.update(np.ascontiguousarray(array + 0, "<i4" if name == "f" else "<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _procedural_sha256() -> str:
+    return body_sha256(load_file(PROCEDURAL_BODY_FILE))
+
+
+def _depth(joint: int) -> int:
+    depth = 0
+    while PARENTS[joint] >= 0:
+        joint, depth = PARENTS[joint], depth + 1
+    return depth
+
+
+def _joints_that_move(weights: np.ndarray) -> list[int]:
+    """Joints that move some of these vertices, the hands' joints, and everything between them and the pelvis."""
+    needed = set()
+    for joint in [*np.flatnonzero((weights != 0).any(0)).tolist(), *_HAND_JOINTS[0], *_HAND_JOINTS[1]]:
+        while joint >= 0:
+            needed.add(joint)
+            joint = PARENTS[joint]
+    return sorted(needed, key=lambda joint: (_depth(joint), joint))
+
+
+def _positions(joints: Sequence[int], order: Sequence[int]) -> torch.Tensor:
+    position = {joint: k for k, joint in enumerate(order)}
+    return torch.tensor([position[joint] for joint in joints], dtype=torch.int64)
+
+
+def _faces_within(faces: np.ndarray, ids: np.ndarray, num_vertices: int) -> np.ndarray:
+    """Faces whose three vertices are all among `ids`, in places of `ids`."""
+    place = np.full(num_vertices, -1)
+    place[ids] = np.arange(len(ids))
+    local = place[faces]
+    return local[(local >= 0).all(1)]
+
+
+def _fingertips(vertex_ids: Mapping[str, int] | None, num_vertices: int) -> list[list[int]]:
+    if vertex_ids is None:
+        tips = [list(FINGERTIP_VERTEX_IDS[side]) for side in ("left", "right")]
+    else:
+        missing = [s + f for s in "lr" for f in OPENPOSE_FINGERS if s + f not in vertex_ids]
+        if missing:
+            raise ValueError(f"`vertex_ids` lacks {missing[0]!r}; it must hold all ten fingertips.")
+        tips = [[int(vertex_ids[s + f]) for f in OPENPOSE_FINGERS] for s in "lr"]
+    for tip in sum(tips, []):
+        if not 0 <= tip < num_vertices:
+            raise ValueError(f"`vertex_ids`: fingertip {tip} is not one of the body's {num_vertices} vertices.")
+    return tips

@@ -1,0 +1,108 @@
+"""Writes triangle meshes as Wavefront OBJ or binary glTF, for viewers and modelling programs.
+
+Both formats look along -z with y up, so the camera frame (y down, z forward) is turned half round its x axis on the
+way out. Units are metres.
+"""
+
+import json
+import os
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+_FLOAT, _UNSIGNED_INT = 5126, 5125
+_VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
+
+
+def write_obj(
+    path: str | os.PathLike, names: Sequence[str], vertices: Sequence[torch.Tensor], faces: Sequence[torch.Tensor]
+) -> None:
+    """One object per mesh.
+
+    Args:
+        path: where to.
+        names (sequence of `str`): of the meshes.
+        vertices (sequence of `torch.Tensor` of shape `(V, 3)`): metres, camera frame.
+        faces (sequence of `torch.LongTensor` of shape `(F, 3)`).
+    """
+    lines, offset = ["# metres, y up"], 1
+    for name, points, triangles in zip(names, vertices, faces, strict=True):
+        lines.append(f"o {name}")
+        lines += [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in _to_y_up(points).tolist()]
+        lines += [f"f {a} {b} {c}" for a, b, c in (triangles + offset).tolist()]
+        offset += len(points)
+    Path(path).write_text("\n".join(lines) + "\n", encoding="ascii")
+
+
+def write_glb(
+    path: str | os.PathLike,
+    names: Sequence[str],
+    vertices: Sequence[torch.Tensor],
+    faces: Sequence[torch.Tensor],
+    colors: Sequence[tuple[float, float, float]],
+) -> None:
+    """glTF 2.0 in one file; one node per mesh. No mesh at all makes a legal, empty scene.
+
+    Args:
+        path, names, vertices, faces: as in [`write_obj`]; meshes must not be empty.
+        colors (sequence of `tuple[float, float, float]`): one per mesh, linear RGB in `[0, 1]`.
+    """
+    chunks: list[bytes] = []
+    views, accessors, meshes, nodes, materials = [], [], [], [], []
+
+    def accessor(data: bytes, target: int, **fields) -> int:
+        views.append({"buffer": 0, "byteOffset": sum(map(len, chunks)), "byteLength": len(data), "target": target})
+        accessors.append({"bufferView": len(views) - 1, **fields})
+        chunks.append(data)
+        return len(accessors) - 1
+
+    for name, points, triangles, color in zip(names, vertices, faces, colors, strict=True):
+        points = _to_y_up(points).contiguous()
+        position = accessor(
+            points.numpy().astype("<f4").tobytes(),
+            _VERTEX_BUFFER,
+            componentType=_FLOAT,
+            count=len(points),
+            type="VEC3",
+            min=points.amin(0).tolist(),
+            max=points.amax(0).tolist(),
+        )
+        index = accessor(
+            triangles.cpu().contiguous().numpy().astype("<u4").tobytes(),
+            _INDEX_BUFFER,
+            componentType=_UNSIGNED_INT,
+            count=triangles.numel(),
+            type="SCALAR",
+        )
+        materials.append(
+            {"pbrMetallicRoughness": {"baseColorFactor": [*color, 1.0], "metallicFactor": 0.0, "roughnessFactor": 0.7}}
+        )
+        primitive = {"attributes": {"POSITION": position}, "indices": index, "material": len(materials) - 1}
+        meshes.append({"name": name, "primitives": [primitive]})
+        nodes.append({"name": name, "mesh": len(meshes) - 1})
+    body = b"".join(chunks)
+    description = {
+        "asset": {"version": "2.0", "generator": "diffusers_handiffuser"},
+        "scene": 0,
+        "scenes": [{"nodes": list(range(len(nodes)))}] if nodes else [{}],
+        "nodes": nodes,
+        "meshes": meshes,
+        "materials": materials,
+        "accessors": accessors,
+        "bufferViews": views,
+        "buffers": [{"byteLength": len(body)}] if body else [],
+    }
+    description = {key: value for key, value in description.items() if value != []}
+    text = json.dumps(description).encode()
+    text += b" " * (-len(text) % 4)
+    content = struct.pack("<I4s", len(text), b"JSON") + text
+    if body:
+        content += struct.pack("<I4s", len(body), b"BIN\0") + body
+    Path(path).write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(content)) + content)
+
+
+def _to_y_up(points: torch.Tensor) -> torch.Tensor:
+    points = points.detach().float().cpu()
+    return points * points.new_tensor([1.0, -1.0, -1.0])

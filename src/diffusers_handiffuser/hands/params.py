@@ -1,0 +1,278 @@
+"""`HandParams`: the one data type that flows from text, through the hands, to the picture."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from .skeleton import MIRRORED_JOINTS, NUM_JOINTS
+
+_FORMAT = "diffusers_handiffuser.HandParams"
+_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class HandParams:
+    """SMPL-H pose, shape, camera and hand visibility of one person, over any leading batch shape.
+
+    The first five names and their axis-angle convention are those of `smplx.SMPLH.forward`, so
+    `smplx.SMPLH(..., use_pca=False, flat_hand_mean=True)(**...)` takes them as they are. Hand poses are absolute: the
+    zero pose is the flat hand. The camera frame has x to the right, y down and z forward; `global_orient` maps the
+    body into it and the pelvis is its origin (there is no `transl`: `camera` places the person in the picture).
+
+    Args:
+        global_orient (`torch.Tensor` of shape `(..., 3)`): axis-angle, radians.
+        body_pose (`torch.Tensor` of shape `(..., 63)`): 21 body joints, axis-angle, radians.
+        left_hand_pose (`torch.Tensor` of shape `(..., 45)`): 15 joints in MANO's order, axis-angle, radians.
+        right_hand_pose (`torch.Tensor` of shape `(..., 45)`): the same for the right hand.
+        betas (`torch.Tensor` of shape `(..., 10)`): shape coefficients.
+        camera (`torch.Tensor` of shape `(..., 3)`): `(s, tx, ty)`: `u = s (x + tx)`, `v = s (y + ty)`, both in
+            `[-1, 1]` over the picture's square; `s` is positive and per metre, `tx` and `ty` are metres.
+        hand_visible (`torch.Tensor` of shape `(..., 2)`, `bool`): [left, right].
+
+    Floating-point input is stored as float32. Wrong shapes, non-finite numbers or a camera whose scale is not positive
+    raise a `ValueError` that names the field, wrong types a `TypeError`.
+    """
+
+    global_orient: torch.Tensor
+    body_pose: torch.Tensor
+    left_hand_pose: torch.Tensor
+    right_hand_pose: torch.Tensor
+    betas: torch.Tensor
+    camera: torch.Tensor
+    hand_visible: torch.Tensor
+
+    FIELDS: ClassVar[dict[str, int]] = {
+        "global_orient": 3,
+        "body_pose": 63,
+        "left_hand_pose": 45,
+        "right_hand_pose": 45,
+        "betas": 10,
+        "camera": 3,
+        "hand_visible": 2,
+    }
+
+    def __post_init__(self) -> None:
+        shape = None
+        for name, size in self.FIELDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, torch.Tensor):
+                raise TypeError(f"`{name}` must be a torch.Tensor, got {type(value).__name__}.")
+            if value.shape[-1:] != (size,):
+                raise ValueError(f"`{name}` must have shape (..., {size}), got {tuple(value.shape)}.")
+            if name == "hand_visible":
+                if value.dtype != torch.bool:
+                    raise TypeError(f"`hand_visible` must be a bool tensor, got {value.dtype}.")
+            elif not value.is_floating_point():
+                raise TypeError(f"`{name}` must be a floating-point tensor, got {value.dtype}.")
+            else:
+                value = value.float()
+                object.__setattr__(self, name, value)
+                if not torch.isfinite(value).all():
+                    raise ValueError(f"`{name}` holds numbers that are not finite.")
+            if shape is None:
+                shape = value.shape[:-1]
+            elif value.shape[:-1] != shape:
+                raise ValueError(
+                    f"`{name}` has leading shape {tuple(value.shape[:-1])}, but `global_orient` has {tuple(shape)}."
+                )
+            if value.device != self.global_orient.device:
+                raise ValueError(
+                    f"`{name}` is on {value.device}, but `global_orient` is on {self.global_orient.device}."
+                )
+        if not (self.camera[..., 0] > 0).all():
+            raise ValueError("`camera` must have a positive scale in its first number.")
+
+    @classmethod
+    def zeros(cls, *batch_shape: int, device: torch.device | str | None = None) -> "HandParams":
+        """T-pose, camera `(1, 0, 0)`, no hand visible."""
+        values = {
+            name: torch.zeros(*batch_shape, size, device=device, dtype=torch.bool if name == "hand_visible" else None)
+            for name, size in cls.FIELDS.items()
+        }
+        values["camera"][..., 0] = 1.0
+        return cls(**values)
+
+    @classmethod
+    def from_full_pose(
+        cls, full_pose: torch.Tensor, betas: torch.Tensor, camera: torch.Tensor, hand_visible: torch.Tensor
+    ) -> "HandParams":
+        """From the pose of all 52 joints, `(..., 52, 3)` axis-angle: the inverse of `full_pose`."""
+        if full_pose.shape[-2:] != (NUM_JOINTS, 3):
+            raise ValueError(f"`full_pose` must have shape (..., 52, 3), got {tuple(full_pose.shape)}.")
+        orient, body, left, right = full_pose.flatten(-2).split([3, 63, 45, 45], -1)
+        return cls(orient, body, left, right, betas, camera, hand_visible)
+
+    @classmethod
+    def cat(cls, parts: Sequence["HandParams"], dim: int = 0) -> "HandParams":
+        """Joins along a batch dimension; the others must agree."""
+        parts = list(parts)
+        if not parts:
+            raise ValueError("`parts` must hold at least one HandParams.")
+        shapes = [tuple(part.batch_shape) for part in parts]
+        if not 0 <= dim < len(shapes[0]):
+            raise ValueError(f"`dim` must be a batch dimension of {shapes[0]}, got {dim}.")
+        for shape in shapes:
+            if (
+                len(shape) != len(shapes[0])
+                or shape[:dim] + shape[dim + 1 :] != shapes[0][:dim] + shapes[0][dim + 1 :]
+            ):
+                raise ValueError(f"`parts` must have the same batch shape but for `dim`, got {shapes[0]} and {shape}.")
+        return cls(**{name: torch.cat([getattr(part, name) for part in parts], dim) for name in cls.FIELDS})
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        """The leading shape that all fields share."""
+        return self.global_orient.shape[:-1]
+
+    @property
+    def device(self) -> torch.device:
+        return self.global_orient.device
+
+    @property
+    def full_pose(self) -> torch.Tensor:
+        """`(..., 52, 3)`: axis-angle of every joint, in the order of `JOINT_NAMES`."""
+        pose = torch.cat([self.global_orient, self.body_pose, self.left_hand_pose, self.right_hand_pose], -1)
+        return pose.unflatten(-1, (NUM_JOINTS, 3))
+
+    def __len__(self) -> int:
+        if not self.batch_shape:
+            raise TypeError("HandParams of a single person (no batch dimension) has no len().")
+        return self.batch_shape[0]
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: Any) -> "HandParams":
+        """Indexes the batch dimensions: an integer, a slice, a mask or a tuple of them."""
+        index = index if isinstance(index, tuple) else (index,)
+        if not self.batch_shape:
+            raise IndexError("HandParams of a single person (no batch dimension) cannot be indexed.")
+        if not any(part is Ellipsis for part in index):
+            index = (*index, Ellipsis)
+        return self._map(lambda value: value[(*index, slice(None))])
+
+    def __repr__(self) -> str:
+        return f"HandParams(batch_shape={tuple(self.batch_shape)}, device='{self.device}')"
+
+    def replace(self, **changes: torch.Tensor) -> "HandParams":
+        """A copy with some fields changed; the new ones are checked like any other."""
+        unknown = sorted(set(changes) - set(self.FIELDS))
+        if unknown:
+            raise TypeError(f"HandParams has no field {unknown[0]!r}; its fields are {', '.join(self.FIELDS)}.")
+        return HandParams(**{name: changes.get(name, getattr(self, name)) for name in self.FIELDS})
+
+    def to(self, device: torch.device | str | int) -> "HandParams":
+        """Moves to a device. The numbers stay float32 on purpose: half precision moves fingertips by millimetres."""
+        if isinstance(device, torch.dtype):
+            raise TypeError(f"HandParams are float32 always; `to` takes a device, got {device}.")
+        return self._map(lambda value: value.to(device))
+
+    def reshape(self, *batch_shape: int) -> "HandParams":
+        """Another batch shape with as many rows."""
+        return self._map(lambda value: value.reshape(*batch_shape, value.shape[-1]))
+
+    def repeat_interleave(self, repeats: int, dim: int = 0) -> "HandParams":
+        """Every row `repeats` times, copies next to each other, as diffusers orders `num_images_per_prompt`."""
+        if not 0 <= dim < len(self.batch_shape):
+            raise ValueError(f"`dim` must be a batch dimension of {tuple(self.batch_shape)}, got {dim}.")
+        return self._map(lambda value: value.repeat_interleave(repeats, dim))
+
+    def mirror(self) -> "HandParams":
+        """The same person in a mirror: left and right change places and the picture is flipped about its middle."""
+        pose = self.full_pose[..., MIRRORED_JOINTS, :]
+        pose = pose * pose.new_tensor([1.0, -1.0, -1.0])
+        camera = self.camera * self.camera.new_tensor([1.0, -1.0, 1.0])
+        return HandParams.from_full_pose(pose, self.betas, camera, self.hand_visible.flip(-1))
+
+    def to_dict(self) -> dict[str, list]:
+        """Nested lists under the field names, as in a row of a data set."""
+        return {name: getattr(self, name).tolist() for name in self.FIELDS}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "HandParams":
+        """The inverse of `to_dict`; other keys are ignored, missing ones are an error."""
+        missing = [name for name in cls.FIELDS if name not in values]
+        if missing:
+            raise ValueError(f"Hand parameters lack the field {missing[0]!r}.")
+        tensors = {}
+        for name, size in cls.FIELDS.items():
+            flags = name == "hand_visible"
+            try:
+                value = torch.as_tensor(values[name], dtype=None if flags else torch.float32)
+            except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+                kind = "true and false" if flags else "numbers"
+                raise ValueError(f"`{name}` is not a list of {kind}: {str(error).rstrip('.')}.") from None
+            if value.numel() == 0 and value.shape[-1:] != (size,):
+                # Lists of no rows have lost the length of a row.
+                value = value.reshape(*value.shape, size).to(torch.bool if flags else torch.float32)
+            if flags and value.dtype != torch.bool:
+                raise ValueError(f"`{name}` is not a list of true and false, but of {value.dtype} numbers.")
+            tensors[name] = value
+        return cls(**tensors)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes `.safetensors` or `.json`: aside, then renamed, so that a failure leaves an old file whole."""
+        path = Path(path)
+        if path.suffix == ".safetensors":
+            from safetensors.torch import save
+
+            # Copies, as safetensors refuses fields that share memory (both hands may hold one pose).
+            tensors = {name: getattr(self, name).detach().cpu().contiguous().clone() for name in self.FIELDS}
+            content = save(tensors, metadata={"format": _FORMAT, "version": str(_VERSION)})
+        elif path.suffix == ".json":
+            content = json.dumps({"format": _FORMAT, "version": _VERSION, **self.to_dict()}).encode()
+        else:
+            raise ValueError(f"`path` must end in .safetensors or .json, got {path.name!r}.")
+        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            aside.write_bytes(content)
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, device: torch.device | str = "cpu") -> "HandParams":
+        """Reads what `save` wrote. A foreign, damaged or newer file raises a `ValueError` that names it."""
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"No hand parameters at {path}: there is no such file.")
+        try:
+            if path.suffix == ".json":
+                values = json.loads(path.read_text(encoding="utf-8"))
+                if not isinstance(values, dict):
+                    raise ValueError("the file does not hold a JSON object")
+                form, version = values.pop("format", None), values.pop("version", None)
+            elif path.suffix == ".safetensors":
+                form, version, values = cls._read_safetensors(path)
+            else:
+                raise ValueError("the name must end in .safetensors or .json")
+            if form != _FORMAT:
+                raise ValueError("the file was not written by HandParams.save")
+            if str(version) != str(_VERSION):
+                raise ValueError(f"format version {version!r} is not {_VERSION}, the one this release reads")
+            unknown, missing = sorted(set(values) - set(cls.FIELDS)), sorted(set(cls.FIELDS) - set(values))
+            if unknown or missing:
+                raise ValueError(f"fields missing: {missing}; unknown: {unknown}")
+            hands = cls.from_dict(values) if path.suffix == ".json" else cls(**values)
+        except (ValueError, TypeError, OSError, RecursionError) as error:
+            raise ValueError(f"Cannot read hand parameters from {path}: {str(error).rstrip('.')}.") from None
+        return hands.to(device)
+
+    @staticmethod
+    def _read_safetensors(path: Path) -> tuple[str | None, str | None, dict[str, torch.Tensor]]:
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                return metadata.get("format"), metadata.get("version"), {k: file.get_tensor(k) for k in file.keys()}
+        except SafetensorError as error:
+            raise ValueError(f"not a whole safetensors file ({error})") from None
+
+    def _map(self, function) -> "HandParams":
+        return HandParams(**{field.name: function(getattr(self, field.name)) for field in fields(self)})
