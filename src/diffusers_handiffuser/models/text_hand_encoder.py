@@ -1,0 +1,615 @@
+"""The joint encoder: a caption and the hands that go with it become one sequence of cross-attention states.
+
+    theta   f_theta: joint rotations of both hands                        -> 1 state
+    M       f_M: meshes of both hands, as Basis Point Set distances       -> 1 state
+    text+J  the CLIP text transformer over caption and 2D joint tokens    -> 77 + 86 states
+
+concatenated in this order, as HanDiffuser (arXiv 2403.01693) draws them. The text transformer lives under
+`text_model.` with CLIP's own names for every weight, so CLIP checkpoints, LoRA files and textual inversions made for
+Stable Diffusion fit. The caption comes first and attention is causal, so its 77 states are CLIP's, whatever hands
+follow.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.loaders import PeftAdapterMixin
+from diffusers.models.attention import AttentionMixin
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils import BaseOutput
+from torch import nn
+from transformers.activations import ACT2FN
+
+from ..hands.body_model import HandGeometry
+from ..hands.bps import ball_basis, basis_point_distances
+from ..hands.rotations import rotmat_to_rot6d
+from .attention import Float32Buffers, HandAttention, additive_mask, causal_keep
+
+NUM_JOINT_STATES = 86
+"""Per person: two hands, each a marker and the x and y of 21 joints."""
+NUM_HAND_STATES = 2 + NUM_JOINT_STATES
+_STATES_PER_HAND = NUM_JOINT_STATES // 2
+_INIT_STD = 0.02
+
+
+@dataclass
+class TextHandEncoderOutput(BaseOutput):
+    """What `TextHandEncoder` returns.
+
+    Args:
+        last_hidden_state (`torch.Tensor` of shape `(B, L + 88, hidden_size)`, or `(B, L, hidden_size)` without hands):
+            [theta, M, caption of L tokens, joints of the right hand, joints of the left hand].
+        hidden_states (`tuple` of `torch.Tensor` of shape `(B, L + 86, hidden_size)`, or `(B, L, hidden_size)`):
+            inside the text transformer, before its final LayerNorm: the embeddings and the output of every layer,
+            caption first, then joints. `None` unless asked for. States of a missing hand mean nothing here; see
+            [`TextHandEncoder.skip_last_layers`].
+    """
+
+    last_hidden_state: torch.Tensor
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+
+
+class TextHandAttention(HandAttention):
+    """Causal self-attention under CLIP's names."""
+
+    _supports_qkv_fusion = False
+
+    def __init__(self, hidden_size: int, heads: int):
+        super().__init__(hidden_size, heads)
+        self.k_proj = nn.Linear(hidden_size, hidden_size)
+        self.v_proj = nn.Linear(hidden_size, hidden_size)
+        self.q_proj = nn.Linear(hidden_size, hidden_size)
+        self.out_proj = nn.Linear(hidden_size, hidden_size)
+
+    def project_in(self, hidden_states):
+        return self.q_proj(hidden_states), self.k_proj(hidden_states), self.v_proj(hidden_states)
+
+    def project_out(self, hidden_states):
+        return self.out_proj(hidden_states)
+
+
+class TextHandMLP(nn.Module):
+    def __init__(self, hidden_size: int, intermediate_size: int, hidden_act: str):
+        super().__init__()
+        self.activation_fn = ACT2FN[hidden_act]
+        self.fc1 = nn.Linear(hidden_size, intermediate_size)
+        self.fc2 = nn.Linear(intermediate_size, hidden_size)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return self.fc2(self.activation_fn(self.fc1(hidden_states)))
+
+
+class TextHandEncoderLayer(nn.Module):
+    def __init__(self, hidden_size: int, heads: int, intermediate_size: int, hidden_act: str, layer_norm_eps: float):
+        super().__init__()
+        self.self_attn = TextHandAttention(hidden_size, heads)
+        self.layer_norm1 = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
+        self.mlp = TextHandMLP(hidden_size, intermediate_size, hidden_act)
+        self.layer_norm2 = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
+
+    def forward(
+        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, is_causal: bool = False
+    ) -> torch.Tensor:
+        hidden_states = hidden_states + self.self_attn(self.layer_norm1(hidden_states), attention_mask, is_causal)
+        return hidden_states + self.mlp(self.layer_norm2(hidden_states))
+
+
+class TextHandEmbeddings(nn.Module):
+    def __init__(self, vocab_size: int, hidden_size: int, max_position_embeddings: int):
+        super().__init__()
+        self.token_embedding = nn.Embedding(vocab_size, hidden_size)
+        self.position_embedding = nn.Embedding(max_position_embeddings, hidden_size)
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        positions = torch.arange(input_ids.shape[1], device=input_ids.device)
+        return self.token_embedding(input_ids) + self.position_embedding(positions)
+
+
+class TextHandLayers(nn.Module):
+    """Holds the layers under the name that CLIP gives them, `encoder.layers`."""
+
+    def __init__(self, layers: list[TextHandEncoderLayer]):
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+
+class TextHandTransformer(nn.Module):
+    """The parts of CLIP's text transformer, under the names they have in a CLIP checkpoint."""
+
+    def __init__(
+        self,
+        vocab_size: int,
+        hidden_size: int,
+        intermediate_size: int,
+        num_hidden_layers: int,
+        num_attention_heads: int,
+        max_position_embeddings: int,
+        hidden_act: str,
+        layer_norm_eps: float,
+    ):
+        super().__init__()
+        self.embeddings = TextHandEmbeddings(vocab_size, hidden_size, max_position_embeddings)
+        self.encoder = TextHandLayers(
+            [
+                TextHandEncoderLayer(hidden_size, num_attention_heads, intermediate_size, hidden_act, layer_norm_eps)
+                for _ in range(num_hidden_layers)
+            ]
+        )
+        self.final_layer_norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
+
+
+class JointEmbeddings(nn.Module):
+    """2D joints as tokens: for each hand a marker, then the position bins of x and y of 21 joints.
+
+    One table of bins serves x and y and both hands; a second table says which of the 86 tokens this is. CLIP's own
+    position table is not touched. Neighbouring bins start out similar: the table begins as sines and cosines of the
+    position at geometrically spaced frequencies. The paper states neither the number of bins nor how they start; we
+    use 1000 bins, as ReCo does.
+
+    Args:
+        num_position_bins (`int`): bins over [-1, 1].
+        hidden_size (`int`): width of a token.
+    """
+
+    def __init__(self, num_position_bins: int, hidden_size: int):
+        super().__init__()
+        self.num_position_bins = num_position_bins
+        self.bin_embedding = nn.Embedding(num_position_bins, hidden_size)
+        self.marker_embedding = nn.Embedding(2, hidden_size)
+        self.position_embedding = nn.Embedding(NUM_JOINT_STATES, hidden_size)
+
+    @torch.no_grad()
+    def init_weights(self) -> None:
+        bins, width = self.bin_embedding.weight.shape
+        centres = (torch.arange(bins, dtype=torch.float32) + 0.5) / bins
+        octaves = torch.linspace(-1, max(math.log2(bins / 16), 0), (width + 1) // 2)
+        angles = 2 * math.pi * centres[:, None] * 2**octaves
+        waves = torch.cat([angles.sin(), angles.cos()], -1)[:, :width]
+        self.bin_embedding.weight.copy_(waves * (_INIT_STD * math.sqrt(2)))
+        nn.init.normal_(self.marker_embedding.weight, std=_INIT_STD)
+        nn.init.normal_(self.position_embedding.weight, std=_INIT_STD)
+
+    def position_bins(self, joints_2d: torch.Tensor) -> torch.Tensor:
+        """Bin numbers of coordinates `u` in [-1, 1]: the floor of `(u + 1) / 2 * bins`, clamped to the edge bins."""
+        bins = ((joints_2d.float() + 1) / 2 * self.num_position_bins).floor()
+        return bins.clamp(0, self.num_position_bins - 1).long()
+
+    def forward(self, joints_2d: torch.Tensor) -> torch.Tensor:
+        """`joints_2d` of shape `(B, 2, 21, 2)`, hands [right, left]; returns `(B, 86, hidden_size)`."""
+        coordinates = self.bin_embedding(self.position_bins(joints_2d).flatten(2))
+        markers = self.marker_embedding(torch.arange(2, device=joints_2d.device))
+        markers = markers[None, :, None].expand(len(joints_2d), -1, -1, -1)
+        tokens = torch.cat([markers, coordinates], 2).flatten(1, 2)
+        return tokens + self.position_embedding(torch.arange(NUM_JOINT_STATES, device=joints_2d.device))
+
+
+class HandFeatureMLP(nn.Module):
+    """One state from what is known of both hands: `f_theta` and `f_M` of the paper, which does not state their layers.
+
+    We use three linear layers and a LayerNorm, so that the state comes out at the scale of CLIP's final states. A hand
+    that is not visible is replaced by a learned vector, and both visibility flags are inputs, too.
+
+    Args:
+        features_per_hand (`int`): numbers that describe one hand.
+        inner_size (`int`): width of the hidden layers.
+        hidden_size (`int`): width of the state.
+        layer_norm_eps (`float`): of the LayerNorm.
+    """
+
+    def __init__(self, features_per_hand: int, inner_size: int, hidden_size: int, layer_norm_eps: float):
+        super().__init__()
+        self.missing_hand = nn.Parameter(torch.zeros(2, features_per_hand))
+        self.linear_1 = nn.Linear(2 * features_per_hand + 2, inner_size)
+        self.linear_2 = nn.Linear(inner_size, inner_size)
+        self.linear_3 = nn.Linear(inner_size, hidden_size)
+        self.norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
+
+    def forward(self, features: torch.Tensor, hand_visible: torch.Tensor) -> torch.Tensor:
+        """`features (B, 2, features_per_hand)`, `hand_visible (B, 2)` [left, right]; gives `(B, hidden_size)`."""
+        features = torch.where(hand_visible[..., None], features, self.missing_hand.to(features.dtype))
+        state = torch.cat([features.flatten(1), hand_visible.to(features.dtype)], -1)
+        state = F.gelu(self.linear_1(state))
+        state = F.gelu(self.linear_2(state))
+        return self.norm(self.linear_3(state))
+
+
+class TextHandEncoder(Float32Buffers, ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin):
+    r"""
+    The Text+Hand encoder of HanDiffuser: it takes the place of Stable Diffusion's text encoder.
+
+    Without hands it *is* CLIP's text encoder. With hands it returns 88 more states per caption; see the module's
+    docstring for their order. Any number of visible hands is legal, in any mixture within a batch: of a hand that is
+    not visible nothing is read (NaN may stand there), the other hand does not see it, and its states are learned
+    nulls, which depend neither on the caption nor on the other hand.
+
+    Args:
+        vocab_size (`int`, defaults to 49408): number of text tokens.
+        hidden_size (`int`, defaults to 768): width of all states.
+        intermediate_size (`int`, defaults to 3072): width inside the layers' MLPs.
+        num_hidden_layers (`int`, defaults to 12): layers of the text transformer.
+        num_attention_heads (`int`, defaults to 12): must divide `hidden_size`.
+        max_position_embeddings (`int`, defaults to 77): longest caption.
+        hidden_act (`str`, defaults to `"quick_gelu"`): as in CLIP's configuration.
+        layer_norm_eps (`float`, defaults to 1e-5): of every LayerNorm.
+        eos_token_id (`int`, defaults to 49407): end of a caption; kept from CLIP's configuration, not used here.
+        num_position_bins (`int`, defaults to 1000): bins of a 2D coordinate. The paper does not state this.
+        num_basis_points (`int`, defaults to 512): size of the Basis Point Set. The paper does not state how a mesh
+            becomes an embedding; we use distances to fixed points.
+        basis_radius (`float`, defaults to 0.2): metres; the basis points fill a ball of this radius around the wrist.
+        basis_seed (`int`, defaults to 0): draws the basis points. They are saved with the weights all the same.
+        hand_hidden_size (`int`, defaults to 1024): width of the hidden layers of `f_theta` and `f_M`.
+    """
+
+    _supports_gradient_checkpointing = True
+    _no_split_modules = ["TextHandEncoderLayer", "TextHandEmbeddings", "JointEmbeddings", "HandFeatureMLP"]
+    _repeated_blocks = ["TextHandEncoderLayer"]
+    _skip_layerwise_casting_patterns = ["embedding", "norm"]
+    _keep_in_fp32_modules = ["basis_points"]
+
+    @register_to_config
+    def __init__(
+        self,
+        vocab_size: int = 49408,
+        hidden_size: int = 768,
+        intermediate_size: int = 3072,
+        num_hidden_layers: int = 12,
+        num_attention_heads: int = 12,
+        max_position_embeddings: int = 77,
+        hidden_act: str = "quick_gelu",
+        layer_norm_eps: float = 1e-5,
+        eos_token_id: int = 49407,
+        num_position_bins: int = 1000,
+        num_basis_points: int = 512,
+        basis_radius: float = 0.2,
+        basis_seed: int = 0,
+        hand_hidden_size: int = 1024,
+    ):
+        super().__init__()
+        if hidden_act not in ACT2FN:
+            raise ValueError(f"`hidden_act` must be an activation that transformers knows, got {hidden_act!r}.")
+        if num_position_bins < 1:
+            raise ValueError(f"`num_position_bins` must be at least 1, got {num_position_bins}.")
+        self.text_model = TextHandTransformer(
+            vocab_size,
+            hidden_size,
+            intermediate_size,
+            num_hidden_layers,
+            num_attention_heads,
+            max_position_embeddings,
+            hidden_act,
+            layer_norm_eps,
+        )
+        self.joint_embeddings = JointEmbeddings(num_position_bins, hidden_size)
+        self.rotation_mlp = HandFeatureMLP(16 * 6, hand_hidden_size, hidden_size, layer_norm_eps)
+        self.mesh_mlp = HandFeatureMLP(num_basis_points, hand_hidden_size, hidden_size, layer_norm_eps)
+        self.null_embedding = nn.Embedding(NUM_HAND_STATES, hidden_size)
+        self.register_buffer("basis_points", ball_basis(num_basis_points, basis_radius, basis_seed))
+        self.basis_radius = basis_radius
+        self.num_basis_points = num_basis_points
+        self.gradient_checkpointing = False
+        self._init_weights()
+
+    def _init_weights(self) -> None:
+        """CLIP's initialisation for CLIP's parts; small tables; the MLPs as torch makes them."""
+        embeddings, layers = self.text_model.embeddings, self.text_model.encoder.layers
+        nn.init.normal_(embeddings.token_embedding.weight, std=_INIT_STD)
+        nn.init.normal_(embeddings.position_embedding.weight, std=_INIT_STD)
+        width = embeddings.token_embedding.embedding_dim
+        deep_std = width**-0.5 * (2 * max(len(layers), 1)) ** -0.5
+        for layer in layers:
+            attention, mlp = layer.self_attn, layer.mlp
+            for linear in (attention.q_proj, attention.k_proj, attention.v_proj, mlp.fc2):
+                nn.init.normal_(linear.weight, std=deep_std)
+            nn.init.normal_(attention.out_proj.weight, std=width**-0.5)
+            nn.init.normal_(mlp.fc1.weight, std=(2 * width) ** -0.5)
+            for linear in (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj, mlp.fc1, mlp.fc2):
+                nn.init.zeros_(linear.bias)
+        self.joint_embeddings.init_weights()
+        nn.init.normal_(self.null_embedding.weight, std=_INIT_STD)
+
+    @classmethod
+    def from_clip(cls, clip_text_model: nn.Module, **hand_config: Any) -> "TextHandEncoder":
+        """A joint encoder that starts from a CLIP text model.
+
+        Every weight of the text transformer is copied, and the captions' states are CLIP's. What is new starts where
+        it disturbs least: the LayerNorms of `f_theta` and `f_M` as a copy of CLIP's final one, and the nulls at its
+        bias, the mean of CLIP's states.
+
+        Args:
+            clip_text_model (`transformers.CLIPTextModel` or `CLIPTextModelWithProjection`):
+                of any transformers version, whether or not its weights carry the prefix `text_model.`. A projection
+                is left out.
+            hand_config:
+                `num_position_bins`, `num_basis_points`, `basis_radius`, `basis_seed`, `hand_hidden_size`.
+
+        Returns:
+            `TextHandEncoder`: with the dtype, device and training mode of `clip_text_model`.
+        """
+        shared = (
+            "vocab_size",
+            "hidden_size",
+            "intermediate_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "max_position_embeddings",
+            "hidden_act",
+            "layer_norm_eps",
+            "eos_token_id",
+        )
+        config = getattr(clip_text_model, "config", None)
+        missing = [name for name in shared if not hasattr(config, name)]
+        if missing or not isinstance(clip_text_model, nn.Module):
+            raise TypeError(f"`clip_text_model` must be a CLIP text model, got {type(clip_text_model).__name__}.")
+        weights = {}
+        for name, value in clip_text_model.state_dict().items():
+            name = "text_model." + name.removeprefix("text_model.")
+            if not name.endswith("position_ids") and not name.startswith("text_model.text_projection"):
+                weights[name] = value
+        vocab_size = weights.get("text_model.embeddings.token_embedding.weight", torch.empty(0)).shape[0]
+        values = {name: getattr(config, name) for name in shared} | {"vocab_size": vocab_size or config.vocab_size}
+
+        encoder = cls(**values, **hand_config)
+        wanted = {name for name in encoder.state_dict() if name.startswith("text_model.")}
+        if wanted != set(weights):
+            odd = sorted(wanted ^ set(weights))[0]
+            raise ValueError(f"`clip_text_model` does not have the weights of a CLIP text model: {odd!r} differs.")
+        encoder.load_state_dict(weights, strict=False)
+        final = encoder.text_model.final_layer_norm
+        with torch.no_grad():
+            for mlp in (encoder.rotation_mlp, encoder.mesh_mlp):
+                mlp.norm.load_state_dict(final.state_dict())
+            encoder.null_embedding.weight.add_(final.bias)
+        reference = next(clip_text_model.parameters())
+        # Not diffusers' `to`, which warns that casting might round the basis points: here they stay float32.
+        nn.Module.to(encoder, device=reference.device, dtype=reference.dtype)
+        return encoder.train(clip_text_model.training)
+
+    @property
+    def num_hand_states(self) -> int:
+        """States that hands add to a caption: 88."""
+        return NUM_HAND_STATES
+
+    def null_hand_states(self) -> torch.Tensor:
+        """`(88, hidden_size)`: the learned nulls in the order of the output, [theta, M, joints]."""
+        device = self.null_embedding.weight.device
+        return self.null_embedding(torch.arange(NUM_HAND_STATES, device="cpu" if device.type == "meta" else device))
+
+    def prepare_hands(self, geometry: HandGeometry, hand_visible: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The hand arguments of `forward` from what the body model returns.
+
+        The mesh of each hand becomes the distances from the basis points to their nearest vertices, in the camera
+        frame around the wrist, divided by the radius of the basis. Hands are not scaled to one size, and the left
+        hand is not mirrored.
+
+        Args:
+            geometry (`HandGeometry`): of batch shape `(B,)`, in metres.
+            hand_visible (`torch.Tensor` of shape `(B, 2)`, `bool`): [left, right].
+
+        Returns:
+            `dict` of `torch.Tensor`: `hand_rotations (B, 2, 16, 3, 3)`, `hand_bps (B, 2, num_basis_points)`,
+            `hand_joints_2d (B, 2, 21, 2)` and `hand_visible (B, 2)`.
+        """
+        distances = []
+        for side, vertices in enumerate((geometry.left_vertices, geometry.right_vertices)):
+            wrist = geometry.joints_3d[..., side, :1, :]
+            distances.append(basis_point_distances((vertices - wrist).float(), self.basis_points.float()))
+        return {
+            "hand_rotations": geometry.rotations,
+            "hand_bps": torch.stack(distances, -2) / self.basis_radius,
+            "hand_joints_2d": geometry.joints_2d,
+            "hand_visible": hand_visible,
+        }
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        hand_rotations: torch.Tensor | None = None,
+        hand_bps: torch.Tensor | None = None,
+        hand_joints_2d: torch.Tensor | None = None,
+        hand_visible: torch.Tensor | None = None,
+        output_hidden_states: bool = False,
+        return_dict: bool = True,
+    ) -> TextHandEncoderOutput | tuple:
+        """
+        Args:
+            input_ids (`torch.Tensor` of shape `(B, L)`): the caption's tokens, `L` at most `max_position_embeddings`.
+            attention_mask (`torch.Tensor` of shape `(B, L)`, *optional*): as in CLIP: 0 where a caption token is not
+                to be attended to. Stable Diffusion 1.x passes none.
+            hand_rotations (`torch.Tensor` of shape `(B, 2, 16, 3, 3)`, *optional*): per hand, [left, right], the wrist
+                in the camera frame and 15 finger joints, rotation matrices.
+            hand_bps (`torch.Tensor` of shape `(B, 2, num_basis_points)`, *optional*): see `prepare_hands`.
+            hand_joints_2d (`torch.Tensor` of shape `(B, 2, 21, 2)`, *optional*): OpenPose order, [-1, 1] over the
+                picture's square.
+            hand_visible (`torch.Tensor` of shape `(B, 2)`, `bool`, *optional*): [left, right].
+            output_hidden_states (`bool`, defaults to `False`): return the states between the layers, too.
+            return_dict (`bool`, defaults to `True`): `TextHandEncoderOutput` or a plain tuple.
+
+        The hand arguments come together or not at all. Raises a `ValueError` for wrong shapes.
+        """
+        self._check_shapes(input_ids, attention_mask, hand_rotations, hand_bps, hand_joints_2d, hand_visible)
+        sequence = self.text_model.embeddings(input_ids)
+        has_hands = hand_visible is not None
+        if has_hands:
+            hand_visible = hand_visible.bool()
+            joints = torch.where(hand_visible[..., None, None], hand_joints_2d, 0.0).flip(1)
+            joint_tokens = self.joint_embeddings(joints).to(sequence.dtype)
+            sequence = torch.cat([sequence, self._missing_hand_last(joint_tokens, hand_visible)], 1)
+
+        mask = None
+        if attention_mask is not None:
+            keep = F.pad(attention_mask.bool(), (0, sequence.shape[1] - input_ids.shape[1]), value=True)
+            mask = additive_mask(keep[:, None, None] & causal_keep(sequence.shape[1], sequence.device))
+        all_states = [sequence]
+        for layer in self.text_model.encoder.layers:
+            if torch.is_grad_enabled() and self.gradient_checkpointing:
+                sequence = self._gradient_checkpointing_func(layer, sequence, mask, mask is None)
+            else:
+                sequence = layer(sequence, mask, mask is None)
+            all_states.append(sequence)
+        if has_hands:
+            text, joints = sequence.split([input_ids.shape[1], NUM_JOINT_STATES], 1)
+            sequence = torch.cat([text, self._missing_hand_last(joints, hand_visible)], 1)
+        last = self.text_model.final_layer_norm(sequence)
+        if has_hands:
+            rotations = rotmat_to_rot6d(hand_rotations).flatten(2).to(sequence.dtype)
+            theta = self.rotation_mlp(rotations, hand_visible)
+            mesh = self.mesh_mlp(hand_bps.to(sequence.dtype), hand_visible)
+            last = self._with_nulls(torch.stack([theta, mesh], 1), last, hand_visible)
+
+        hidden_states = None
+        if output_hidden_states:
+            hidden_states = tuple(all_states)
+            if has_hands:
+                length = input_ids.shape[1]
+                hidden_states = tuple(
+                    torch.cat([h[:, :length], self._missing_hand_last(h[:, length:], hand_visible)], 1)
+                    for h in all_states
+                )
+        if not return_dict:
+            return (last, hidden_states) if output_hidden_states else (last,)
+        return TextHandEncoderOutput(last_hidden_state=last, hidden_states=hidden_states)
+
+    def skip_last_layers(
+        self, output: TextHandEncoderOutput, clip_skip: int, hand_visible: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Final states as if the text transformer had ended `clip_skip` layers earlier (diffusers' `clip_skip`).
+
+        Theta, M and the nulls do not go through the transformer and stay as they are.
+
+        Args:
+            output (`TextHandEncoderOutput`): of a call with `output_hidden_states=True`.
+            clip_skip (`int`): layers to skip, from 0 to all.
+            hand_visible (`torch.Tensor` of shape `(B, 2)`, `bool`, *optional*): that of the call, if it had hands.
+
+        Returns:
+            `torch.Tensor`: of the shape of `output.last_hidden_state`.
+        """
+        if output.hidden_states is None:
+            raise ValueError("`output` has no hidden states: call the encoder with `output_hidden_states=True`.")
+        layers = len(output.hidden_states) - 1
+        if not isinstance(clip_skip, int) or not 0 <= clip_skip <= layers:
+            raise ValueError(f"`clip_skip` must be a whole number from 0 to {layers}, got {clip_skip!r}.")
+        sequence = output.hidden_states[layers - clip_skip]
+        has_hands = output.last_hidden_state.shape[1] != sequence.shape[1]
+        if has_hands != (hand_visible is not None):
+            wanted = "given" if has_hands else "None"
+            raise ValueError(f"`hand_visible` must be {wanted}, as it was in the call that gave `output`.")
+        last = self.text_model.final_layer_norm(sequence)
+        if not has_hands:
+            return last
+        return self._with_nulls(output.last_hidden_state[:, :2], last, hand_visible.bool())
+
+    @staticmethod
+    def _missing_hand_last(joints: torch.Tensor, hand_visible: torch.Tensor) -> torch.Tensor:
+        """`(B, 86, D)` with the two hands exchanged in rows where the right one is missing; its own inverse.
+
+        Attention is causal and every token carries its own position, so a hand at the end is one that nothing else can
+        see. This hides a missing hand without a mask, which not every attention backend would take.
+        """
+        exchanged = joints.roll(_STATES_PER_HAND, 1)
+        return torch.where(hand_visible[:, 1, None, None], joints, exchanged)
+
+    def _with_nulls(
+        self, theta_mesh: torch.Tensor, sequence: torch.Tensor, hand_visible: torch.Tensor
+    ) -> torch.Tensor:
+        """[theta, M, caption, joints] with nulls in the places of missing hands.
+
+        `theta_mesh (B, 2, D)`, `sequence (B, L + 86, D)` caption and joints, `hand_visible (B, 2)` bool.
+        """
+        nulls = self.null_hand_states().to(sequence)
+        text, joints = sequence.split([sequence.shape[1] - NUM_JOINT_STATES, NUM_JOINT_STATES], 1)
+        theta_mesh = torch.where(hand_visible.any(1)[:, None, None], theta_mesh, nulls[:2])
+        visible_joints = hand_visible.flip(1).repeat_interleave(_STATES_PER_HAND, 1, output_size=NUM_JOINT_STATES)
+        joints = torch.where(visible_joints[..., None], joints, nulls[2:])
+        return torch.cat([theta_mesh, text, joints], 1)
+
+    def _check_shapes(self, input_ids, attention_mask, hand_rotations, hand_bps, hand_joints_2d, hand_visible):
+        positions = self.text_model.embeddings.position_embedding.num_embeddings
+        if input_ids.ndim != 2 or input_ids.shape[1] > positions:
+            raise ValueError(
+                f"`input_ids` must have shape (B, L), L at most {positions}, got {tuple(input_ids.shape)}."
+            )
+        batch, length = input_ids.shape
+        if attention_mask is not None and tuple(attention_mask.shape) != (batch, length):
+            raise ValueError(
+                f"`attention_mask` must have shape ({batch}, {length}), got {tuple(attention_mask.shape)}."
+            )
+        shapes = {
+            "hand_rotations": (hand_rotations, (batch, 2, 16, 3, 3)),
+            "hand_bps": (hand_bps, (batch, 2, self.num_basis_points)),
+            "hand_joints_2d": (hand_joints_2d, (batch, 2, 21, 2)),
+            "hand_visible": (hand_visible, (batch, 2)),
+        }
+        given = [name for name, (value, _) in shapes.items() if value is not None]
+        if given and len(given) < len(shapes):
+            missing = next(name for name in shapes if name not in given)
+            raise ValueError(
+                f"`{missing}` is missing beside `{given[0]}`: hand arguments come together or not at all."
+            )
+        for name in given:
+            value, shape = shapes[name]
+            if tuple(value.shape) != shape:
+                raise ValueError(f"`{name}` must have shape {shape}, got {tuple(value.shape)}.")
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The table of text tokens, as transformers names it; textual inversion asks for it."""
+        return self.text_model.embeddings.token_embedding
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Replaces the table of text tokens."""
+        self.text_model.embeddings.token_embedding = value
+        self.register_to_config(vocab_size=value.num_embeddings)
+
+    @torch.no_grad()
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None
+    ) -> nn.Embedding:
+        """More or fewer text tokens; new rows start as the mean of the old ones.
+
+        Args:
+            new_num_tokens (`int`, *optional*): rows wanted; the present number if `None`.
+            pad_to_multiple_of (`int`, *optional*): round the number of rows up to a multiple of this.
+        """
+        old = self.get_input_embeddings()
+        size = old.num_embeddings if new_num_tokens is None else new_num_tokens
+        if pad_to_multiple_of:
+            size += -size % pad_to_multiple_of
+        if size < 1:
+            raise ValueError(f"`new_num_tokens` must be at least 1, got {new_num_tokens}.")
+        if size == old.num_embeddings:
+            return old
+        new = nn.Embedding(size, old.embedding_dim, device=old.weight.device, dtype=old.weight.dtype)
+        new.weight.copy_(old.weight.mean(0, keepdim=True).expand_as(new.weight))
+        kept = min(size, old.num_embeddings)
+        new.weight[:kept] = old.weight[:kept]
+        new.weight.requires_grad_(old.weight.requires_grad)
+        self.set_input_embeddings(new)
+        return new
+
+    def load_adapter(
+        self,
+        adapter_state_dict: dict[str, torch.Tensor],
+        peft_config: Any,
+        adapter_name: str = "default",
+        low_cpu_mem_usage: bool = False,
+    ) -> None:
+        """Loads a LoRA in the way diffusers asks of a pipeline's text encoder, which is transformers' way.
+
+        Args:
+            adapter_state_dict (`dict`): PEFT weights, named from this model's root (`text_model.encoder...`).
+            peft_config (`peft.LoraConfig`): ranks, alphas and targets.
+            adapter_name (`str`, defaults to `"default"`): must be new.
+            low_cpu_mem_usage (`bool`, defaults to `False`): create the layers on the meta device.
+        """
+        from peft import inject_adapter_in_model, set_peft_model_state_dict
+
+        if adapter_name in getattr(self, "peft_config", {}):
+            raise ValueError(f"Adapter with name {adapter_name} already exists. Please use a different name.")
+        inject_adapter_in_model(peft_config, self, adapter_name=adapter_name, low_cpu_mem_usage=low_cpu_mem_usage)
+        set_peft_model_state_dict(self, adapter_state_dict, adapter_name, low_cpu_mem_usage=low_cpu_mem_usage)
+        self._hf_peft_config_loaded = True
