@@ -1,0 +1,67 @@
+"""HanDiffuser for diffusers: pictures of people whose hands are right.
+
+Importing this package registers its pipeline with diffusers, so that `DiffusionPipeline.from_pretrained` can load it,
+and does nothing else: no network, no files, no random numbers. `diffusers_handiffuser.studio`, `.training` and
+`.evaluation` are imported when they are first used.
+"""
+
+import contextlib
+import importlib
+import os
+from collections.abc import Iterator
+
+from diffusers import ModelMixin  # diffusers' loader asks the package of a component for its base class
+from transformers.utils import logging
+
+
+@contextlib.contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Without torchvision, transformers warns of every image processor that diffusers imports. None is used here."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+with _quiet_transformers():
+    from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
+
+    from .hands import HandBodyModel, HandGeometry, HandParams
+    from .hub import register_library, register_pipeline
+    from .models import TextHandEncoder, TextToHandParamsModel
+    from .pipelines import HanDiffuserPipeline, HanDiffuserPipelineOutput
+
+__version__ = "0.1.0"
+
+MINI = os.path.join(os.path.dirname(__file__), "checkpoints", "handiffuser-mini")
+"""Folder of the small checkpoint that comes with the package: `HanDiffuserPipeline.from_pretrained(MINI)`."""
+
+__all__ = [
+    "MINI",
+    "HanDiffuserPipeline",
+    "HanDiffuserPipelineOutput",
+    "HandBodyModel",
+    "HandGeometry",
+    "HandParams",
+    "ModelMixin",
+    "TextHandEncoder",
+    "TextToHandParamsModel",
+    "__version__",
+]
+
+_LAZY_MODULES = ("evaluation", "studio", "training")
+
+register_library()
+register_pipeline(HanDiffuserPipeline, AUTO_TEXT2IMAGE_PIPELINES_MAPPING)
+
+
+def __getattr__(name: str):
+    if name in _LAZY_MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY_MODULES])

@@ -1,0 +1,100 @@
+"""Checks of what a caller hands to a pipeline: one line that names the argument, what came and what was wanted."""
+
+import math
+import numbers
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import torch
+
+from ..hands import HandParams
+
+
+def check_text(name: str, value: Any) -> None:
+    """A `str`, or a `list` of at least one `str`."""
+    if isinstance(value, str):
+        return
+    if not isinstance(value, list):
+        raise TypeError(f"`{name}` must be a str or a list of str, got {type(value).__name__}.")
+    if not value:
+        raise ValueError(f"`{name}` must hold at least one text, got an empty list.")
+    for i, text in enumerate(value):
+        if not isinstance(text, str):
+            raise TypeError(f"`{name}` must hold texts only, got {type(text).__name__} at position {i}.")
+
+
+def check_count(name: str, value: Any) -> None:
+    """A whole number of at least 1."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise TypeError(f"`{name}` must be a whole number of at least 1, got {value!r}.")
+    if not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"`{name}` must be a whole number of at least 1, got {value!r}.")
+
+
+def check_number(name: str, value: Any, minimum: float = -math.inf) -> None:
+    """A finite number, not below `minimum`."""
+    wanted = "a finite number" if minimum == -math.inf else f"a finite number of at least {minimum}"
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise TypeError(f"`{name}` must be {wanted}, got {value!r}.")
+    if not math.isfinite(value) or value < minimum:
+        raise ValueError(f"`{name}` must be {wanted}, got {value!r}.")
+
+
+def check_size(height: Any, width: Any, multiple: int) -> None:
+    """Both sizes or neither, in pixels, multiples of what the networks need."""
+    if (height is None) != (width is None):
+        raise ValueError(f"`height` and `width` must come together, got {height!r} and {width!r}.")
+    for name, value in (("height", height), ("width", width)):
+        if value is not None:
+            check_count(name, value)
+            if value % multiple:
+                raise ValueError(f"`{name}` must be divisible by {multiple}, got {value}.")
+
+
+def check_names(what: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Names that there are: a mistyped one would otherwise be ignored."""
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{what} {name!r} is not known; known are {', '.join(known)}.")
+
+
+def check_embeds(name: str, value: Any) -> None:
+    """Cross-attention states `(B, N, D)`, finite."""
+    if not isinstance(value, torch.Tensor) or value.ndim != 3:
+        shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+        raise ValueError(f"`{name}` must be a tensor of shape (batch, states, width), got {shape}.")
+    check_finite(f"`{name}`", value)
+
+
+def check_finite(what: str, value: torch.Tensor) -> None:
+    """No NaN and no infinity: diffusers would draw a black picture from them without a word."""
+    if not torch.isfinite(value).all():
+        raise ValueError(f"{what} holds numbers that are not finite.")
+
+
+def check_generators(name: str, value: Any, rows: int) -> None:
+    """`None`, one generator, or a list of one per picture."""
+    if isinstance(value, list) and len(value) != rows:
+        raise ValueError(f"`{name}` must be one generator or a list of {rows}, one per picture, got {len(value)}.")
+    for item in value if isinstance(value, list) else [value]:
+        if not isinstance(item, torch.Generator) and (value is not None):
+            raise TypeError(f"`{name}` must be a torch.Generator or a list of them, got {type(item).__name__}.")
+
+
+def hand_rows(hand_params: Any, batch_size: int, num_images_per_prompt: int) -> HandParams:
+    """Given hands as one row per prompt or one per picture; a single person without a batch dimension is one row.
+
+    Returns:
+        `HandParams` of batch shape `(batch_size * num_images_per_prompt,)`.
+    """
+    if not isinstance(hand_params, HandParams):
+        raise TypeError(f"`hand_params` must be HandParams, got {type(hand_params).__name__}.")
+    shape = tuple(hand_params.batch_shape)
+    if len(shape) > 1:
+        raise ValueError(f"`hand_params` must have at most one batch dimension, got {shape}.")
+    rows = hand_params if shape else hand_params.reshape(1)
+    num_images = batch_size * num_images_per_prompt
+    if len(rows) not in (batch_size, num_images):
+        wanted = f"{batch_size}" if batch_size == num_images else f"{batch_size} (prompts) or {num_images} (pictures)"
+        raise ValueError(f"`hand_params` must have as many rows as there are prompts, {wanted}, got {len(rows)}.")
+    return rows if len(rows) == num_images else rows.repeat_interleave(num_images_per_prompt)

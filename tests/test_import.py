@@ -1,0 +1,76 @@
+"""`import diffusers_handiffuser` registers with diffusers and does nothing else."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import diffusers_handiffuser
+
+CHECK = """
+import builtins, os, random, socket, sys
+import numpy, torch
+import diffusers, transformers
+
+def refuse(*args, **kwargs):
+    raise AssertionError("network")
+
+socket.socket.connect = refuse
+socket.getaddrinfo = refuse
+opened = builtins.open
+def watch(file, mode="r", *args, **kwargs):
+    assert not set(mode) & set("wax+"), f"{file} opened for writing"
+    return opened(file, mode, *args, **kwargs)
+builtins.open = watch
+
+torch.manual_seed(3), numpy.random.seed(3), random.seed(3)
+before = torch.get_rng_state(), numpy.random.get_state()[1].tolist(), random.getstate()
+import diffusers_handiffuser
+after = torch.get_rng_state(), numpy.random.get_state()[1].tolist(), random.getstate()
+assert torch.equal(before[0], after[0]) and before[1:] == after[1:], "random state"
+
+rooms = tuple(f"diffusers_handiffuser.{room}" for room in ("studio", "training", "evaluation", "cli"))
+lazy = [name for name in sys.modules if name.split(".")[0] == "smplx" or name.startswith(rooms)]
+assert not lazy, lazy
+assert diffusers.HanDiffuserPipeline is diffusers_handiffuser.HanDiffuserPipeline
+print("fine")
+"""
+
+
+def test_import_has_no_side_effects(tmp_path):
+    source = Path(diffusers_handiffuser.__file__).parents[1]
+    environment = {
+        **os.environ,
+        "HOME": str(tmp_path),
+        "HF_HOME": str(tmp_path / "hf"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    environment["PYTHONPATH"] = os.pathsep.join([str(source), os.environ.get("PYTHONPATH", "")])
+    result = subprocess.run(
+        [sys.executable, "-c", CHECK], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "fine"
+    assert not list(tmp_path.iterdir()), "nothing is written"
+
+
+def test_public_names():
+    for name in diffusers_handiffuser.__all__:
+        assert getattr(diffusers_handiffuser, name) is not None
+    assert diffusers_handiffuser.__version__ == "0.1.0"
+    assert isinstance(diffusers_handiffuser.MINI, str)
+    assert diffusers_handiffuser.MINI.endswith(
+        os.path.join("diffusers_handiffuser", "checkpoints", "handiffuser-mini")
+    )
+
+
+@pytest.mark.parametrize("name", ["studio", "training"])
+def test_lazy_rooms(name):
+    assert getattr(diffusers_handiffuser, name).__name__ == f"diffusers_handiffuser.{name}"
+
+
+def test_unknown_name():
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        diffusers_handiffuser.nothing  # noqa: B018
