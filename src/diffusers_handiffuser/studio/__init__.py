@@ -1,0 +1,25 @@
+"""The procedural world: gestures, captions, scenes, and rendered pictures with exact hand parameters.
+
+Everything here is computed from the licence-free body; no photograph and no licensed model goes in.
+"""
+
+from .captions import describe
+from .draw import Studio
+from .gestures import GESTURES, Gesture, finger_gesture, gesture_by_name
+from .make import make_dataset
+from .scenes import SKIN_TONES, Scene, is_held_out, sample_scene, scene_split
+
+__all__ = [
+    "GESTURES",
+    "SKIN_TONES",
+    "Gesture",
+    "Scene",
+    "Studio",
+    "describe",
+    "finger_gesture",
+    "gesture_by_name",
+    "is_held_out",
+    "make_dataset",
+    "sample_scene",
+    "scene_split",
+]

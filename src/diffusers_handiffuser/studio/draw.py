@@ -1,0 +1,105 @@
+"""From scenes to pictures: poses, colours and renders a batch of scenes on the procedural body."""
+
+from collections.abc import Sequence
+
+import torch
+
+from ..hands import HandBodyModel, HandParams
+from ..hands.rasterizer import vertex_normals
+from ..hands.skeleton import FINGERTIP_VERTEX_IDS
+from .renderer import draw_background, render
+from .scenes import COLORS, LIGHTS, SKIN_TONES, Scene, pose_scenes
+from .skin import SkinTexture, dress, hand_and_forearm_faces, skin_color
+
+
+class Studio:
+    """Draws scenes.
+
+    Args:
+        body_model ([`HandBodyModel`], *optional*): the procedural body by default; skin and clothes are painted for
+            it.
+        size (`int`): pixels per side of a picture.
+    """
+
+    def __init__(self, body_model: HandBodyModel | None = None, size: int = 128):
+        check_size(size)
+        self.body_model = HandBodyModel.procedural() if body_model is None else body_model
+        self.size = size
+        faces, self._rest = self.body_model.faces, self.body_model.template
+        normals = vertex_normals(self._rest[None], faces)[0]
+        joints, tips = self.body_model.joint_template, self._rest[list(FINGERTIP_VERTEX_IDS["left"])]
+        self._texture = SkinTexture(self._rest.cpu(), normals.cpu(), faces.cpu(), joints.cpu(), tips.cpu())
+        self._texture.to(self._rest.device)
+        arms = hand_and_forearm_faces(self.body_model, faces)
+        self._faces = {"left": arms["left"], "right": arms["right"], "both": torch.cat(list(arms.values()))}
+        self._faces["person"] = faces[(self._rest[faces][..., 1] > -0.15).all(-1)]
+        self._face_offset = {name: _index_in(part, faces) for name, part in self._faces.items()}
+
+    @torch.no_grad()
+    def draw(self, scenes: Sequence[Scene]) -> tuple[torch.Tensor, HandParams]:
+        """Renders scenes.
+
+        Args:
+            scenes (sequence of [`Scene`]): `B` of them, of any kinds.
+
+        Returns:
+            pictures `(B, 3, size, size)` in `[0, 1]`, and their exact [`HandParams`], `B` rows.
+        """
+        hand_params = pose_scenes(scenes, self.body_model)
+        device = self.body_model.device
+        vertices = self.body_model.full_mesh(hand_params.to(device)).vertices
+        pictures = torch.empty(len(scenes), 3, self.size, self.size)
+        for part in self._faces:
+            rows = [i for i, scene in enumerate(scenes) if _part(scene) == part]
+            if rows:
+                chosen = [scenes[i] for i in rows]
+                pictures[rows] = self._draw_part(
+                    part, chosen, vertices[rows], hand_params.camera[rows].to(device)
+                ).cpu()
+        return pictures, hand_params
+
+    def _draw_part(self, part, scenes, vertices, camera) -> torch.Tensor:
+        device, generators = vertices.device, [torch.Generator().manual_seed(s.seed) for s in scenes]
+        noise = torch.stack([torch.randn(8, generator=g) for g in generators])
+
+        def colors(table, names, spread, columns):
+            return (torch.tensor([table[n] for n in names]) + spread * noise[:, columns]).clamp(0.02, 1).to(device)
+
+        tone = colors(SKIN_TONES, [s.skin for s in scenes], 0.012, slice(0, 3))
+        sleeve = colors(COLORS | {"bare": (0.5, 0.5, 0.5)}, [s.sleeve for s in scenes], 0.015, slice(3, 6))
+        bare = torch.tensor([s.sleeve == "bare" for s in scenes], device=device)
+        long_sleeve = 0.655 + 0.012 * noise[:, 6].clamp(-1.5, 1.5)
+        short = torch.tensor([s.kind == "person" for s in scenes]) & (noise[:, 7] > 0)
+        sleeve_end = torch.where(short, torch.tensor(0.36), long_sleeve).to(device)
+        paper = [
+            draw_background(torch.tensor(COLORS[s.background]), s.texture, self.size, g)
+            for s, g in zip(scenes, generators, strict=True)
+        ]
+        light = torch.tensor([LIGHTS[s.light] for s in scenes], device=device)
+        faces, offset = self._faces[part], self._face_offset[part]
+
+        def albedo(seen):
+            rest = (self._rest[faces[seen.face]] * seen.barycentric[..., None]).sum(1)
+            skin = skin_color(self._texture(offset[seen.face], seen.barycentric), tone[seen.image])
+            return dress(rest, skin, sleeve[seen.image], sleeve_end[seen.image], bare[seen.image])
+
+        return render(vertices, faces, camera, self.size, albedo, light, torch.stack(paper).to(device))[0]
+
+
+def check_size(size: int) -> None:
+    """Refuses pictures too small to show a hand."""
+    if size < 16:
+        raise ValueError(f"`size` must be at least 16 pixels, got {size}.")
+
+
+def _part(scene: Scene) -> str:
+    """Which faces of the body a scene shows."""
+    if scene.kind == "person":
+        return "person"
+    return "both" if len(scene.gestures) == 2 else next(iter(scene.gestures))
+
+
+def _index_in(part: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
+    """Where each face of a part stands among all faces."""
+    numbers = {tuple(face): i for i, face in enumerate(faces.tolist())}
+    return torch.tensor([numbers[tuple(face)] for face in part.tolist()], device=faces.device)

@@ -1,0 +1,121 @@
+"""Writes a data set of studio pictures: a folder that both trainers, and Hugging Face `datasets`, read."""
+
+import functools
+import json
+import os
+import random
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from ..hands import HandBodyModel
+from .captions import describe
+from .draw import Studio, check_size
+from .scenes import SPLITS, pose_scenes, sample_scene
+
+_BATCH = 16
+
+
+def make_dataset(
+    folder: str | os.PathLike,
+    num: int,
+    split: str = "train",
+    seed: int = 0,
+    size: int = 128,
+    images: bool = True,
+    workers: int = 1,
+    progress: bool = True,
+) -> Path:
+    """Draws scenes `0 ... num - 1` of a split into `folder`.
+
+    A row of `metadata.jsonl` holds `file_name`, `text`, the seven `HandParams` fields as flat lists, `source`, `crop`
+    (none: the picture is whole) and `scene`, the words the picture was made from. Rows depend on seed, split and index
+    alone, not on how many are made or by how many workers.
+
+    Args:
+        folder (path): made if absent; must not hold a data set yet.
+        num (`int`): how many rows.
+        split (`str`): `"train"` or `"test"`. Held-out combinations of gesture, side, background and skin are never in
+            `"train"`; every row of `"test"` shows at least one.
+        seed (`int`): another seed, other scenes.
+        size (`int`): pixels per side.
+        images (`bool`): without pictures the rows serve the first stage alone and take a fraction of the time.
+        workers (`int`): processes, one thread each.
+        progress (`bool`): show a bar.
+
+    Returns:
+        `Path`: the written `metadata.jsonl`. It appears last: a folder without it is an unfinished one.
+    """
+    if num < 1:
+        raise ValueError(f"`num` must be at least 1, got {num}.")
+    if workers < 1:
+        raise ValueError(f"`workers` must be at least 1, got {workers}.")
+    if split not in SPLITS:
+        raise ValueError(f"`split` must be one of {SPLITS}, got {split!r}.")
+    check_size(size)
+    folder = Path(folder)
+    metadata = folder / "metadata.jsonl"
+    if metadata.exists():
+        raise ValueError(f"`folder` must not hold a data set yet, but {metadata} exists.")
+    (folder / "images" if images else folder).mkdir(parents=True, exist_ok=True)
+    jobs = [
+        (str(folder), split, seed, start, min(start + _BATCH, num), size, images) for start in range(0, num, _BATCH)
+    ]
+    aside = metadata.with_suffix(".jsonl.tmp")
+    with aside.open("w", encoding="utf-8") as file:
+        for rows in _bar(_run(jobs, workers), len(jobs), progress):
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+    os.replace(aside, metadata)
+    return metadata
+
+
+def _run(jobs: list[tuple], workers: int) -> Iterator[list[dict]]:
+    if workers == 1:
+        yield from map(_make_rows, jobs)
+    else:
+        context = get_context("spawn")
+        with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield from pool.map(_make_rows, jobs)
+
+
+def _bar(items, total: int, progress: bool):
+    from tqdm.auto import tqdm
+
+    return tqdm(items, total=total, desc="drawing", unit="batch", disable=not progress)
+
+
+def _make_rows(job: tuple) -> list[dict]:
+    folder, split, seed, start, stop, size, images = job
+    # Always a whole batch: how many scenes are computed together shows in the last bits of a row.
+    scenes = [sample_scene(seed, split, start + i) for i in range(_BATCH)]
+    if images:
+        pictures, hand_params = _studio(size).draw(scenes)
+    else:
+        pictures, hand_params = None, pose_scenes(scenes, _body())
+    rows = []
+    for i, scene in enumerate(scenes[: stop - start]):
+        row = {"text": describe(scene, random.Random(scene.seed))}
+        if images:
+            row["file_name"] = f"images/{start + i:06d}.png"
+            pixels = (pictures[i].permute(1, 2, 0) * 255).round().byte().numpy()
+            Image.fromarray(pixels).save(os.path.join(folder, row["file_name"]))
+        params = hand_params[i].to_dict()
+        row |= {k: v if k == "hand_visible" else [round(x, 6) for x in v] for k, v in params.items()}
+        rows.append(row | {"source": "studio", "crop": None, "scene": scene.to_dict()})
+    return rows
+
+
+@functools.lru_cache(maxsize=1)
+def _studio(size: int) -> Studio:
+    """One per process."""
+    return Studio(size=size)
+
+
+@functools.lru_cache(maxsize=1)
+def _body() -> HandBodyModel:
+    """One per process; all that rows without pictures need."""
+    return HandBodyModel.procedural()

@@ -1,0 +1,370 @@
+"""What stands in front of the studio's camera: scenes drawn at random, their captions, and their exact parameters.
+
+A scene is one person who faces the camera. Close-ups show one raised hand, or both; the third kind shows the person
+from the waist up. Everything about a scene follows from its seed, its split and its index, so a data set of any size
+begins with the same rows.
+"""
+
+import math
+import random
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+
+from ..hands import HandBodyModel, HandParams
+from ..hands.rotations import rotmat_to_rotvec, rotvec_to_rotmat
+from ..hands.skeleton import JOINT_NAMES, SIDES
+from .gestures import GESTURES, LONG_FINGERS, Gesture, finger_gesture, gesture_by_name, left_hand_pose
+
+Color = tuple[float, float, float]
+
+SKIN_TONES: dict[str, Color] = {
+    "pale": (0.97, 0.85, 0.78),
+    "fair": (0.93, 0.74, 0.63),
+    "golden": (0.87, 0.66, 0.44),
+    "olive": (0.72, 0.58, 0.42),
+    "tan": (0.76, 0.52, 0.36),
+    "brown": (0.56, 0.36, 0.24),
+    "dark brown": (0.39, 0.24, 0.16),
+    "deep": (0.24, 0.15, 0.11),
+}
+COLORS: dict[str, Color] = {
+    "white": (0.93, 0.93, 0.93),
+    "gray": (0.52, 0.52, 0.53),
+    "black": (0.09, 0.09, 0.10),
+    "red": (0.80, 0.14, 0.14),
+    "orange": (0.93, 0.52, 0.13),
+    "yellow": (0.94, 0.84, 0.22),
+    "green": (0.18, 0.60, 0.25),
+    "teal": (0.13, 0.60, 0.60),
+    "blue": (0.17, 0.34, 0.80),
+    "purple": (0.48, 0.22, 0.66),
+    "pink": (0.94, 0.56, 0.70),
+    "brown": (0.42, 0.28, 0.17),
+}
+TEXTURES = ("plain", "striped", "checkered", "dotted", "blurry")
+LIGHTS: dict[str, tuple[float, float, float]] = {
+    "front": (0.0, -0.35, -1.0),
+    "left": (-0.95, -0.35, -0.75),
+    "right": (0.95, -0.35, -0.75),
+    "above": (0.0, -1.0, -0.6),
+}
+"""Direction towards the light, camera frame (x right, y down, z away from the viewer)."""
+KINDS = ("close_up", "two_hands", "person")
+VIEWS = ("palm", "back", "side")
+SPLITS = ("train", "test")
+_KIND_WEIGHTS = (0.68, 0.12, 0.20)
+_HELD_OUT = 10
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything a picture shows, in words.
+
+    Args:
+        kind (`str`): one of `KINDS`.
+        gestures (`dict` of `str` to `str`): gesture by side; a side that is absent is not raised.
+        views (`dict` of `str` to `str`): `"palm"`, `"back"` or `"side"` by side: what of the hand the camera sees.
+        skin (`str`): of `SKIN_TONES`.
+        sleeve (`str`): of `COLORS`, or `"bare"`; for a person the colour of the shirt.
+        background, texture, light (`str`): of `COLORS`, `TEXTURES`, `LIGHTS`.
+        seed (`int`): decides what the words leave open: body shape, exact angles, framing.
+
+    A word that is not in these tables, or a number of hands that the kind does not show, raises a `ValueError` that
+    names the field.
+    """
+
+    kind: str
+    gestures: dict[str, str]
+    views: dict[str, str]
+    skin: str
+    sleeve: str
+    background: str
+    texture: str
+    light: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"`kind` must be one of {KINDS}, got {self.kind!r}.")
+        if not self.gestures or set(self.gestures) - set(SIDES):
+            raise ValueError(f"`gestures` must name a gesture for one or both of {SIDES}, got {self.gestures}.")
+        for name in self.gestures.values():
+            gesture_by_name(name)
+        if self.kind != "person" and len(self.gestures) != 1 + (self.kind == "two_hands"):
+            raise ValueError(f"`gestures` of a {self.kind!r} scene cannot be of {len(self.gestures)} hands.")
+        if set(self.views) != set(self.gestures) or set(self.views.values()) - set(VIEWS):
+            raise ValueError(f"`views` must be one of {VIEWS} for every side of `gestures`, got {self.views}.")
+        sleeves = tuple(COLORS) if self.kind == "person" else (*COLORS, "bare")
+        for name, words in (
+            ("skin", SKIN_TONES),
+            ("sleeve", sleeves),
+            ("background", COLORS),
+            ("texture", TEXTURES),
+            ("light", LIGHTS),
+        ):
+            if getattr(self, name) not in words:
+                raise ValueError(f"`{name}` must be one of {', '.join(words)}, got {getattr(self, name)!r}.")
+
+    def to_dict(self) -> dict:
+        """What a data set's row holds under `scene`; `Scene(**row["scene"])` is the scene again."""
+        return asdict(self)
+
+
+def is_held_out(gesture: str, side: str, background: str, skin: str) -> bool:
+    """Whether a combination is kept for testing: one in ten, decided by a checksum of the words, the same for ever."""
+    return zlib.crc32(f"{gesture}|{side}|{background}|{skin}".encode()) % _HELD_OUT == 0
+
+
+def scene_split(scene: Scene) -> str:
+    """`"test"` if at least one raised hand of the scene is a held-out combination, else `"train"`."""
+    held_out = any(is_held_out(g, side, scene.background, scene.skin) for side, g in scene.gestures.items())
+    return "test" if held_out else "train"
+
+
+def sample_scene(seed: int, split: str, index: int, kind: str | None = None) -> Scene:
+    """Draws scene `index` of a data set.
+
+    Args:
+        seed (`int`): of the data set.
+        split (`str`): `"train"` or `"test"`.
+        index (`int`): the row.
+        kind (`str`, *optional*): one of `KINDS`; drawn by default.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"`split` must be one of {SPLITS}, got {split!r}.")
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"`kind` must be one of {KINDS}, got {kind!r}.")
+    rng = random.Random(f"{seed}|{split}|{index}")
+    while True:
+        scene = _draw_scene(rng, kind)
+        if scene_split(scene) == split:
+            return scene
+
+
+def _draw_scene(rng: random.Random, kind: str | None) -> Scene:
+    kind = kind or rng.choices(KINDS, _KIND_WEIGHTS)[0]
+    if kind == "two_hands" or (kind == "person" and rng.random() < 0.25):
+        sides = SIDES
+    else:
+        sides = (rng.choice(SIDES),)
+    first = _draw_gesture(rng)
+    gestures = {side: first if i == 0 or rng.random() < 0.5 else _draw_gesture(rng) for i, side in enumerate(sides)}
+    views = {}
+    for side, gesture in gestures.items():
+        names, weights = zip(*gesture.views.items(), strict=True)
+        views[side] = rng.choices(names, weights)[0]
+        if gesture.thumb_up and kind != "close_up":
+            # Seen from the other side, the hand would point away from the body and out of the picture.
+            views[side] = "back" if gesture.thumb_up > 0 else "palm"
+    sleeve = "bare" if kind != "person" and rng.random() < 0.35 else rng.choice(list(COLORS))
+    return Scene(
+        kind=kind,
+        gestures={side: gesture.name for side, gesture in gestures.items()},
+        views=views,
+        skin=rng.choice(list(SKIN_TONES)),
+        sleeve=sleeve,
+        background=rng.choice(list(COLORS)),
+        texture=rng.choices(TEXTURES, (0.56, 0.11, 0.11, 0.11, 0.11))[0],
+        light=rng.choice(list(LIGHTS)),
+        seed=rng.getrandbits(31),
+    )
+
+
+def _draw_gesture(rng: random.Random) -> Gesture:
+    if rng.random() < 0.75:
+        return rng.choice(list(GESTURES.values()))
+    return finger_gesture(frozenset(f for f in ("thumb", *LONG_FINGERS) if rng.random() < 0.5))
+
+
+def pose_scenes(scenes: Sequence[Scene], body_model: HandBodyModel) -> HandParams:
+    """The exact parameters of scenes, framed by their own camera.
+
+    Args:
+        scenes (sequence of [`Scene`]): `B` of them.
+        body_model ([`HandBodyModel`]): the body that will be drawn; framing needs its size.
+
+    Returns:
+        [`HandParams`] of `B` rows. A hand is visible if the scene raises it and at least 13 of its 21 joints lie in
+        the picture.
+    """
+    if not scenes:
+        raise ValueError("`scenes` must hold at least one scene.")
+    pose, betas = _pose(scenes)
+    raised = torch.tensor([[side in scene.gestures for side in SIDES] for scene in scenes])
+    camera = torch.tensor([[1.0, 0.0, 0.0]]).expand(len(scenes), 3)
+    unframed = HandParams.from_full_pose(pose, betas, camera, raised)
+    joints = body_model(unframed.to(body_model.device)).joints_3d[..., :2].cpu()
+    camera = torch.stack([_frame(s, joints[i], raised[i]) for i, s in enumerate(scenes)])
+    points = camera[:, None, None, :1] * (joints + camera[:, None, None, 1:])
+    inside = (points.abs() <= 1).all(-1).sum(-1) >= 13
+    return HandParams.from_full_pose(pose, betas, camera, raised & inside)
+
+
+def _pose(scenes: Sequence[Scene]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Joint rotations `(B, 52, 3)`, radians, and betas `(B, 10)`: chance scene by scene, geometry for all at once."""
+    turns, betas, arms = [], [], []
+    for scene in scenes:
+        rng = random.Random(scene.seed)
+        turns.append([rng.gauss(0, 3), rng.gauss(0, 6), rng.gauss(0, 2)])
+        betas.append([rng.gauss(0, 0.6) for _ in range(10)])
+        for side in SIDES:
+            if side in scene.gestures:
+                arms.append(_raised_arm(scene, gesture_by_name(scene.gestures[side]), scene.views[side], rng))
+            else:
+                arms.append(_lowered_arm(rng))
+    shape = (len(scenes), len(SIDES))
+    upper = torch.tensor([arm.upper for arm in arms]).view(*shape, 3)
+    forearm = torch.tensor([arm.forearm for arm in arms]).view(*shape, 3)
+    distal = torch.tensor([arm.distal for arm in arms]).view(*shape, 3)
+    turn = torch.tensor([arm.hand_turn for arm in arms]).view(*shape, 3)
+    roll, yaw = torch.tensor([[arm.roll, arm.yaw] for arm in arms]).view(*shape, 2).unbind(-1)
+    palm = torch.tensor([0.0, 0.0, 1.0]).expand_as(distal)
+
+    none = torch.zeros_like(roll)
+    hand = _euler(torch.stack([none, yaw, none], -1)) @ _euler(torch.stack([none, none, roll], -1))
+    hand = hand @ _euler(turn) @ _frame_from(distal, palm)
+    across = torch.tensor([arm.forearm_follows_hand for arm in arms]).view(*shape, 1)
+    rotations = _arm_to(upper, torch.where(across, hand[..., 0], forearm), hand)
+    fingers = left_hand_pose(
+        torch.tensor([arm.fingers for arm in arms]).view(*shape, 4, 4),
+        torch.tensor([arm.thumb for arm in arms]).view(*shape, 5),
+    ).unflatten(-1, (15, 3))
+
+    pose = torch.zeros(len(scenes), 52, 3)
+    facing = rotvec_to_rotmat(torch.tensor([math.pi, 0.0, 0.0])) @ _euler(torch.tensor(turns))
+    pose[:, 0] = rotmat_to_rotvec(facing)
+    for i, side in enumerate(SIDES):
+        mirror = torch.tensor([1.0, 1.0, 1.0] if side == "left" else [1.0, -1.0, -1.0])
+        joints = [JOINT_NAMES.index(f"{side}_{name}") for name in ("shoulder", "elbow", "wrist")]
+        pose[:, joints] = rotations[:, i] * mirror
+        first = JOINT_NAMES.index(f"{side}_index1")
+        pose[:, first : first + 15] = fingers[:, i] * mirror
+    return pose, torch.tensor(betas)
+
+
+@dataclass
+class _Arm:
+    """A left arm in numbers: directions in the body frame, angles in degrees.
+
+    The hand starts with its fingers along `distal` and its palm to the viewer; it is turned about its own vertical by
+    `hand_turn`, then by `roll` in the plane of the picture, then by `yaw` about the body's vertical.
+    """
+
+    upper: tuple[float, float, float]
+    forearm: tuple[float, float, float]
+    distal: tuple[float, float, float]
+    hand_turn: tuple[float, float, float]
+    roll: float
+    yaw: float
+    forearm_follows_hand: bool
+    fingers: list[list[float]]
+    thumb: list[float]
+
+
+def _raised_arm(scene: Scene, gesture: Gesture, view: str, rng: random.Random) -> _Arm:
+    """An arm that shows a gesture; the standard deviations are degrees."""
+    tilt = rng.gauss(0, 9)
+    turn = (rng.gauss(0, 8), {"palm": 0.0, "back": 180.0, "side": 78.0}[view] + rng.gauss(0, 12), 0.0)
+    roll = gesture.thumb_up * -90.0 * (1.0 if view == "palm" else -1.0) + tilt
+    yaw = 0.0
+    if gesture.thumb_up:
+        # The hand lies across, so the forearm comes from the side: with the elbow out, before the chest of a person.
+        upper = {"close_up": (0.60, -0.75, 0.25), "two_hands": (0.93, -0.35, 0.15), "person": (0.55, -0.65, 0.50)}
+        upper, inward = upper[scene.kind], 0.0
+        yaw = 28.0 if scene.kind == "person" else 0.0
+    else:
+        upper, inward = {
+            "close_up": ((0.25, -0.92, 0.25), 0.5 * tilt),
+            "two_hands": ((0.10, -0.94, 0.30), 18.0 + 0.3 * tilt),
+            "person": ((0.30, -0.90, 0.28), 0.5 * tilt + rng.uniform(-6, 6)),
+        }[scene.kind]
+    inward = math.radians(inward)
+    forearm = (-math.sin(inward), math.cos(inward), 0.0)
+    follows = gesture.thumb_up != 0
+    return _Arm(upper, forearm, (0.0, 1.0, 0.0), turn, roll, yaw, follows, *_jittered(gesture, rng))
+
+
+def _lowered_arm(rng: random.Random) -> _Arm:
+    """An arm that hangs down."""
+    upper = (0.16 + rng.gauss(0, 0.02), -0.98, rng.gauss(0, 0.04))
+    forearm = (0.06, -0.98, 0.14 + rng.gauss(0, 0.03))
+    return _Arm(upper, forearm, forearm, (0.0, 0.0, 0.0), 0.0, -90.0, True, *_jittered(GESTURES["relaxed"], rng))
+
+
+def _jittered(gesture: Gesture, rng: random.Random) -> tuple[list[list[float]], list[float]]:
+    """No two people make a gesture alike; the standard deviations are degrees."""
+    fingers = [
+        [angle + rng.gauss(0, spread) for angle, spread in zip(gesture.fingers[f], (3, 4, 3, 1.5), strict=True)]
+        for f in LONG_FINGERS
+    ]
+    return fingers, [angle + rng.gauss(0, 3) for angle in gesture.thumb]
+
+
+def _arm_to(upper: torch.Tensor, forearm: torch.Tensor, hand: torch.Tensor) -> torch.Tensor:
+    """Local rotations that put a left arm's bones along two directions and its hand into a frame.
+
+    The twist between shoulder and hand is shared out, 35 % in the shoulder, 35 % in the elbow and 30 % in the wrist,
+    as linear blend skinning collapses a joint that takes it all.
+
+    Args:
+        upper, forearm (`torch.Tensor` of shape `(..., 3)`): directions, body frame.
+        hand (`torch.Tensor` of shape `(..., 3, 3)`): rotation of the hand, body frame.
+
+    Returns:
+        `torch.Tensor` of shape `(..., 3, 3)`: rotation vectors of shoulder, elbow and wrist.
+    """
+    x = torch.tensor([1.0, 0.0, 0.0]).expand_as(upper)
+    swing = _shortest_rotation(x, upper)
+    aligned = _shortest_rotation(hand[..., 0], forearm) @ hand
+    relative = swing.transpose(-1, -2) @ aligned
+    trace = relative.diagonal(dim1=-2, dim2=-1).sum(-1)
+    twist = 2 * torch.atan2(relative[..., 2, 1] - relative[..., 1, 2], 1 + trace)[..., None]
+    shoulder = swing @ rotvec_to_rotmat(0.35 * twist * x)
+    elbow = aligned @ rotvec_to_rotmat(-0.30 * twist * x)
+    local = [shoulder, shoulder.transpose(-1, -2) @ elbow, elbow.transpose(-1, -2) @ hand]
+    return rotmat_to_rotvec(torch.stack(local, -3))
+
+
+def _frame(scene: Scene, joints: torch.Tensor, raised: torch.Tensor) -> torch.Tensor:
+    """`(s, tx, ty)` that frames a scene; `joints` `(2, 21, 2)` in metres."""
+    rng = random.Random(scene.seed + 1)
+    if scene.kind == "person":
+        scale = rng.uniform(2.15, 2.45)
+        centre = torch.tensor([0.0, -0.455]) + torch.tensor([rng.gauss(0, 0.02), rng.gauss(0, 0.015)])
+        return torch.tensor([scale, *(-centre).tolist()])
+    points = joints[raised].flatten(0, 1)
+    low, high = points.amin(0), points.amax(0)
+    centre, extent = (low + high) / 2, float((high - low).max()) / 2
+    # A fist is not blown up to the size of an open hand.
+    wished = rng.uniform(6.2, 8.0) if scene.kind == "close_up" else rng.uniform(3.9, 4.6)
+    scale = min(wished, 0.90 / extent)
+    room = max(0.0, 0.95 - scale * extent)
+    offset = [max(-room, min(room, rng.gauss(0, 0.07))) / scale for _ in range(2)]
+    if scene.kind == "close_up":
+        offset[1] -= 0.02
+    return torch.tensor([scale, float(-centre[0]) + offset[0], float(-centre[1]) + offset[1]])
+
+
+def _frame_from(distal: torch.Tensor, palm: torch.Tensor) -> torch.Tensor:
+    """Rotations `(..., 3, 3)` that take a left hand's rest axes (x distal, -y palmar) to two directions `(..., 3)`."""
+    x = F.normalize(distal, dim=-1)
+    y = -F.normalize(palm - (palm * x).sum(-1, keepdim=True) * x, dim=-1)
+    return torch.stack([x, y, torch.linalg.cross(x, y, dim=-1)], -1)
+
+
+def _shortest_rotation(source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Rotations `(..., 3, 3)` about the common normal of two directions `(..., 3)`."""
+    source, target = F.normalize(source, dim=-1), F.normalize(target, dim=-1)
+    axis = torch.linalg.cross(source, target, dim=-1)
+    angle = torch.atan2(axis.norm(dim=-1), (source * target).sum(-1))
+    return rotvec_to_rotmat(F.normalize(axis, dim=-1) * angle[..., None])
+
+
+def _euler(degrees: torch.Tensor) -> torch.Tensor:
+    """Rotations `(..., 3, 3)` about z after y after x, angles `(..., 3)` in degrees."""
+    rotations = rotvec_to_rotmat(torch.diag_embed(torch.deg2rad(degrees)))
+    return rotations[..., 2, :, :] @ rotations[..., 1, :, :] @ rotations[..., 0, :, :]
