@@ -1,0 +1,103 @@
+"""Trains a small tokenizer in CLIP's format from the captions of a data set.
+
+    python -m diffusers_handiffuser.training.tokenizer --train_data_dir DATA --output_dir OUT/tokenizer
+
+Byte-pair encoding as CLIP has it: lower case, `</w>` at the end of a word, `<|startoftext|>` and `<|endoftext|>` as
+the last two of the vocabulary. All 256 bytes are in it, inside and at the end of a word, so any text tokenises without
+unknowns. The result is a `transformers.CLIPTokenizer` folder that loads offline. It is for models that start without
+CLIP's weights.
+"""
+
+import argparse
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import CLIPTokenizer
+
+from .dataset import METADATA_NAME, HandDataset, swap_sides
+
+START, END, WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
+
+
+def learn_merges(captions: Iterable[str], num_merges: int, reference: CLIPTokenizer) -> list[tuple[str, str]]:
+    """The most useful merges of the captions, in order, with the normalisation and word splitting of `reference`."""
+    bpe = Tokenizer(models.BPE(continuing_subword_prefix="", end_of_word_suffix=WORD_END))
+    bpe.normalizer = reference.backend_tokenizer.normalizer
+    bpe.pre_tokenizer = reference.backend_tokenizer.pre_tokenizer
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=2 * len(alphabet) + num_merges,
+        min_frequency=2,
+        initial_alphabet=alphabet,
+        continuing_subword_prefix="",
+        end_of_word_suffix=WORD_END,
+        show_progress=False,
+    )
+    bpe.train_from_iterator(captions, trainer)
+    merges = json.loads(bpe.to_str())["model"]["merges"]
+    return [tuple(merge) for merge in merges[:num_merges]]
+
+
+def build_tokenizer(merges: list[tuple[str, str]]) -> CLIPTokenizer:
+    """CLIPTokenizer over all bytes and these merges."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [*alphabet, *(letter + WORD_END for letter in alphabet)]
+    tokens += [left + right for left, right in merges]
+    vocabulary = {token: number for number, token in enumerate(dict.fromkeys([*tokens, START, END]))}
+    return CLIPTokenizer(
+        vocab=vocabulary,
+        merges=merges,
+        bos_token=START,
+        eos_token=END,
+        unk_token=END,
+        pad_token=END,
+        model_max_length=77,
+    )
+
+
+def train_tokenizer(captions: Iterable[str], num_merges: int = 2048) -> CLIPTokenizer:
+    """A tokenizer that spends `num_merges` merges (at most; rare pairs are not merged) on the captions."""
+    return build_tokenizer(learn_merges(captions, num_merges, build_tokenizer([])))
+
+
+def save_tokenizer(tokenizer: CLIPTokenizer, folder) -> None:
+    """`save_pretrained`, and the `vocab.json` and `merges.txt` that older transformers read."""
+    folder = Path(folder)
+    tokenizer.save_pretrained(folder)
+    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    (folder / "vocab.json").write_text(json.dumps(model["vocab"], ensure_ascii=False))
+    merges = "\n".join(" ".join(merge) for merge in model["merges"])
+    (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}\n")
+
+
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m diffusers_handiffuser.training.tokenizer",
+        description="Train a small CLIP-format tokenizer on the captions of data set folders.",
+    )
+    parser.add_argument(
+        "--train_data_dir", required=True, nargs="+", help=f"folders with a {METADATA_NAME}; pictures are not needed"
+    )
+    parser.add_argument("--output_dir", required=True, help="folder of the tokenizer")
+    parser.add_argument("--num_merges", type=int, default=2048, help="at most; 514 tokens are there before the first")
+    args = parser.parse_args(argv)
+    if args.num_merges < 0:
+        parser.error(f"--num_merges must not be negative, but is {args.num_merges}")
+
+    captions = []
+    for folder in args.train_data_dir:
+        texts = HandDataset(folder).texts
+        captions += texts + [swap_sides(text) for text in texts]
+    tokenizer = train_tokenizer(captions, args.num_merges)
+    save_tokenizer(tokenizer, args.output_dir)
+    lengths = [len(ids) for ids in tokenizer(captions).input_ids]
+    mean = sum(lengths) / len(lengths)
+    print(
+        f"{len(tokenizer)} tokens; captions have {mean:.1f} on average and at most {max(lengths)}: {args.output_dir}"
+    )
+
+
+if __name__ == "__main__":
+    main()

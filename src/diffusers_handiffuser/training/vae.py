@@ -1,0 +1,223 @@
+"""Trains a picture autoencoder (diffusers' `AutoencoderKL`) for a small model.
+
+    python -m diffusers_handiffuser.training.vae --train_data_dir DATA --output_dir OUT --use_ema \\
+        --max_train_minutes 90
+
+`OUT/vae` is the result. Its latents have mean 0 and standard deviation 1 in every channel over the training pictures
+(the statistics are folded into the 1 x 1 convolutions on either side of the latent), so that `scaling_factor` is 1.
+Stable Diffusion itself uses the VAE it comes with; the paper trains none.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from diffusers.models.resnet import ResnetBlock2D
+from PIL import Image
+
+from .dataset import HandDataset
+from .losses import pyramid_l1
+from .options import add_data_options, add_training_options, check_training_options, json_option
+from .run import TrainingRun, save_model, start_run
+
+
+def default_config(resolution: int) -> dict:
+    """8 pixels to one latent position and 4 channels, as Stable Diffusion; few channels, for the CPU's sake."""
+    levels = 4
+    return {
+        "in_channels": 3,
+        "out_channels": 3,
+        "down_block_types": ["DownEncoderBlock2D"] * levels,
+        "up_block_types": ["UpDecoderBlock2D"] * levels,
+        "block_out_channels": [16, 24, 48, 96],
+        "layers_per_block": 1,
+        "latent_channels": 4,
+        "norm_num_groups": 8,
+        "act_fn": "silu",
+        "sample_size": resolution,
+        "scaling_factor": 1.0,
+        "force_upcast": False,
+    }
+
+
+def silence_residual_branches(vae: AutoencoderKL) -> None:
+    """Starts every residual block as the identity, which learns a good deal faster than diffusers' initial weights."""
+    for module in vae.modules():
+        if isinstance(module, ResnetBlock2D):
+            torch.nn.init.zeros_(module.conv2.weight)
+            torch.nn.init.zeros_(module.conv2.bias)
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m diffusers_handiffuser.training.vae",
+        description="Train a picture autoencoder (AutoencoderKL) on the pictures of a data set.",
+    )
+    add_data_options(parser)
+    add_training_options(
+        parser,
+        learning_rate=1e-3,
+        lr_scheduler="cosine",
+        lr_warmup_steps=200,
+        adam_beta2=0.99,
+        adam_weight_decay=1e-4,
+        train_batch_size=8,
+        ema_decay=0.999,
+        checkpointing_steps=1000,
+        checkpoints_total_limit=2,
+        validation_steps=1000,
+    )
+    group = parser.add_argument_group("autoencoder")
+    group.add_argument("--resolution", type=int, default=128, help="pictures are resized to this many pixels a side")
+    group.add_argument("--vae_config", type=json_option, default={}, help="JSON: changes to the default configuration")
+    group.add_argument("--init_from", help="folder of an AutoencoderKL to start from (its weights and configuration)")
+    group.add_argument("--random_flip", action="store_true", help="show half of the pictures mirrored")
+    group.add_argument(
+        "--random_crop", type=int, help="train on random squares of this many pixels: more pictures for the same work"
+    )
+    group.add_argument(
+        "--kl_weight", type=float, default=1e-4, help="weight of the mean KL divergence per latent value"
+    )
+    group.add_argument("--detail_weight", type=float, default=1.0, help="weight of the L1 of the Laplacian pyramid")
+    group.add_argument("--pyramid_levels", type=int, default=3)
+    args = parser.parse_args(argv)
+    check_training_options(parser, args)
+    return args
+
+
+class AutoencoderObjective(torch.nn.Module):
+    """Reconstruction and KL losses of a batch of pictures."""
+
+    def __init__(self, vae: AutoencoderKL, kl_weight: float, detail_weight: float, pyramid_levels: int):
+        super().__init__()
+        self.vae = vae
+        self.kl_weight, self.detail_weight, self.pyramid_levels = kl_weight, detail_weight, pyramid_levels
+
+    def forward(self, pictures: torch.Tensor, noise: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Pictures (B, 3, H, W) in [-1, 1]; standard normal noise of the latents' shape."""
+        posterior = self.vae.encode(pictures).latent_dist
+        decoded = self.vae.decode(posterior.mean + posterior.std * noise).sample
+        reconstruction = pyramid_l1(decoded.float(), pictures, self.pyramid_levels, self.detail_weight)
+        kl = posterior.kl().mean() / noise[0].numel()
+        return {"loss": reconstruction + self.kl_weight * kl, "reconstruction": reconstruction, "kl": kl}
+
+
+def to_unit_range(pictures: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
+    """uint8 (B, H, W, 3) to float (B, 3, H, W) in [-1, 1]."""
+    tensor = torch.from_numpy(np.array(pictures)).to(device)
+    return tensor.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous()
+
+
+def to_pixels(pictures: torch.Tensor) -> np.ndarray:
+    """float (B, 3, H, W) in [-1, 1] to uint8 (B, H, W, 3)."""
+    return ((pictures.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def save_grid(rows: list[np.ndarray], path: Path) -> None:
+    """Rows of uint8 pictures (N, H, W, 3), one under the other, as a PNG."""
+    Image.fromarray(np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)).save(path)
+
+
+@torch.no_grad()
+def latent_statistics(vae: AutoencoderKL, pictures: np.ndarray, device, batch_size: int = 32):
+    """Mean and standard deviation (C,) of each channel of *sampled* latents.
+
+    Sampled, because a channel that the KL term switched off (constant mean, unit variance) would be blown up to noise
+    if it were divided by the deviation of its mean.
+    """
+    count, total, square = 0, 0.0, 0.0
+    for start in range(0, len(pictures), batch_size):
+        posterior = vae.encode(to_unit_range(pictures[start : start + batch_size], device)).latent_dist
+        mean, var = posterior.mean.double(), posterior.var.double()
+        count += mean.numel() // mean.shape[1]
+        total = total + mean.sum((0, 2, 3))
+        square = square + (mean.square() + var).sum((0, 2, 3))
+    mean = total / count
+    return mean.float(), (square / count - mean.square()).clamp(min=1e-12).sqrt().float()
+
+
+@torch.no_grad()
+def normalize_latents(vae: AutoencoderKL, mean: torch.Tensor, std: torch.Tensor) -> None:
+    """Changes the VAE so that its latents are (latent - mean) / std and its pictures stay what they were.
+
+    `quant_conv` makes the moments and `post_quant_conv` reads the latent; both are 1 x 1 convolutions, so the change
+    is exact.
+    """
+    if vae.quant_conv is None or vae.post_quant_conv is None:
+        raise ValueError("the VAE must have `quant_conv` and `post_quant_conv` for its latents to be normalised")
+    channels = mean.numel()
+    moments, reader = vae.quant_conv, vae.post_quant_conv
+    moments.weight[:channels] /= std.view(-1, 1, 1, 1)
+    moments.bias[:channels] = (moments.bias[:channels] - mean) / std
+    moments.bias[channels:] -= 2 * std.log()
+    reader.bias += torch.einsum("oi,i->o", reader.weight[:, :, 0, 0], mean)
+    reader.weight *= std.view(1, -1, 1, 1)
+
+
+def main(argv=None) -> None:
+    args = parse_args(argv)
+    accelerator = start_run(args)
+    dataset = HandDataset(args.train_data_dir, args.max_train_samples, need_images=True)
+    pictures = dataset.images(args.resolution, args.cache_dir or Path(args.train_data_dir) / ".cache")
+    num_train = len(dataset) - args.num_validation_rows
+    if num_train < 1:
+        raise ValueError(f"`num_validation_rows` ({args.num_validation_rows}) leaves none of {len(dataset)} rows")
+
+    torch.manual_seed(args.seed)
+    if args.init_from is not None:
+        vae = AutoencoderKL.from_pretrained(args.init_from)
+    else:
+        vae = AutoencoderKL.from_config({**default_config(args.resolution), **args.vae_config})
+        silence_residual_branches(vae)
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    side = args.random_crop or args.resolution
+    if side % factor or side % 2**args.pyramid_levels or side > args.resolution:
+        name = "random_crop" if args.random_crop else "resolution"
+        raise ValueError(
+            f"`{name}` must be divisible by {factor} and 2^pyramid_levels, and a crop no larger than `resolution`, "
+            f"but is {side}"
+        )
+    latent_shape = (vae.config.latent_channels, side // factor, side // factor)
+
+    objective = AutoencoderObjective(vae, args.kl_weight, args.detail_weight, args.pyramid_levels)
+    run = TrainingRun(args, accelerator, objective, {"vae": vae}, num_train)
+
+    def compute_loss(rows, random):
+        batch = to_unit_range(pictures[rows], run.device)
+        corners = random.integers(args.resolution - side + 1, 2).tolist()
+        batch = torch.stack([p[:, y : y + side, x : x + side] for p, (y, x) in zip(batch, corners, strict=True)])
+        if args.random_flip:
+            batch = torch.where((random.uniform() < 0.5).view(-1, 1, 1, 1), batch.flip(-1), batch)
+        return run.objective(batch, random.normal(*latent_shape))
+
+    def validate():
+        held_out = pictures[num_train:]
+        decoded = [
+            to_pixels(vae.decode(vae.encode(to_unit_range(held_out[i : i + 8], run.device)).latent_dist.mean).sample)
+            for i in range(0, len(held_out), 8)
+        ]
+        if not decoded:
+            return {}
+        decoded = np.concatenate(decoded)
+        errors = np.square(decoded.astype(np.float32) - held_out).mean((1, 2, 3))
+        save_grid([held_out[:12], decoded[:12]], run.sample_path("reconstructions"))
+        return {"psnr": float(np.mean(10 * np.log10(255.0**2 / np.maximum(errors, 1e-3))))}
+
+    run.train(compute_loss, validate)
+
+    if run.accelerator.is_main_process:
+        with run.ema_weights():
+            vae.eval()
+            mean, std = latent_statistics(vae, pictures[:num_train][:4096], run.device)
+            normalize_latents(vae, mean, std)
+            vae.register_to_config(scaling_factor=1.0)
+            save_model(vae, run.output_dir / "vae")
+        run.log(
+            {"latent_std_before": [round(value, 3) for value in std.tolist()], "saved": str(run.output_dir / "vae")}
+        )
+
+
+if __name__ == "__main__":
+    main()

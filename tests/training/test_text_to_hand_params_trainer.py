@@ -1,0 +1,121 @@
+import json
+import shutil
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+from safetensors.torch import load_file
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from diffusers_handiffuser import HandBodyModel, HandParams, TextToHandParamsModel
+from diffusers_handiffuser.training import text_to_hand_params as trainer
+from diffusers_handiffuser.training.dataset import HandDataset
+
+SMALL = {
+    "--model_config": '{"hidden_size": 16, "num_layers": 1, "num_attention_heads": 2}',
+    "--text_encoder_config": """{"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+        "num_attention_heads": 2}""",
+    "--train_batch_size": 4,
+    "--num_validation_rows": 3,
+    "--max_train_steps": 4,
+    "--checkpointing_steps": 2,
+    "--num_hand_inference_steps": 2,
+}
+
+
+def run(data_dir, output_dir, *options):
+    flat = [part for pair in SMALL.items() for part in pair]
+    trainer.main([str(o) for o in ("--train_data_dir", data_dir, "--output_dir", output_dir, *flat, *options)])
+
+
+def test_trains_resumes_and_writes_components(data_dir, tokenizer_dir, tmp_path, same_tree):
+    options = ("--tokenizer_name", tokenizer_dir, "--train_text_encoder", "--random_flip", "--use_ema",
+               "--validation_prompts", "a fist", "two hands")  # fmt: skip
+    run(data_dir, tmp_path / "whole", *options)
+    shutil.copytree(tmp_path / "whole/checkpoint-2", tmp_path / "killed/checkpoint-2")
+    run(data_dir, tmp_path / "killed", *options, "--resume_from_checkpoint", "latest")
+    same_tree(tmp_path / "whole/checkpoint-4", tmp_path / "killed/checkpoint-4")
+
+    out = tmp_path / "whole"
+    model = TextToHandParamsModel.from_pretrained(out / "text_to_hand_params")
+    averaged = TextToHandParamsModel.from_pretrained(out / "checkpoint-4/text_to_hand_params_ema")
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), averaged.parameters(), strict=True))
+    assert torch.equal(model.sample_mean, averaged.sample_mean)
+    CLIPTextModel.from_pretrained(out / "hand_text_encoder")
+    CLIPTokenizer.from_pretrained(out / "hand_tokenizer")
+    scheduler = DDIMScheduler.from_pretrained(out / "text_to_hand_scheduler")
+    assert scheduler.config.prediction_type == "sample"
+    assert (out / "samples/0000004-hands.png").is_file()
+    last = json.loads((out / "log.jsonl").read_text().splitlines()[-2])
+    assert {"validation_mse", "validation_joints", "validation_visibility"} <= last.keys()
+
+
+def test_statistics_are_those_of_the_training_rows(data_dir, tokenizer_dir, tmp_path):
+    run(data_dir, tmp_path / "out", "--tokenizer_name", tokenizer_dir, "--train_text_encoder")
+    model = TextToHandParamsModel.from_pretrained(tmp_path / "out/text_to_hand_params")
+    encoded = model.encode(HandDataset(data_dir).hand_params)[:-3]
+    assert encoded.mean(0).abs().max() < 1e-4
+    assert encoded.std(0, correction=0).max() < 1 + 1e-4
+    assert model.sample_std.min() == pytest.approx(0.02)
+
+
+def test_frozen_text_encoder_stays_and_is_not_in_checkpoints(data_dir, clip_text_model, tokenizer_dir, tmp_path):
+    base = tmp_path / "sd"
+    clip_text_model.save_pretrained(base / "text_encoder")
+    shutil.copytree(tokenizer_dir, base / "tokenizer")
+    run(data_dir, tmp_path / "out", "--pretrained_model_name_or_path", base)
+    ours = CLIPTextModel.from_pretrained(tmp_path / "out/hand_text_encoder").state_dict()
+    assert all(torch.equal(value, ours[name]) for name, value in clip_text_model.state_dict().items())
+    assert not (tmp_path / "out/checkpoint-4/hand_text_encoder").exists()
+
+
+def test_init_from_takes_weights_and_statistics(data_dir, tokenizer_dir, tmp_path):
+    run(data_dir, tmp_path / "first", "--tokenizer_name", tokenizer_dir, "--train_text_encoder", "--use_ema")
+    run(data_dir, tmp_path / "second", "--tokenizer_name", tokenizer_dir, "--train_text_encoder",
+        "--init_from", tmp_path / "first/checkpoint-4", "--learning_rate", 0, "--std_floor", 5)  # fmt: skip
+    name = "text_to_hand_params/diffusion_pytorch_model.safetensors"
+    first, second = (load_file(tmp_path / folder / name) for folder in ("first", "second"))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_mixed_precision_and_gradient_checkpointing(data_dir, tokenizer_dir, tmp_path):
+    run(data_dir, tmp_path / "out", "--tokenizer_name", tokenizer_dir, "--train_text_encoder", "--snr_gamma", 5,
+        "--mixed_precision", "bf16", "--gradient_checkpointing", "--gradient_accumulation_steps", 2,
+        "--max_train_steps", 2)  # fmt: skip
+    model = TextToHandParamsModel.from_pretrained(tmp_path / "out/text_to_hand_params")
+    assert next(model.parameters()).dtype == torch.float32
+
+
+def test_joint_loss_counts_visible_hands_only():
+    body_model = HandBodyModel.procedural()
+    model = TextToHandParamsModel(hidden_size=16, num_layers=1, num_attention_heads=2, cross_attention_dim=16)
+    loss = trainer.JointLoss(model, body_model)
+    hands = HandParams.zeros(3).replace(
+        hand_visible=torch.tensor([[True, False], [False, True], [False, False]]),
+        left_hand_pose=torch.full((3, 45), 0.1),
+        right_hand_pose=torch.full((3, 45), 0.1),
+    )
+    target = model.encode(hands)
+    bent = model.encode(hands.replace(left_hand_pose=torch.full((3, 45), 0.4)))
+    errors = loss(bent, target, hands.hand_visible)
+    assert errors[0] > 0.01 and errors[1] < 1e-8 and errors[2] == 0
+    assert loss(target, target, hands.hand_visible).max() < 1e-8
+
+
+def test_value_weights_spare_the_fingers_of_invisible_hands():
+    weights = trainer.value_weights(torch.tensor([[True, False]]), 0.1)[0]
+    assert (weights[: 6 * 37] == 1).all() and (weights[312:] == 1).all()
+    assert torch.allclose(weights[6 * 37 : 312], torch.tensor(0.1))
+
+
+def test_comparison_with_itself_is_perfect():
+    hands = HandParams.zeros(2).replace(hand_visible=torch.tensor([[True, True], [False, True]]))
+    numbers = trainer.compare_hands(hands, hands, HandBodyModel.procedural())
+    assert numbers["visibility"] == 1 and numbers["finger_error"] < 0.1
+
+
+def test_options_that_cannot_work_are_refused(data_dir, tmp_path, tokenizer_dir, capsys):
+    for options in ((), ("--tokenizer_name", tokenizer_dir), ("--model_config", "no such file")):
+        with pytest.raises(SystemExit):
+            run(data_dir, tmp_path / "out", *options)
+    assert "--train_text_encoder" in capsys.readouterr().err

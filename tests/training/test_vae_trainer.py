@@ -1,0 +1,77 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from PIL import Image
+
+from diffusers_handiffuser.training import vae as trainer
+
+CONFIG = """{"block_out_channels": [8, 8], "norm_num_groups": 2, "latent_channels": 4,
+    "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],
+    "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D"]}"""
+
+
+def run(data_dir, output_dir, *options):
+    fixed = {
+        "--train_data_dir": data_dir,
+        "--output_dir": output_dir,
+        "--resolution": 16,
+        "--vae_config": CONFIG,
+        "--train_batch_size": 4,
+        "--num_validation_rows": 4,
+        "--max_train_steps": 4,
+        "--checkpointing_steps": 2,
+        "--pyramid_levels": 2,
+    }
+    flat = [str(part) for pair in fixed.items() for part in pair]
+    trainer.main([*flat, "--use_ema", "--random_flip", *map(str, options)])
+
+
+def test_trains_resumes_and_saves_a_normalised_vae(data_dir, tmp_path, same_tree):
+    run(data_dir, tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole/checkpoint-2", tmp_path / "killed/checkpoint-2")
+    run(data_dir, tmp_path / "killed", "--resume_from_checkpoint", "latest")
+    same_tree(tmp_path / "whole/checkpoint-4", tmp_path / "killed/checkpoint-4")
+
+    vae = AutoencoderKL.from_pretrained(tmp_path / "whole/vae")
+    assert vae.config.scaling_factor == 1.0
+    assert "_name_or_path" not in json.loads((tmp_path / "whole/vae/config.json").read_text())
+    pictures = np.stack([np.asarray(Image.open(data_dir / f"images/{number}.png")) for number in range(10)])
+    mean, std = trainer.latent_statistics(vae, pictures, "cpu")
+    assert mean.abs().max() < 1e-3 and (std - 1).abs().max() < 1e-3
+
+    averaged = AutoencoderKL.from_pretrained(tmp_path / "whole/checkpoint-4/vae_ema")
+    batch = trainer.to_unit_range(pictures)
+    with torch.no_grad():
+        ours, theirs = (m.decode(m.encode(batch).latent_dist.mean).sample for m in (vae, averaged))
+    assert torch.allclose(ours, theirs, atol=1e-4)
+    grid = Image.open(tmp_path / "whole/samples/0000004-reconstructions.png")
+    assert grid.size == (4 * 16, 2 * 16)
+
+
+def test_trains_on_crops(data_dir, tmp_path):
+    run(data_dir, tmp_path / "out", "--random_crop", 8, "--max_train_steps", 2)
+    assert Image.open(tmp_path / "out/samples/0000002-reconstructions.png").size == (4 * 16, 2 * 16)
+    with pytest.raises(ValueError, match="`random_crop` must be divisible"):
+        run(data_dir, tmp_path / "odd", "--random_crop", 6)
+
+
+def test_mixed_precision_and_gradient_checkpointing(data_dir, tmp_path):
+    run(data_dir, tmp_path / "out", "--mixed_precision", "bf16", "--gradient_checkpointing",
+        "--gradient_accumulation_steps", 2, "--max_train_steps", 2)  # fmt: skip
+    assert next(AutoencoderKL.from_pretrained(tmp_path / "out/vae").parameters()).dtype == torch.float32
+
+
+def test_pixels_round_trip():
+    pixels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, -1)
+    assert np.array_equal(trainer.to_pixels(trainer.to_unit_range(pixels)), pixels)
+
+
+def test_resolution_must_fit(data_dir, tmp_path):
+    with pytest.raises(ValueError, match="`resolution` must be divisible"):
+        run(data_dir, tmp_path / "out", "--resolution", 18)
+    with pytest.raises(ValueError, match="`num_validation_rows` .* leaves none"):
+        run(data_dir, tmp_path / "out", "--num_validation_rows", 14)
