@@ -1,0 +1,266 @@
+"""The `handiffuser` command: pictures and hands from a prompt, and studio data sets."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from .hands import HandParams
+    from .pipelines import HanDiffuserPipeline
+
+_HANDS_FORMATS = (".safetensors", ".json", ".obj", ".glb", ".png")
+_USER_ERRORS = (ValueError, TypeError, OSError, ImportError)
+"""What bad input raises; shown as one line, where anything else is a fault of ours and keeps its traceback."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code: 0, or 2 after an error that one line explains."""
+    args = _parser().parse_args(argv)
+    try:
+        args.run(args)
+    except _USER_ERRORS as error:
+        if args.debug:
+            raise
+        message = " ".join(str(error).split()) or type(error).__name__
+        print(f"handiffuser: error: {message}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("handiffuser: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="handiffuser",
+        description="Text to pictures whose hands are right: first the hands in 3D, then a picture of them.",
+        epilog='Example: handiffuser generate "a right hand making a peace sign" -o peace.png',
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    generate = commands.add_parser(
+        "generate",
+        help="a picture from a prompt",
+        description="Samples hands for a prompt and draws a picture of them. Writes the picture, the hands "
+        "(X.hands.safetensors) and a preview (X.preview.png): the picture, the 3D hands, and the 2D skeleton over it.",
+    )
+    generate.add_argument("prompt", help="what to draw")
+    generate.add_argument("-o", "--output", required=True, metavar="X.png", help="where to save the picture")
+    generate.add_argument("--negative-prompt", metavar="TEXT", help="what not to draw")
+    generate.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: the checkpoint's)")
+    generate.add_argument("--guidance-scale", type=float, metavar="W", help="how closely to follow the prompt")
+    generate.add_argument("--scheduler", metavar="NAME", help='one of diffusers, such as "EulerDiscrete" or "DDIM"')
+    generate.add_argument("--num-images", type=int, default=1, metavar="N", help="as X_0.png, X_1.png and so on")
+    hands = generate.add_mutually_exclusive_group()
+    hands.add_argument("--hands", metavar="FILE", help="draw these (.safetensors, .json) instead of sampled hands")
+    hands.add_argument("--no-hands", action="store_true", help="leave the hands out: plain Stable Diffusion")
+    _add_sampling_options(generate)
+    generate.set_defaults(run=_generate)
+
+    sample = commands.add_parser(
+        "hands",
+        help="3D hands from a prompt",
+        description="Samples hands for a prompt, the first stage alone. The suffix of FILE says what is written: "
+        "parameters (.safetensors, .json), a mesh (.obj, .glb) or a preview (.png).",
+    )
+    sample.add_argument("prompt", help="what the hands do")
+    sample.add_argument("-o", "--output", required=True, metavar="FILE", help=f"one of {', '.join(_HANDS_FORMATS)}")
+    _add_sampling_options(sample)
+    sample.set_defaults(run=_hands)
+
+    data = commands.add_parser("data", help="studio data sets", description="Makes data sets for training and tests.")
+    tasks = data.add_subparsers(title="tasks", metavar="TASK", required=True)
+    make = tasks.add_parser(
+        "make",
+        help="draw a studio data set",
+        description="Draws pictures of hands, with captions and exact parameters, into a folder for the trainers.",
+    )
+    make.add_argument("folder", metavar="DIR", help="made if absent; must not hold a data set yet")
+    make.add_argument("--num", type=int, required=True, metavar="N", help="how many rows")
+    make.add_argument("--split", choices=("train", "test"), default="train", help="test: combinations never in train")
+    make.add_argument("--seed", type=int, default=0, metavar="S")
+    make.add_argument("--size", type=int, default=128, metavar="PX", help="pixels per side (default: 128)")
+    make.add_argument("--no-images", action="store_true", help="captions and parameters only, for the first stage")
+    make.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
+    make.set_defaults(run=_data_make)
+
+    for command in (generate, sample, make):
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--hand-steps", type=int, metavar="N", help="denoising steps of the hands")
+    parser.add_argument("--hand-guidance-scale", type=float, metavar="W", help="how closely the hands follow it")
+    parser.add_argument("--seed", type=int, metavar="S", help="same seed, same result; image i of several uses S + i")
+    parser.add_argument("--model", metavar="PATH_OR_HUB_ID", help="a checkpoint (default: the one in the package)")
+    parser.add_argument("--device", help='"cpu", "cuda", ... (default: cuda if there is one)')
+    parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
+
+
+def _generate(args: argparse.Namespace) -> None:
+    output = _output_path(args.output, _picture_formats())
+    from .hands import HandParams
+
+    if args.num_images < 1:
+        raise ValueError(f"--num-images must be at least 1, got {args.num_images}")
+    hands = None if args.hands is None else _rows(HandParams.load(args.hands), args.num_images)
+    pipe = _load_pipeline(args)
+    if args.scheduler is not None:
+        pipe.scheduler = _scheduler(pipe, args.scheduler)
+    result = pipe(
+        args.prompt,
+        negative_prompt=args.negative_prompt,
+        num_inference_steps=args.steps,
+        guidance_scale=args.guidance_scale,
+        num_hand_inference_steps=args.hand_steps,
+        hand_guidance_scale=args.hand_guidance_scale,
+        num_images_per_prompt=args.num_images,
+        hand_params=hands,
+        hand_conditioning_scale=0.0 if args.no_hands else 1.0,
+        generator=_generators(args, args.num_images),
+    )
+    paths = [output]
+    if args.num_images > 1:
+        paths = [output.with_name(f"{output.stem}_{i}{output.suffix}") for i in range(args.num_images)]
+    for path, image in zip(paths, result.images, strict=True):
+        _write(path, image.save)
+    if result.hand_params is not None:
+        from .hands.drawing import draw_preview
+
+        hands_path = output.with_name(f"{output.stem}.hands.safetensors")
+        preview_path = output.with_name(f"{output.stem}.preview.png")
+        result.hand_params.save(hands_path)
+        _write(preview_path, draw_preview(result.images, result.hand_params, pipe.body_model).save)
+        paths += [hands_path, preview_path]
+    print("\n".join(map(str, paths)))
+
+
+def _hands(args: argparse.Namespace) -> None:
+    output = _output_path(args.output, _HANDS_FORMATS)
+    pipe = _load_pipeline(args)
+    hands = pipe.sample_hand_params(
+        args.prompt,
+        num_hand_inference_steps=args.hand_steps,
+        hand_guidance_scale=args.hand_guidance_scale,
+        hand_generator=_generators(args, 1),
+    )
+    if output.suffix in (".safetensors", ".json"):
+        hands.save(output)
+    elif output.suffix == ".png":
+        from .hands.drawing import draw_hand_mesh
+
+        _write(output, draw_hand_mesh(hands, pipe.body_model, 512)[0].save)
+    else:
+        _write_mesh(output, hands, pipe)
+    print(output)
+
+
+def _write_mesh(output: Path, hands: "HandParams", pipe: "HanDiffuserPipeline") -> None:
+    from .hands.drawing import HAND_COLORS
+    from .hands.mesh_file import write_glb, write_obj
+    from .hands.skeleton import SIDES
+
+    body = pipe.body_model
+    geometry = body(hands[0].to(body.device))
+    meshes = {"left": (geometry.left_vertices, body.left_faces), "right": (geometry.right_vertices, body.right_faces)}
+    seen = [side for side, visible in zip(SIDES, hands.hand_visible[0].tolist(), strict=True) if visible]
+    if not seen:
+        raise ValueError("no hand is visible in the sampled parameters: there is no mesh to write; try another seed")
+    names = [f"{side}_hand" for side in seen]
+    vertices, faces = zip(*(meshes[side] for side in seen), strict=True)
+    if output.suffix == ".obj":
+        _write(output, lambda path: write_obj(path, names, vertices, faces))
+    else:
+        colors = [HAND_COLORS[side] for side in seen]
+        _write(output, lambda path: write_glb(path, names, vertices, faces, colors))
+
+
+def _data_make(args: argparse.Namespace) -> None:
+    from .studio import make_dataset
+
+    path = make_dataset(
+        args.folder, args.num, args.split, args.seed, args.size, images=not args.no_images, workers=args.workers
+    )
+    print(path)
+
+
+def _load_pipeline(args: argparse.Namespace) -> "HanDiffuserPipeline":
+    import torch
+
+    from . import MINI, HanDiffuserPipeline
+
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from None
+    pipe = HanDiffuserPipeline.from_pretrained(args.model or MINI, dtype=getattr(torch, args.dtype))
+    return pipe.to(device)
+
+
+def _scheduler(pipe: "HanDiffuserPipeline", name: str):
+    """The scheduler of that class name, with or without "Scheduler", configured as the pipeline's own."""
+    classes = {cls.__name__: cls for cls in (*pipe.scheduler.compatibles, type(pipe.scheduler))}
+    found = classes.get(name) or classes.get(f"{name}Scheduler")
+    if found is None:
+        names = ", ".join(sorted(cls.removesuffix("Scheduler") for cls in classes))
+        raise ValueError(f"--scheduler must be one of {names}, got {name!r}")
+    return found.from_config(pipe.scheduler.config)
+
+
+def _rows(hands: "HandParams", num_images: int) -> "HandParams":
+    """Given hands as one row, or one per picture."""
+    hands = hands.reshape(-1)
+    if len(hands) not in (1, num_images):
+        raise ValueError(f"--hands holds {len(hands)} rows; wanted 1, or one for each of the {num_images} pictures")
+    return hands
+
+
+def _generators(args: argparse.Namespace, num: int) -> "list[torch.Generator]":
+    import torch
+
+    seed = args.seed
+    if seed is None:
+        seed = int.from_bytes(os.urandom(4), "little")
+        print(f"seed {seed}", file=sys.stderr)
+    if not 0 <= seed < 2**63 - num:
+        raise ValueError(f"--seed must be between 0 and 2^63 - 1, got {seed}")
+    return [torch.Generator().manual_seed(seed + i) for i in range(num)]
+
+
+def _picture_formats() -> tuple[str, ...]:
+    return (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff")
+
+
+def _output_path(text: str, suffixes: Sequence[str]) -> Path:
+    """The output path, refused before any work if it cannot be written."""
+    path = Path(text)
+    if path.suffix not in suffixes:
+        raise ValueError(f"--output must end in {', '.join(suffixes)}, got {text!r}")
+    if path.is_dir():
+        raise ValueError(f"--output {text!r} is a folder")
+    if not path.parent.is_dir():
+        raise ValueError(f"--output {text!r}: there is no folder {str(path.parent)!r}")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"--output {text!r}: folder {str(path.parent)!r} cannot be written to")
+    return path
+
+
+def _write(path: Path, save: Callable[[Path], None]) -> None:
+    """Writes aside and renames, so that a failure leaves an old file whole."""
+    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        save(aside)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
