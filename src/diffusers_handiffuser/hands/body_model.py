@@ -24,6 +24,7 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
 from safetensors.numpy import load_file
 
+from ..portable_config import PortableConfigMixin
 from .camera import project_weak_perspective
 from .params import HandParams
 from .rotations import rotvec_to_rotmat
@@ -81,7 +82,7 @@ class BodyMesh(BaseOutput):
     faces: torch.Tensor
 
 
-class HandBodyModel(ModelMixin, ConfigMixin):
+class HandBodyModel(PortableConfigMixin, ModelMixin, ConfigMixin):
     """SMPL-H as HanDiffuser needs it. Build one with `procedural()` or `from_smplh(path)`.
 
     Everything is computed and kept in float32, whatever dtype the model is cast to or loaded with: half precision

@@ -68,9 +68,7 @@ def draw_skeleton(image: Image.Image, geometry: HandGeometry, hand_visible: torc
         raise ValueError(f"`hand_visible` must have shape (2,), got {tuple(hand_visible.shape)}.")
     picture = image.convert("RGB").copy()
     pen = ImageDraw.Draw(picture)
-    points = square_to_pixels(joints.detach().float().cpu(), picture.height, picture.width)
-    # PIL's pens name a pixel by its first corner.
-    points = (points - 0.5).tolist()
+    points = square_to_pixels(joints.detach().float().cpu(), picture.height, picture.width).tolist()
     unit = max(1.0, min(picture.size) / 128)
     for hand, (side, visible) in enumerate(zip(SIDES, hand_visible.tolist(), strict=True)):
         if not visible:

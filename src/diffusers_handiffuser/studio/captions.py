@@ -71,7 +71,7 @@ def _two_hands(gestures: dict[str, Gesture], rng: random.Random) -> str:
 def _person(scene: Scene, gestures: dict[str, Gesture], rng: random.Random) -> str:
     subject = rng.choices(("a person", "someone", "a photo of a person"), (0.7, 0.1, 0.2))[0]
     if rng.random() < 0.6:
-        subject += f" in a {scene.sleeve} shirt"
+        subject += f" in {_article(scene.sleeve)} shirt"
     if len(gestures) == 2 and len({gesture.name for gesture in gestures.values()}) == 1:
         return f"{subject} {_deed(gestures['left'], rng)} with both hands"
     deeds = [f"{_deed(gesture, rng)} with the {side} hand" for side, gesture in gestures.items()]
@@ -84,7 +84,8 @@ def _action(gesture: Gesture, rng: random.Random) -> str:
     if gesture.name.startswith("fingers_"):
         return f"with {_with_the(phrase)}"
     if rng.random() < 0.06:
-        return f"showing {_NUMBERS[len(gesture.extended)]} extended fingers, {phrase}"
+        number = len(gesture.extended)
+        return f"showing {_NUMBERS[number]} extended finger{'' if number == 1 else 's'}, {phrase}"
     return f"{rng.choice(('making', 'showing', 'doing', 'making'))} {phrase}"
 
 
@@ -104,13 +105,16 @@ def _with_the(phrase: str) -> str:
 def _sleeve(scene: Scene, rng: random.Random) -> str:
     if scene.sleeve == "bare":
         return rng.choice(("bare arm", "with a bare arm"))
-    article = "an" if scene.sleeve[0] in "aeiou" else "a"
-    return rng.choice((f"{scene.sleeve} sleeve", f"in {article} {scene.sleeve} sleeve"))
+    return rng.choice((f"{scene.sleeve} sleeve", f"in {_article(scene.sleeve)} sleeve"))
 
 
 def _background(scene: Scene, rng: random.Random) -> str:
     color = scene.background if scene.texture == "plain" else f"{scene.background} {scene.texture}"
     if scene.texture == "plain" and rng.random() < 0.3:
         color = f"plain {color}"
-    article = "an" if color[0] in "aeiou" else "a"
-    return rng.choice((f"{color} background", f"on {article} {color} background", f"on {article} {color} background"))
+    on = f"on {_article(color)} background"
+    return rng.choice((f"{color} background", on, on))
+
+
+def _article(words: str) -> str:
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"

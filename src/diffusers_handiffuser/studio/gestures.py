@@ -191,7 +191,7 @@ _GESTURES = (
     _gesture("finger_gun", "a finger gun|a gun gesture", "thumb index middle", THUMB_OUT, index=(-4,), middle=(1,)),
     _gesture(
         "thumb_and_two",
-        "a counting three with the thumb|a thumb and two fingers sign",
+        "a three with the thumb|a thumb and two fingers sign",
         "thumb index middle",
         THUMB_OUT,
         index=(7,),
@@ -244,7 +244,7 @@ _GESTURES = (
     ),
     _gesture(
         "c_shape",
-        "a C shape|a letter C|a holding a glass gesture",
+        "a C shape|a letter C|a glass holding gesture",
         "",
         (22, -4, 20, 4, 22),
         (0.25, 0.15, 0.6),

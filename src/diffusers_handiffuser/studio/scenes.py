@@ -119,10 +119,11 @@ def is_held_out(gesture: str, side: str, background: str, skin: str) -> bool:
     return zlib.crc32(f"{gesture}|{side}|{background}|{skin}".encode()) % _HELD_OUT == 0
 
 
-def scene_split(scene: Scene) -> str:
-    """`"test"` if at least one raised hand of the scene is a held-out combination, else `"train"`."""
-    held_out = any(is_held_out(g, side, scene.background, scene.skin) for side, g in scene.gestures.items())
-    return "test" if held_out else "train"
+def scene_split(scene: Scene) -> str | None:
+    """`"test"` if every raised hand is a held-out combination, `"train"` if none is, and `None` if they differ:
+    such a scene belongs to neither split."""
+    held_out = {is_held_out(gesture, side, scene.background, scene.skin) for side, gesture in scene.gestures.items()}
+    return None if len(held_out) == 2 else "test" if held_out == {True} else "train"
 
 
 def sample_scene(seed: int, split: str, index: int, kind: str | None = None) -> Scene:
@@ -343,9 +344,9 @@ def _frame(scene: Scene, joints: torch.Tensor, raised: torch.Tensor) -> torch.Te
     wished = rng.uniform(6.2, 8.0) if scene.kind == "close_up" else rng.uniform(3.9, 4.6)
     scale = min(wished, 0.90 / extent)
     room = max(0.0, 0.95 - scale * extent)
-    offset = [max(-room, min(room, rng.gauss(0, 0.07))) / scale for _ in range(2)]
-    if scene.kind == "close_up":
-        offset[1] -= 0.02
+    # A close-up has the forearm below the hand, so the hand stands a little above the middle.
+    shift = (0.0, -0.02 * scale if scene.kind == "close_up" else 0.0)
+    offset = [max(-room, min(room, rng.gauss(0, 0.07) + s)) / scale for s in shift]
     return torch.tensor([scale, float(-centre[0]) + offset[0], float(-centre[1]) + offset[1]])
 
 

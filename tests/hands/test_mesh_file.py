@@ -1,0 +1,166 @@
+import json
+import struct
+
+import numpy as np
+import pytest
+import torch
+
+from diffusers_handiffuser.hands import HandBodyModel, HandParams
+from diffusers_handiffuser.hands.mesh_file import write_glb, write_obj
+
+TETRAHEDRON = (
+    torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
+    torch.tensor([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]]),
+)
+COLORS = ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+
+
+@pytest.fixture(scope="module")
+def hands():
+    """Names, vertices and faces of the two hands of a bent and turned person."""
+    body = HandBodyModel.procedural()
+    pose = 0.5 * torch.randn(45, generator=torch.Generator().manual_seed(0))
+    params = HandParams.zeros().replace(left_hand_pose=pose, global_orient=torch.tensor([2.5, 0.3, 0.2]))
+    geometry = body(params)
+    return (
+        ("left_hand", "right_hand"),
+        (geometry.left_vertices, geometry.right_vertices),
+        (body.left_faces, body.right_faces),
+    )
+
+
+def read_obj(path):
+    """`{name: (vertices, faces)}` with faces counted from the first vertex of their own object."""
+    objects, first, read = {}, 1, 0
+    for line in path.read_text(encoding="ascii").splitlines():
+        word, *rest = line.split()
+        if word == "o":
+            vertices, faces = objects[rest[0]] = ([], [])
+            first += read
+            read = 0
+        elif word == "v":
+            vertices.append([float(x) for x in rest])
+            read += 1
+        elif word == "f":
+            faces.append([int(x) - first for x in rest])
+        else:
+            assert word == "#"
+    return {name: (np.array(v), np.array(f)) for name, (v, f) in objects.items()}
+
+
+def read_glb(path):
+    """The JSON part, and `{name: (vertices, faces, colour)}`, with every rule of the container checked."""
+    data = path.read_bytes()
+    magic, version, length = struct.unpack_from("<4sII", data)
+    assert (magic, version, length) == (b"glTF", 2, len(data))
+    chunks, place = {}, 12
+    while place < length:
+        size, kind = struct.unpack_from("<I4s", data, place)
+        assert size % 4 == 0
+        chunks[kind] = data[place + 8 : place + 8 + size]
+        place += 8 + size
+    assert place == length and list(chunks) in ([b"JSON"], [b"JSON", b"BIN\0"])
+    gltf = json.loads(chunks[b"JSON"])
+    assert gltf["asset"]["version"] == "2.0"
+    if b"BIN\0" in chunks:
+        assert gltf["buffers"] == [{"byteLength": len(chunks[b"BIN\0"])}]
+
+    def values(index):
+        accessor = gltf["accessors"][index]
+        view = gltf["bufferViews"][accessor["bufferView"]]
+        assert view["byteOffset"] % 4 == 0 and view["byteOffset"] + view["byteLength"] <= len(chunks[b"BIN\0"])
+        dtype = {5126: "<f4", 5125: "<u4"}[accessor["componentType"]]
+        assert view["target"] == {5126: 34962, 5125: 34963}[accessor["componentType"]]
+        width = {"VEC3": 3, "SCALAR": 1}[accessor["type"]]
+        count = accessor["count"] * width
+        assert view["byteLength"] == 4 * count
+        array = np.frombuffer(chunks[b"BIN\0"], dtype, count, view["byteOffset"]).reshape(-1, width)
+        for bound, find in (("min", np.min), ("max", np.max)):
+            if bound in accessor:
+                assert find(array, 0).tolist() == accessor[bound]
+        return array
+
+    meshes = {}
+    for number in gltf["scenes"][gltf["scene"]].get("nodes", []):
+        node = gltf["nodes"][number]
+        mesh = gltf["meshes"][node["mesh"]]
+        (primitive,) = mesh["primitives"]
+        assert "min" in gltf["accessors"][primitive["attributes"]["POSITION"]], "glTF requires bounds of positions"
+        color = gltf["materials"][primitive["material"]]["pbrMetallicRoughness"]["baseColorFactor"]
+        faces = values(primitive["indices"]).reshape(-1, 3)
+        meshes[node["name"]] = (values(primitive["attributes"]["POSITION"]), faces, color)
+    return gltf, meshes
+
+
+def volume(vertices, faces) -> float:
+    """Positive if faces turn counter-clockwise seen from outside."""
+    a, b, c = (vertices[faces[:, i]].astype(np.float64) for i in range(3))
+    return float((np.cross(a, b) * c).sum() / 6)
+
+
+def y_up(vertices: torch.Tensor) -> np.ndarray:
+    return (vertices * torch.tensor([1.0, -1.0, -1.0])).numpy()
+
+
+class TestObj:
+    def test_parses_back(self, tmp_path, hands):
+        write_obj(tmp_path / "hands.obj", *hands)
+        objects = read_obj(tmp_path / "hands.obj")
+        assert list(objects) == list(hands[0])
+        for name, vertices, faces in zip(*hands, strict=True):
+            assert abs(objects[name][0] - y_up(vertices)).max() < 1e-6
+            assert (objects[name][1] == faces.numpy()).all()
+
+    def test_is_turned_so_that_y_is_up_and_faces_still_look_outwards(self, tmp_path):
+        write_obj(tmp_path / "x.obj", ["x"], [TETRAHEDRON[0]], [TETRAHEDRON[1]])
+        vertices, faces = read_obj(tmp_path / "x.obj")["x"]
+        assert vertices.tolist() == [[0, 0, 0], [1, 0, 0], [0, -1, 0], [0, 0, -1]]
+        assert volume(vertices, faces) == pytest.approx(1 / 6)
+
+
+class TestGlb:
+    def test_parses_back(self, tmp_path, hands):
+        write_glb(tmp_path / "hands.glb", *hands, COLORS)
+        _, meshes = read_glb(tmp_path / "hands.glb")
+        assert list(meshes) == list(hands[0])
+        for name, vertices, faces, color in zip(*hands, COLORS, strict=True):
+            assert (meshes[name][0] == y_up(vertices)).all()
+            assert (meshes[name][1] == faces.numpy()).all()
+            assert meshes[name][2] == [*color, 1.0]
+
+    def test_agrees_with_obj(self, tmp_path, hands):
+        write_obj(tmp_path / "hands.obj", *hands)
+        write_glb(tmp_path / "hands.glb", *hands, COLORS)
+        objects, (_, meshes) = read_obj(tmp_path / "hands.obj"), read_glb(tmp_path / "hands.glb")
+        for name in hands[0]:
+            assert np.allclose(objects[name][0], meshes[name][0], atol=1e-6)
+            assert (objects[name][1] == meshes[name][1]).all()
+
+    def test_hands_look_outwards(self, tmp_path, hands):
+        write_glb(tmp_path / "hands.glb", *hands, COLORS)
+        for vertices, faces, _ in read_glb(tmp_path / "hands.glb")[1].values():
+            # The wrist is an open end; a cone from the middle of the hand closes it well enough to tell the sign.
+            assert volume(vertices - vertices.mean(0), faces) > 1e-4
+
+    @pytest.mark.parametrize("name", ["x", "xy", "xyz", "wxyz"])
+    def test_chunks_are_padded_whatever_the_length_of_the_text(self, tmp_path, name):
+        write_glb(tmp_path / "x.glb", [name], [TETRAHEDRON[0]], [TETRAHEDRON[1]], COLORS[:1])
+        assert list(read_glb(tmp_path / "x.glb")[1]) == [name]
+
+    def test_no_mesh_makes_an_empty_scene(self, tmp_path):
+        write_glb(tmp_path / "x.glb", [], [], [], [])
+        gltf, meshes = read_glb(tmp_path / "x.glb")
+        assert meshes == {} and "buffers" not in gltf
+
+    def test_tensors_in_use_elsewhere_are_fine(self, tmp_path):
+        """With gradients, in double precision, not contiguous."""
+        vertices = TETRAHEDRON[0].double().T.contiguous().T.requires_grad_()
+        write_glb(tmp_path / "x.glb", ["x"], [vertices], [TETRAHEDRON[1].flip(0)], COLORS[:1])
+        write_obj(tmp_path / "x.obj", ["x"], [vertices], [TETRAHEDRON[1].flip(0)])
+        assert volume(*read_glb(tmp_path / "x.glb")[1]["x"][:2]) == pytest.approx(1 / 6)
+
+
+@pytest.mark.parametrize("write", [write_obj, lambda *a: write_glb(*a, COLORS)], ids=["obj", "glb"])
+def test_lists_of_different_lengths_are_refused(tmp_path, hands, write):
+    with pytest.raises(ValueError):
+        write(tmp_path / "x", hands[0], hands[1][:1], hands[2])

@@ -1,0 +1,260 @@
+import pytest
+import torch
+
+from diffusers_handiffuser.hands import HandBodyModel, HandParams
+from diffusers_handiffuser.hands.camera import project_weak_perspective, square_to_pixels
+from diffusers_handiffuser.hands.rasterizer import rasterize
+from diffusers_handiffuser.hands.skeleton import OPENPOSE_HAND_NAMES, SIDES
+from diffusers_handiffuser.studio import SKIN_TONES, Scene, Studio, sample_scene
+from diffusers_handiffuser.studio.renderer import draw_background, render
+from diffusers_handiffuser.studio.scenes import COLORS, KINDS, LIGHTS, TEXTURES, pose_scenes
+
+SIZE = 64
+
+
+def scene(**changes) -> Scene:
+    plain = dict(
+        kind="close_up",
+        gestures={"right": "open_hand"},
+        views={"right": "back"},
+        skin="tan",
+        sleeve="bare",
+        background="blue",
+        texture="plain",
+        light="front",
+        seed=7,
+    )
+    return Scene(**{**plain, **changes})
+
+
+@pytest.fixture(scope="module")
+def studio():
+    return Studio(size=SIZE)
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """Every kind, several times, in no order."""
+    return [sample_scene(0, "train", i, KINDS[(i * 7) % 3]) for i in range(9)]
+
+
+@pytest.fixture(scope="module")
+def drawn(studio, mixed):
+    return studio.draw(mixed)
+
+
+def silhouette(studio, scenes) -> torch.Tensor:
+    """`(B, size, size)`: what is not background, found by drawing twice before different colours."""
+    first, second = (
+        studio.draw([Scene(**{**s.to_dict(), "background": color, "texture": "plain"}) for s in scenes])[0]
+        for color in ("white", "black")
+    )
+    return (first - second).abs().amax(1) < 0.4
+
+
+class TestPictures:
+    def test_shape_and_range(self, drawn, mixed):
+        pictures, hand_params = drawn
+        assert pictures.shape == (len(mixed), 3, SIZE, SIZE) and pictures.dtype == torch.float32
+        assert torch.isfinite(pictures).all() and pictures.min() >= 0 and pictures.max() <= 1
+        assert isinstance(hand_params, HandParams) and hand_params.batch_shape == (len(mixed),)
+
+    def test_come_with_the_parameters_of_their_scenes(self, studio, drawn, mixed):
+        expected = pose_scenes(mixed, studio.body_model)
+        assert all(torch.equal(getattr(drawn[1], name), getattr(expected, name)) for name in HandParams.FIELDS)
+
+    def test_same_scenes_same_bytes(self, studio, drawn, mixed):
+        assert torch.equal(studio.draw(mixed)[0], drawn[0])
+
+    def test_leave_the_global_random_state_alone(self, studio, mixed):
+        before = torch.get_rng_state()
+        studio.draw(mixed[:1])
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_do_not_depend_on_what_stands_beside_them(self, studio, drawn, mixed):
+        """Up to the rounding of other batch sizes, which may move the edge of a shape across a pixel's sample."""
+        for i, s in enumerate(mixed):
+            difference = (studio.draw([s])[0][0] - drawn[0][i]).abs()
+            assert difference.mean() < 1e-4 and (difference.amax(0) > 0.02).float().mean() < 0.005
+
+    def test_do_not_depend_on_the_order(self, studio, drawn, mixed):
+        difference = (studio.draw(mixed[::-1])[0].flip(0) - drawn[0]).abs()
+        assert difference.mean() < 1e-4
+
+    def test_another_seed_is_another_picture(self, studio):
+        pictures, _ = studio.draw([scene(seed=1), scene(seed=2)])
+        assert (pictures[0] - pictures[1]).abs().mean() > 0.01
+
+    @pytest.mark.parametrize("texture", TEXTURES)
+    @pytest.mark.parametrize("light", LIGHTS)
+    def test_of_every_texture_and_light(self, studio, texture, light):
+        pictures, _ = studio.draw([scene(texture=texture, light=light)])
+        assert torch.isfinite(pictures).all() and pictures.std() > 0.05
+
+    def test_no_scenes(self, studio):
+        with pytest.raises(ValueError, match="`scenes` must hold at least one scene"):
+            studio.draw([])
+
+    @pytest.mark.parametrize("size", [15, 0, -4])
+    def test_too_small_to_show_a_hand(self, size):
+        with pytest.raises(ValueError, match=f"`size` must be at least 16 pixels, got {size}"):
+            Studio(HandBodyModel(), size=size)
+
+    def test_a_small_studio_draws_the_same_scene_smaller(self, studio):
+        large, _ = studio.draw([scene()])
+        small, _ = Studio(studio.body_model, size=32).draw([scene()])
+        assert small.shape == (1, 3, 32, 32)
+        assert (torch.nn.functional.avg_pool2d(large, 2) - small).abs().mean() < 0.02
+
+
+class TestCamera:
+    """Pictures are drawn with `HandParams`' own camera."""
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_drawn_joints_meet_projected_joints_within_half_a_pixel(self, studio, kind):
+        """Small octahedra stand in for the joints; each is drawn by the studio's renderer in a picture of its own."""
+        size = 128
+        params = pose_scenes([sample_scene(0, "train", 1, kind)], studio.body_model)
+        geometry = studio.body_model(params)
+        centres = geometry.joints_3d.flatten(0, 2)[:, None]
+        arms = torch.cat([torch.eye(3), -torch.eye(3)])
+        radius = 2.5 / (float(params.camera[0, 0]) * size / 2)
+        sides = [
+            (i, j, k) if (i < 3) ^ (j < 4) ^ (k < 5) else (i, k, j) for i in (0, 3) for j in (1, 4) for k in (2, 5)
+        ]
+        markers = centres + radius * arms
+        count = len(markers)
+        _, coverage = render(
+            markers,
+            torch.tensor(sides),
+            params.camera.expand(count, 3),
+            size,
+            lambda seen: torch.ones(len(seen.pixel), 3),
+            torch.tensor([[0.0, 0.0, -1.0]]).expand(count, 3),
+            torch.zeros(count, 3, size, size),
+        )
+        expected = square_to_pixels(geometry.joints_2d.flatten(0, 2), size, size)
+        whole = ((expected > 4) & (expected < size - 4)).all(-1)
+        assert whole.sum() >= 15
+        axis = torch.arange(size) + 0.5
+        mass = coverage[:, 0].sum((1, 2))
+        found = torch.stack([coverage[:, 0].sum(1) @ axis, coverage[:, 0].sum(2) @ axis], -1) / mass[:, None]
+        assert (found - expected)[whole].abs().max() < 0.5
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_the_drawn_outline_is_that_of_the_projected_mesh(self, studio, kind):
+        """A plain rasterisation of the whole mesh through `hands.camera`, against the studio's picture."""
+        scenes = [sample_scene(3, "train", i, kind) for i in range(4)]
+        params = pose_scenes(scenes, studio.body_model)
+        mesh = studio.body_model.full_mesh(params)
+        points = square_to_pixels(project_weak_perspective(mesh.vertices, params.camera), SIZE, SIZE)
+        fragments = rasterize(torch.cat([points, mesh.vertices[..., 2:]], -1), mesh.faces, SIZE, SIZE)
+        whole = torch.isfinite(fragments.depth)
+        found = silhouette(studio, scenes)
+        # What a close-up leaves out of the body may be missing, but nothing else may be there.
+        assert (found & ~_grown(whole)).sum() == 0
+        hands = studio.body_model(params)
+        for i in range(len(scenes)):
+            for hand in params.hand_visible[i].nonzero()[:, 0].tolist():
+                tips = hands.joints_2d[
+                    i, hand, [OPENPOSE_HAND_NAMES.index(f"{f}4") for f in ("thumb", "index", "pinky")]
+                ]
+                for x, y in square_to_pixels(tips, SIZE, SIZE).long().clamp(0, SIZE - 1).tolist():
+                    assert _grown(found)[i, y, x]
+
+    @pytest.mark.parametrize("side", SIDES)
+    def test_fingertips_end_where_they_project(self, studio, side):
+        """The highest drawn pixel of a raised hand is the highest vertex, to a pixel."""
+        scenes = [scene(gestures={side: "pointing"}, views={side: "palm"}, seed=seed) for seed in range(4)]
+        params = pose_scenes(scenes, studio.body_model)
+        vertices = studio.body_model(params)[f"{side}_vertices"]
+        points = square_to_pixels(project_weak_perspective(vertices, params.camera), SIZE, SIZE)
+        found = silhouette(studio, scenes)
+        for i in range(len(scenes)):
+            top, column = points[i, :, 1].min(), points[i, points[i, :, 1].argmin(), 0]
+            rows, columns = found[i].nonzero().unbind(-1)
+            assert abs(float(rows.min() - top)) < 1.0
+            assert abs(float(columns[rows == rows.min()].float().mean() + 0.5 - column)) < 1.5
+
+    def test_a_raised_right_hand_stands_on_the_left_of_a_person_who_faces_us(self, studio):
+        person = {"kind": "person", "sleeve": "red"}
+        left = scene(gestures={"left": "open_hand"}, views={"left": "palm"}, **person)
+        right = scene(gestures={"right": "open_hand"}, views={"right": "palm"}, **person)
+        _, params = studio.draw([left, right])
+        joints = studio.body_model(params).joints_2d
+        assert joints[0, 0, :, 0].mean() > 0.1 and joints[1, 1, :, 0].mean() < -0.1
+
+
+def _grown(mask: torch.Tensor) -> torch.Tensor:
+    """A mask `(B, H, W)` with its neighbours."""
+    return torch.nn.functional.max_pool2d(mask[:, None].float(), 3, 1, 1)[:, 0] > 0
+
+
+class TestColours:
+    @pytest.mark.parametrize("texture", TEXTURES)
+    @pytest.mark.parametrize("name", COLORS)
+    def test_backgrounds_stay_near_their_colour(self, name, texture):
+        color = torch.tensor(COLORS[name])
+        for seed in range(3):
+            paper = draw_background(color, texture, SIZE, torch.Generator().manual_seed(seed))
+            assert paper.shape == (3, SIZE, SIZE) and paper.min() >= 0 and paper.max() <= 1
+            assert (paper.mean((1, 2)) - color).abs().max() < (0.02 if texture in ("plain", "blurry") else 0.12)
+
+    @pytest.mark.parametrize("texture", [texture for texture in TEXTURES if texture != "plain"])
+    def test_textures_show(self, texture):
+        color = torch.tensor(COLORS["green"])
+        paper = draw_background(color, texture, SIZE, torch.Generator().manual_seed(0))
+        assert paper.std((1, 2)).min() > 0.01
+
+    def test_unknown_textures_are_named(self):
+        with pytest.raises(ValueError, match="`texture` must be plain, .* got 'noisy'"):
+            draw_background(torch.zeros(3), "noisy", SIZE, torch.Generator())
+
+    def test_backgrounds_of_pictures_are_the_named_colour(self, studio):
+        scenes = [scene(background=name) for name in COLORS]
+        pictures, _ = studio.draw(scenes)
+        empty = ~_grown(silhouette(studio, scenes[:1]))[0]
+        for picture, color in zip(pictures, COLORS.values(), strict=True):
+            assert (picture[:, empty].mean(1) - torch.tensor(color)).abs().max() < 0.05
+
+    @pytest.mark.parametrize(("view", "closeness"), [("back", 0.07), ("palm", 0.16)])
+    def test_skin_is_near_the_named_tone(self, studio, view, closeness):
+        """In plain light; palms are paler than the backs of hands."""
+        scenes = [scene(skin=skin, views={"right": view}, seed=seed) for skin in SKIN_TONES for seed in (1, 2)]
+        pictures, _ = studio.draw(scenes)
+        skin = silhouette(studio, scenes)
+        means = torch.stack([picture[:, mask].mean(1) for picture, mask in zip(pictures, skin, strict=True)])
+        means = means.view(len(SKIN_TONES), 2, 3).mean(1)
+        named = torch.tensor(list(SKIN_TONES.values()))
+        assert (means - named).abs().max() < closeness
+        brightness = means.mean(1)
+        assert (torch.argsort(brightness) == torch.argsort(named.mean(1))).all(), "tones keep their order"
+
+    def test_sleeves_are_the_named_colour(self, studio):
+        """The lowest part of a close-up is the forearm."""
+        names = ["red", "green", "blue"]
+        pictures, _ = studio.draw([scene(sleeve=name, background="white", seed=3) for name in names])
+        bare, _ = studio.draw([scene(background="white", seed=3)])
+        forearm = ((pictures[0] - bare[0]).abs().amax(0) > 0.2) & ((pictures[1] - bare[0]).abs().amax(0) > 0.2)
+        assert forearm[: SIZE // 2].sum() == 0 and forearm.sum() > 20
+        for channel, picture in enumerate(pictures):
+            assert picture[:, forearm].mean(1).argmax() == channel
+
+    def test_a_person_wears_the_named_shirt(self, studio):
+        person = {"kind": "person", "background": "white"}
+        pictures, _ = studio.draw([scene(sleeve=name, **person) for name in ("red", "green", "blue")])
+        for channel, picture in enumerate(pictures):
+            chest = picture[:, 3 * SIZE // 4 :, 3 * SIZE // 8 : 5 * SIZE // 8].mean((1, 2))
+            assert chest.argmax() == channel
+
+    def test_light_comes_from_the_named_side(self, studio):
+        scenes = [scene(light=light, gestures={"right": "fist"}, seed=5) for light in LIGHTS]
+        pictures, _ = studio.draw(scenes)
+        mask = silhouette(studio, scenes[:1])[0]
+        left = mask & (mask.long().cumsum(1) < mask.sum(1, keepdim=True) / 2)
+        right = mask & ~left
+        balance = {
+            light: float(picture[:, left].mean() - picture[:, right].mean())
+            for light, picture in zip(LIGHTS, pictures, strict=True)
+        }
+        assert balance["left"] > balance["front"] + 0.03 > balance["right"] + 0.06

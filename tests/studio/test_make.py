@@ -1,0 +1,176 @@
+import json
+import os
+import random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diffusers_handiffuser.hands import HandParams
+from diffusers_handiffuser.studio import Scene, Studio, describe, make_dataset, sample_scene, scene_split
+
+SIZE = 32
+NUM = 20
+
+
+def read(folder) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def make(folder, num=NUM, **options):
+    return make_dataset(folder, num, **{"seed": 3, "size": SIZE, "progress": False, **options})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two batches, the second of them not full."""
+    folder = tmp_path_factory.mktemp("data") / "new" / "set"
+    assert make(folder) == folder / "metadata.jsonl"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(folder):
+    return read(folder)
+
+
+class TestRows:
+    def test_have_the_agreed_form(self, rows):
+        assert len(rows) == NUM
+        for i, row in enumerate(rows):
+            assert set(row) == {"file_name", "text", *HandParams.FIELDS, "source", "crop", "scene"}
+            assert row["file_name"] == f"images/{i:06d}.png"
+            assert isinstance(row["text"], str) and row["text"]
+            assert {name: len(row[name]) for name in HandParams.FIELDS} == HandParams.FIELDS
+            assert all(isinstance(flag, bool) for flag in row["hand_visible"])
+            assert row["source"] == "studio" and row["crop"] is None
+
+    def test_hold_the_scene_of_their_index(self, rows):
+        for i, row in enumerate(rows):
+            scene = Scene(**row["scene"])
+            assert scene == sample_scene(3, "train", i)
+            assert row["text"] == describe(scene, random.Random(scene.seed))
+
+    def test_hold_a_picture_and_its_parameters(self, folder, rows):
+        pictures, hand_params = Studio(size=SIZE).draw([Scene(**row["scene"]) for row in rows[:16]])
+        for row, picture, expected in zip(rows, pictures, hand_params, strict=False):
+            stored = np.asarray(Image.open(folder / row["file_name"])) / 255
+            assert abs(stored - picture.permute(1, 2, 0).numpy()).max() < 1 / 255
+            found = HandParams.from_dict(row)
+            assert torch.equal(found.hand_visible, expected.hand_visible)
+            for name in HandParams.FIELDS:
+                assert torch.allclose(getattr(found, name).float(), getattr(expected, name).float(), atol=2e-6)
+
+    def test_hold_pictures_of_the_asked_size(self, folder, rows):
+        assert sorted(os.listdir(folder)) == ["images", "metadata.jsonl"]
+        assert sorted(os.listdir(folder / "images")) == [f"{i:06d}.png" for i in range(NUM)]
+        for row in rows:
+            image = Image.open(folder / row["file_name"])
+            assert image.size == (SIZE, SIZE) and image.mode == "RGB" and np.asarray(image).std() > 5
+
+    def test_are_plain_json(self, folder):
+        text = (folder / "metadata.jsonl").read_text(encoding="ascii")
+        assert text.endswith("\n") and "NaN" not in text and "Infinity" not in text
+
+    @pytest.mark.parametrize("split", ["train", "test"])
+    def test_belong_to_their_split(self, tmp_path, split):
+        make(tmp_path, 16, split=split, images=False)
+        assert all(scene_split(Scene(**row["scene"])) == split for row in read(tmp_path))
+
+
+class TestIndependence:
+    """Rows depend on seed, split and index alone."""
+
+    @pytest.mark.parametrize("num", [1, 16, 17])
+    def test_of_how_many_there_are(self, tmp_path, folder, rows, num):
+        make(tmp_path, num)
+        assert read(tmp_path) == rows[:num]
+        for row in rows[:num]:
+            assert (tmp_path / row["file_name"]).read_bytes() == (folder / row["file_name"]).read_bytes()
+
+    def test_of_pictures(self, tmp_path, rows):
+        make(tmp_path, images=False)
+        assert os.listdir(tmp_path) == ["metadata.jsonl"]
+        expected = [{name: value for name, value in row.items() if name != "file_name"} for row in rows]
+        assert read(tmp_path) == expected
+
+    @pytest.mark.slow
+    def test_of_the_number_of_workers(self, tmp_path, folder, rows):
+        make(tmp_path, workers=2)
+        assert read(tmp_path) == rows
+        for row in rows:
+            assert (tmp_path / row["file_name"]).read_bytes() == (folder / row["file_name"]).read_bytes()
+
+    def test_of_the_global_random_state(self, tmp_path, rows):
+        random.seed(1)
+        torch.manual_seed(1)
+        before = random.getstate(), torch.get_rng_state()
+        make(tmp_path, 2, images=False)
+        assert [row["text"] for row in read(tmp_path)] == [row["text"] for row in rows[:2]]
+        assert random.getstate() == before[0] and torch.equal(torch.get_rng_state(), before[1])
+
+    def test_but_not_of_the_seed_or_the_split(self, tmp_path, rows):
+        make(tmp_path / "seed", 4, seed=4, images=False)
+        make(tmp_path / "split", 4, split="test", images=False)
+        for other in (read(tmp_path / "seed"), read(tmp_path / "split")):
+            assert all(a["scene"] != b["scene"] for a, b in zip(other, rows[:4], strict=True))
+
+    def test_a_seed_means_these_captions(self, tmp_path):
+        make(tmp_path, 3, seed=0, images=False)
+        assert [row["text"] for row in read(tmp_path)] == [
+            "someone making a thumb and two fingers sign with the left hand, with tan skin, on a gray background",
+            "both hands with only the thumb and ring finger extended, with brown skin, in a white sleeve, "
+            "blue striped background, lit from the front",
+            "a left hand with the index, middle, ring and pinky fingers extended, with deep skin, in a pink sleeve, "
+            "lit from the front",
+        ]
+
+
+class TestRefusals:
+    def test_a_folder_that_holds_a_data_set(self, tmp_path):
+        make(tmp_path, 1, images=False)
+        before = (tmp_path / "metadata.jsonl").read_bytes()
+        with pytest.raises(ValueError, match="`folder` must not hold a data set yet, but .*metadata.jsonl exists"):
+            make(tmp_path, 2, images=False)
+        assert (tmp_path / "metadata.jsonl").read_bytes() == before
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"num": 0}, "`num` must be at least 1, got 0"),
+            ({"num": -3}, "`num` must be at least 1, got -3"),
+            ({"split": "val"}, r"`split` must be one of \('train', 'test'\), got 'val'"),
+            ({"workers": 0}, "`workers` must be at least 1, got 0"),
+            ({"size": 8}, "`size` must be at least 16 pixels, got 8"),
+        ],
+    )
+    def test_impossible_wishes_leave_nothing_behind(self, tmp_path, options, message):
+        with pytest.raises(ValueError, match=message):
+            make(tmp_path / "set", **options)
+        assert not os.listdir(tmp_path)
+
+    def test_a_file_in_place_of_the_folder(self, tmp_path):
+        (tmp_path / "set").write_text("")
+        with pytest.raises(OSError):
+            make(tmp_path / "set", 1)
+
+    def test_an_unfinished_data_set_has_no_rows_and_may_be_made_again(self, tmp_path, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr(Image.Image, "save", _fail)
+            with pytest.raises(OSError, match="disk full"):
+                make(tmp_path, 2)
+        assert not (tmp_path / "metadata.jsonl").exists()
+        make(tmp_path, 2)
+        assert len(read(tmp_path)) == 2 and not list(tmp_path.glob("*.tmp"))
+
+
+def _fail(*_, **__):
+    raise OSError("disk full")
+
+
+def test_progress_is_shown_when_asked(tmp_path, capsys):
+    make(tmp_path / "silent", 1, images=False)
+    assert capsys.readouterr().err == ""
+    make(tmp_path / "talking", 1, images=False, progress=True)
+    assert "drawing" in capsys.readouterr().err
