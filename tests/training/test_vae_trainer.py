@@ -75,3 +75,14 @@ def test_resolution_must_fit(data_dir, tmp_path):
         run(data_dir, tmp_path / "out", "--resolution", 18)
     with pytest.raises(ValueError, match="`num_validation_rows` .* leaves none"):
         run(data_dir, tmp_path / "out", "--num_validation_rows", 14)
+
+
+def test_decoder_alone_leaves_the_latents_as_they_are(data_dir, tmp_path):
+    run(data_dir, tmp_path / "first", "--max_train_steps", 2)
+    start = tmp_path / "first/vae"
+    run(data_dir, tmp_path / "second", "--init_from", start, "--train_decoder_only", "--learning_rate", 0.01)
+    before, after = (AutoencoderKL.from_pretrained(path).state_dict() for path in (start, tmp_path / "second/vae"))
+    changed = {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"decoder", "post_quant_conv"}
+    with pytest.raises(SystemExit):
+        run(data_dir, tmp_path / "third", "--train_decoder_only")

@@ -75,6 +75,11 @@ def parse_args(argv=None) -> argparse.Namespace:
     group.add_argument("--init_from", help="folder of an AutoencoderKL to start from (its weights and configuration)")
     group.add_argument("--random_flip", action="store_true", help="show half of the pictures mirrored")
     group.add_argument(
+        "--train_decoder_only",
+        action="store_true",
+        help="with --init_from: leave the latents as they are, so that a U-Net trained on them stays right",
+    )
+    group.add_argument(
         "--random_crop", type=int, help="train on random squares of this many pixels: more pictures for the same work"
     )
     group.add_argument(
@@ -84,6 +89,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     group.add_argument("--pyramid_levels", type=int, default=3)
     args = parser.parse_args(argv)
     check_training_options(parser, args)
+    if args.train_decoder_only and args.init_from is None:
+        parser.error("--train_decoder_only needs --init_from")
     return args
 
 
@@ -97,7 +104,8 @@ class AutoencoderObjective(torch.nn.Module):
 
     def forward(self, pictures: torch.Tensor, noise: torch.Tensor) -> dict[str, torch.Tensor]:
         """Pictures (B, 3, H, W) in [-1, 1]; standard normal noise of the latents' shape."""
-        posterior = self.vae.encode(pictures).latent_dist
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.vae.quant_conv.weight.requires_grad):
+            posterior = self.vae.encode(pictures).latent_dist
         decoded = self.vae.decode(posterior.mean + posterior.std * noise).sample
         reconstruction = pyramid_l1(decoded.float(), pictures, self.pyramid_levels, self.detail_weight)
         kl = posterior.kl().mean() / noise[0].numel()
@@ -145,8 +153,6 @@ def normalize_latents(vae: AutoencoderKL, mean: torch.Tensor, std: torch.Tensor)
     `quant_conv` makes the moments and `post_quant_conv` reads the latent; both are 1 x 1 convolutions, so the change
     is exact.
     """
-    if vae.quant_conv is None or vae.post_quant_conv is None:
-        raise ValueError("the VAE must have `quant_conv` and `post_quant_conv` for its latents to be normalised")
     channels = mean.numel()
     moments, reader = vae.quant_conv, vae.post_quant_conv
     moments.weight[:channels] /= std.view(-1, 1, 1, 1)
@@ -171,6 +177,11 @@ def main(argv=None) -> None:
     else:
         vae = AutoencoderKL.from_config({**default_config(args.resolution), **args.vae_config})
         silence_residual_branches(vae)
+    if vae.quant_conv is None or vae.post_quant_conv is None:
+        raise ValueError("`vae_config` must leave `use_quant_conv` and `use_post_quant_conv` on")
+    if args.train_decoder_only:
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     side = args.random_crop or args.resolution
     if side % factor or side % 2**args.pyramid_levels or side > args.resolution:
@@ -210,13 +221,13 @@ def main(argv=None) -> None:
     if run.accelerator.is_main_process:
         with run.ema_weights():
             vae.eval()
-            mean, std = latent_statistics(vae, pictures[:num_train][:4096], run.device)
-            normalize_latents(vae, mean, std)
-            vae.register_to_config(scaling_factor=1.0)
+            if not args.train_decoder_only:
+                mean, std = latent_statistics(vae, pictures[:num_train][:4096], run.device)
+                normalize_latents(vae, mean, std)
+                vae.register_to_config(scaling_factor=1.0)
+                run.log({"latent_std_before": [round(value, 3) for value in std.tolist()]})
             save_model(vae, run.output_dir / "vae")
-        run.log(
-            {"latent_std_before": [round(value, 3) for value in std.tolist()], "saved": str(run.output_dir / "vae")}
-        )
+        run.log({"saved": str(run.output_dir / "vae")})
 
 
 if __name__ == "__main__":

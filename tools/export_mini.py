@@ -1,0 +1,68 @@
+"""Makes the checkpoint of the package from the outputs of the trainers.
+
+    python tools/export_mini.py --stage_1 run/stage1 --stage_2 run/stage2 -o CHECKPOINT
+
+Tensors are stored as float16 under their default names; every component loads as float32 again.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+import diffusers
+from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, TextHandEncoder, TextToHandParamsModel
+from diffusers_handiffuser.hub import save_half
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--stage_1", type=Path, required=True, help="output of training.text_to_hand_params")
+    parser.add_argument("--stage_2", type=Path, required=True, help="output (or checkpoint) of hand_params_to_image")
+    parser.add_argument("--vae", type=Path, help="another VAE with the same latents (default: the one of stage 2)")
+    parser.add_argument("--tokenizer", type=Path, help="tokenizer of stage 2 (default: the one in its folder)")
+    parser.add_argument("--scheduler", default="DPMSolverMultistepScheduler", help="diffusers class")
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--guidance_scale", type=float, default=2.5)
+    parser.add_argument("--hand_steps", type=int, default=25)
+    parser.add_argument("--hand_guidance_scale", type=float, default=2.0)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    args = parser.parse_args()
+
+    def averaged(folder: Path, name: str) -> Path:
+        """A checkpoint holds the averaged weights beside the trained ones; a finished run has them under the name."""
+        return folder / f"{name}_ema" if (folder / f"{name}_ema").is_dir() else folder / name
+
+    noise = DDPMScheduler.from_pretrained(args.stage_2 / "scheduler")
+    pipe = HanDiffuserPipeline(
+        vae=AutoencoderKL.from_pretrained(args.vae or args.stage_2 / "vae"),
+        text_encoder=TextHandEncoder.from_pretrained(averaged(args.stage_2, "text_encoder")),
+        tokenizer=CLIPTokenizer.from_pretrained(args.tokenizer or args.stage_2 / "tokenizer"),
+        unet=UNet2DConditionModel.from_pretrained(averaged(args.stage_2, "unet")),
+        scheduler=getattr(diffusers, args.scheduler).from_config(noise.config),
+        safety_checker=None,
+        feature_extractor=None,
+        hand_tokenizer=CLIPTokenizer.from_pretrained(args.stage_1 / "hand_tokenizer"),
+        hand_text_encoder=CLIPTextModel.from_pretrained(averaged(args.stage_1, "hand_text_encoder")),
+        text_to_hand_params=TextToHandParamsModel.from_pretrained(averaged(args.stage_1, "text_to_hand_params")),
+        text_to_hand_scheduler=DDIMScheduler.from_pretrained(args.stage_1 / "text_to_hand_scheduler"),
+        body_model=HandBodyModel.procedural(),
+        requires_safety_checker=False,
+        default_num_inference_steps=args.steps,
+        default_guidance_scale=args.guidance_scale,
+        default_num_hand_inference_steps=args.hand_steps,
+        default_hand_guidance_scale=args.hand_guidance_scale,
+    )
+    aside = args.output.with_name(args.output.name + ".new")
+    shutil.rmtree(aside, ignore_errors=True)
+    save_half(pipe, aside)
+    shutil.rmtree(args.output, ignore_errors=True)
+    aside.rename(args.output)
+    size = sum(path.stat().st_size for path in args.output.rglob("*") if path.is_file())
+    print(f"{args.output}: {size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
