@@ -151,7 +151,7 @@ class TestBadInput:
         assert named in one_line(message)
         assert list(tmp_path.iterdir()) == []
 
-    @pytest.mark.parametrize("model", ["no/such/folder", "."])
+    @pytest.mark.parametrize("model", ["no/such/folder", ".", ""])
     def test_missing_or_foreign_checkpoint(self, run, model):
         code, message = run("generate", "a", "-o", "x.png", "--model", model, model=False)
         assert code == 2

@@ -71,6 +71,11 @@ def test_lazy_rooms(name):
     assert getattr(diffusers_handiffuser, name).__name__ == f"diffusers_handiffuser.{name}"
 
 
+def test_every_listed_name_is_there():
+    for name in dir(diffusers_handiffuser):
+        assert hasattr(diffusers_handiffuser, name)
+
+
 def test_unknown_name():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         diffusers_handiffuser.nothing  # noqa: B018

@@ -1,8 +1,8 @@
 """HanDiffuser for diffusers: pictures of people whose hands are right.
 
 Importing this package registers its pipeline with diffusers, so that `DiffusionPipeline.from_pretrained` can load it,
-and does nothing else: no network, no files, no random numbers. `diffusers_handiffuser.studio`, `.training` and
-`.evaluation` are imported when they are first used.
+and does nothing else: no network, no files, no random numbers. `diffusers_handiffuser.studio` and `.training` are
+imported when they are first used.
 """
 
 import contextlib
@@ -51,7 +51,7 @@ __all__ = [
     "__version__",
 ]
 
-_LAZY_MODULES = ("evaluation", "studio", "training")
+_LAZY_MODULES = ("studio", "training")
 
 register_library()
 register_pipeline(HanDiffuserPipeline, AUTO_TEXT2IMAGE_PIPELINES_MAPPING)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .hands import HandParams
     from .pipelines import HanDiffuserPipeline
 
+_PICTURE_FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff")
 _HANDS_FORMATS = (".safetensors", ".json", ".obj", ".glb", ".png")
 _USER_ERRORS = (ValueError, TypeError, OSError, ImportError)
 """What bad input raises; shown as one line, where anything else is a fault of ours and keeps its traceback."""
@@ -104,7 +105,7 @@ def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _generate(args: argparse.Namespace) -> None:
-    output = _output_path(args.output, _picture_formats())
+    output = _output_path(args.output, _PICTURE_FORMATS)
     from .hands import HandParams
 
     if args.num_images < 1:
@@ -200,7 +201,8 @@ def _load_pipeline(args: argparse.Namespace) -> "HanDiffuserPipeline":
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from None
-    pipe = HanDiffuserPipeline.from_pretrained(args.model or MINI, dtype=getattr(torch, args.dtype))
+    model = MINI if args.model is None else args.model
+    pipe = HanDiffuserPipeline.from_pretrained(model, dtype=getattr(torch, args.dtype))
     return pipe.to(device)
 
 
@@ -232,10 +234,6 @@ def _generators(args: argparse.Namespace, num: int) -> "list[torch.Generator]":
     if not 0 <= seed < 2**63 - num:
         raise ValueError(f"--seed must be between 0 and 2^63 - 1, got {seed}")
     return [torch.Generator().manual_seed(seed + i) for i in range(num)]
-
-
-def _picture_formats() -> tuple[str, ...]:
-    return (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff")
 
 
 def _output_path(text: str, suffixes: Sequence[str]) -> Path:

@@ -22,17 +22,26 @@ import torch
 from diffusers import ModelMixin
 from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .hands import HandBodyModel
 from .models import TextHandEncoder, TextToHandParamsModel
+from .portable_config import PortableConfigMixin
 
 PACKAGE = __name__.partition(".")[0]
 PIPELINE_FILE = "pipeline"
 COMPONENT_CLASSES = {cls.__name__: cls for cls in (TextHandEncoder, TextToHandParamsModel, HandBodyModel)}
 
-__all__ = ["HubMixin", "ModelMixin", "register_library", "register_pipeline", "save_half", *COMPONENT_CLASSES]
+__all__ = [
+    "HubMixin",
+    "ModelMixin",
+    "forget_origin",
+    "register_library",
+    "register_pipeline",
+    "save_half",
+    *COMPONENT_CLASSES,
+]
 
 
 def register_library() -> None:
@@ -76,7 +85,7 @@ def loadable_by_bare_class(*components: str) -> Callable[[Callable], Callable]:
     return decorate
 
 
-class HubMixin:
+class HubMixin(PortableConfigMixin):
     """Loading and saving of this package's pipelines; stands before diffusers' class in the bases of a pipeline.
 
     A saved pipeline loads through its own class from either layout that exists for third-party pipelines. *Plain*,
@@ -92,13 +101,16 @@ class HubMixin:
         """As `DiffusionPipeline.from_pretrained`; says in one line what is wrong with a folder that cannot be loaded.
 
         Raises:
-            OSError: there is no such folder, it holds no pipeline, or the Hub does not have it.
+            OSError: there is no such folder, it holds no pipeline or a damaged one, or the Hub does not have it.
             ValueError: the pipeline in the folder is not one that HanDiffuser can run.
         """
         name = os.fspath(pretrained_model_name_or_path)
         if os.path.isdir(name):
             _check_folder(cls, name)
-            return super().from_pretrained(name, **kwargs)
+            try:
+                return super().from_pretrained(name, **kwargs)
+            except (SafetensorError, RuntimeError) as error:  # of transformers; diffusers has one line for these
+                raise OSError(f"Cannot load {cls.__name__} from {name!r}: {' '.join(str(error).split())}") from error
         if os.path.exists(name) or _looks_like_a_path(name):
             problem = "is a file" if os.path.exists(name) else "does not exist"
             raise OSError(f"Cannot load {cls.__name__}: {name!r} {problem}; wanted a folder or a Hub id.")
@@ -107,6 +119,15 @@ class HubMixin:
         except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
             reason = " ".join(str(error).split())
             raise OSError(f"Cannot load {cls.__name__}: {name!r} is no folder, and the Hub says: {reason}") from error
+
+    @classmethod
+    def from_pipe(cls, pipeline: Any, **kwargs) -> Any:
+        """As in diffusers, except that what `pipeline` lacks for hands is `None` unless given.
+
+        A Stable Diffusion pipeline `sd` needs `text_encoder=TextHandEncoder.from_clip(sd.text_encoder)` at least.
+        """
+        lacking = {name: None for name in cls._optional_components if name not in pipeline.components}
+        return super().from_pipe(pipeline, **{**lacking, **kwargs})
 
     @classmethod
     def _dict_from_json_file(cls, json_file: str | os.PathLike) -> dict[str, Any]:
@@ -130,10 +151,10 @@ class HubMixin:
         self._with_loader_code = enable
 
     def to_json_string(self) -> str:
-        index = json.loads(super().to_json_string())
-        index.pop("_name_or_path", None)
-        if self._with_loader_code:
-            index["_class_name"] = [PIPELINE_FILE, type(self).__name__]
+        index = super().to_json_string()
+        if not self._with_loader_code:
+            return index
+        index = {**json.loads(index), "_class_name": [PIPELINE_FILE, type(self).__name__]}
         return json.dumps(index, indent=2, sort_keys=True) + "\n"
 
     def save_config(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs) -> None:
@@ -141,7 +162,7 @@ class HubMixin:
         folder = Path(save_directory)
         for name, component in self.components.items():
             if component is not None:
-                _forget_origin(folder / name)
+                forget_origin(folder / name)
             if self._with_loader_code and type(component).__name__ in COMPONENT_CLASSES:
                 _write_loader(folder / name / f"{PACKAGE}.py", *COMPONENT_CLASSES)
         if self._with_loader_code:
@@ -171,6 +192,14 @@ def save_half(pipeline: Any, save_directory: str | os.PathLike) -> None:
             _write_json(folder / "config.json", config)
 
 
+def forget_origin(folder: Path) -> None:
+    """Removes from the saved config of a model that is not ours the place where that model was loaded from."""
+    for path in folder.glob("*config.json"):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if config.pop("_name_or_path", None) is not None:
+            _write_json(path, config)
+
+
 def _halve(path: Path) -> None:
     with safe_open(path, framework="pt") as file:
         metadata, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}
@@ -198,16 +227,8 @@ def _check_folder(cls: type, folder: str) -> None:
     if library in (None, "transformers"):
         raise ValueError(
             f"Cannot load {cls.__name__}: {folder!r} holds a {index.get('_class_name')} with the text encoder {name}; "
-            "wanted a TextHandEncoder."
+            f"wanted a TextHandEncoder. `{cls.__name__}.from_pipe` adds one to a loaded Stable Diffusion pipeline."
         )
-
-
-def _forget_origin(folder: Path) -> None:
-    """Removes from a saved component's config the place where the component was loaded from."""
-    for path in folder.glob("*config.json"):
-        config = json.loads(path.read_text(encoding="utf-8"))
-        if config.pop("_name_or_path", None) is not None:
-            _write_json(path, config)
 
 
 def _write_json(path: Path, content: dict) -> None:

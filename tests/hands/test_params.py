@@ -469,7 +469,7 @@ def write(path, params, form="diffusers_handiffuser.HandParams", version="1", **
     if path.suffix == ".json":
         path.write_text(json.dumps({**metadata, **{k: v.tolist() for k, v in tensors.items()}}))
     else:
-        save_file(tensors, path, metadata)
+        save_file(tensors, path, {"format": "/".join(metadata.values())})
 
 
 @pytest.mark.parametrize("name", ["hands.npz", "hands", "hands.pt", "hands.JSON"])

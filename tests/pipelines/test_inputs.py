@@ -86,6 +86,15 @@ def test_negative_prompts_match_prompts(pipe, hands):
     refuses(pipe, "negative_prompt", ["a", "b"], negative_prompt="c", hand_params=hands)
 
 
+def test_negative_prompt_comes_as_text_or_as_embeddings(pipe, hands):
+    embeds = torch.zeros(1, 165, 16)
+    refuses(pipe, "negative_prompt_embeds", "a", negative_prompt="b", negative_prompt_embeds=embeds)
+
+
+def test_steps_that_the_scheduler_of_stage_1_does_not_have(pipe):
+    refuses(pipe, "num_hand_inference_steps", "a hand", num_hand_inference_steps=1001)
+
+
 def test_hand_rows_match_prompts(pipe, hands):
     refuses(pipe, "3 (prompts) or 6 (pictures)", ["a", "b", "c"], num_images_per_prompt=2, hand_params=hands)
     refuses(pipe, "hand_params", ["a"], num_images_per_prompt=3, hand_params=hands)
@@ -100,6 +109,9 @@ def test_embeddings(pipe, hands):
     embeds = torch.zeros(1, 77, 16)
     refuses(pipe, "hand_params", prompt_embeds=embeds, hand_params=hands[0])
     refuses(pipe.encode_prompt, "hand_params", None, "cpu", 1, True, prompt_embeds=embeds, hand_params=hands[0])
+    refuses(pipe.encode_prompt, "prompt", None, "cpu", 1, True, hand_params=hands[0])
+    for scale in (NAN, -1):
+        refuses(pipe.encode_prompt, "hand_conditioning_scale", "a", "cpu", 1, True, hand_conditioning_scale=scale)
     refuses(pipe, "prompt", "a", prompt_embeds=embeds)
     refuses(pipe, "prompt_embeds", prompt_embeds=embeds * NAN)
     refuses(pipe, "prompt_embeds", prompt_embeds=embeds[0])

@@ -79,6 +79,24 @@ class TestRoundTrip:
         if name != "text_encoder":
             assert getattr(loader.from_pretrained(saved, **{name: None}), name) is None
 
+    def test_from_a_stable_diffusion_pipeline(self, picture_components, clip_text_model, pipe, hands):
+        stable_diffusion = StableDiffusionPipeline(
+            **picture_components,
+            text_encoder=clip_text_model,
+            scheduler=pipe.scheduler,
+            safety_checker=None,
+            requires_safety_checker=False,
+        )
+        made = HanDiffuserPipeline.from_pipe(
+            stable_diffusion, text_encoder=pipe.text_encoder, body_model=pipe.body_model
+        )
+        assert made.unet is pipe.unet and made.text_to_hand_params is None
+        arguments = {"hand_params": hands[0], "num_inference_steps": 2, "output_type": "np"}
+        ours, theirs = (p("a hand", generator=torch.Generator().manual_seed(0), **arguments) for p in (made, pipe))
+        assert np.array_equal(ours.images, theirs.images)
+        with pytest.raises(TypeError, match="from_clip"):
+            HanDiffuserPipeline.from_pipe(stable_diffusion)
+
     def test_without_optional_components(self, text_only_pipe, tmp_path):
         text_only_pipe.save_pretrained(tmp_path)
         loaded = DiffusionPipeline.from_pretrained(tmp_path)
@@ -113,6 +131,14 @@ class TestFiles:
         for path in (tmp_path / "again").rglob("*.json"):
             text = path.read_text()
             assert str(tmp_path) not in text and "name_or_path" not in text, path
+
+    @pytest.mark.parametrize("name", OWN_COMPONENTS)
+    def test_no_trace_of_the_machine_in_a_model_saved_alone(self, saved, tmp_path, name):
+        model = OWN_COMPONENTS[name].from_pretrained(saved / name)
+        model.save_pretrained(tmp_path / "alone")
+        assert model.config["_name_or_path"] == saved / name
+        assert contents(tmp_path / "alone") == contents(saved / name)
+        assert "name_or_path" not in (tmp_path / "alone" / "config.json").read_text()
 
     def test_what_registration_relies_on(self):
         """diffusers' tables are not public interface: this fails when they move."""
@@ -255,6 +281,12 @@ class TestErrors:
         for loader in (HanDiffuserPipeline, DiffusionPipeline):
             with pytest.raises(ValueError, match=f"`{name}` has no weights for '{key}'"):
                 loader.from_pretrained(saved)
+
+    @pytest.mark.parametrize("name", ["unet", "text_encoder", "hand_text_encoder", "body_model"])
+    def test_damaged_weights(self, saved, name):
+        path = next((saved / name).glob("*.safetensors"))
+        path.write_bytes(path.read_bytes()[:-100])
+        self.refuses(saved, "")
 
     def test_missing_component_folder(self, saved):
         import shutil

@@ -172,3 +172,8 @@ def test_options_that_cannot_work_are_refused(data_dir, from_nothing, tmp_path, 
         run(data_dir, tmp_path / "out", *from_nothing, "--rescale_betas_zero_snr")
     assert json.loads('{"a": 1}') == trainer.json_option('{"a": 1}')
     capsys.readouterr()
+
+
+def test_resolution_that_the_vae_cannot_halve_is_refused(data_dir, from_nothing, tmp_path):
+    with pytest.raises(ValueError, match="`resolution` must be divisible by [0-9]+, but is 17"):
+        run(data_dir, tmp_path, *from_nothing, "--resolution", 17)

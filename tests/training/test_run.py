@@ -5,6 +5,10 @@ import json
 import os
 import shutil
 import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,6 +73,13 @@ def log_of(folder):
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
+TWO_PROCESSES = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_run import OPTIONS, train
+train(Path(sys.argv[2]), *OPTIONS, "--train_batch_size", 2, "--use_cpu")
+"""
 OPTIONS = ("--max_train_steps", 6, "--checkpointing_steps", 2, "--use_ema", "--lr_scheduler", "cosine")
 
 
@@ -99,6 +110,30 @@ def test_ema_is_saved_with_its_buffers_and_used_in_validation(tmp_path):
     run.save_models(tmp_path)
     assert torch.equal(Line.from_pretrained(tmp_path / "line").linear.weight, seen[0])
     assert log_of(tmp_path)[-1]["validation_number"] == 1.0
+
+
+@pytest.mark.slow
+def test_two_processes_end_where_one_does(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", TWO_PROCESSES, str(Path(__file__).parent), str(tmp_path / "shared")]
+    common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    processes = [
+        subprocess.Popen(command, env={**common, "RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True)
+        for rank in "01"
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=200)
+        assert process.returncode == 0, errors
+    train(tmp_path / "alone", *OPTIONS)
+    assert [path.name for path in list_checkpoints(tmp_path / "shared")] == [f"checkpoint-{k}" for k in (2, 4, 6)]
+    for part in ("line", "line_ema"):
+        ours, theirs = (
+            Line.from_pretrained(tmp_path / name / "checkpoint-6" / part).state_dict() for name in ("alone", "shared")
+        )
+        for key in ours:
+            torch.testing.assert_close(theirs[key], ours[key])
 
 
 def test_sigterm_saves_and_exits_and_the_rest_follows_on(tmp_path, same_tree):

@@ -223,7 +223,8 @@ class HandParams:
 
             # Copies, as safetensors refuses fields that share memory (both hands may hold one pose).
             tensors = {name: getattr(self, name).detach().cpu().contiguous().clone() for name in self.FIELDS}
-            content = save(tensors, metadata={"format": _FORMAT, "version": str(_VERSION)})
+            # One entry: safetensors writes several in an order that changes from run to run.
+            content = save(tensors, metadata={"format": f"{_FORMAT}/{_VERSION}"})
         elif path.suffix == ".json":
             content = json.dumps({"format": _FORMAT, "version": _VERSION, **self.to_dict()}).encode()
         else:
@@ -269,8 +270,8 @@ class HandParams:
 
         try:
             with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                return metadata.get("format"), metadata.get("version"), {k: file.get_tensor(k) for k in file.keys()}
+                form, _, version = (file.metadata() or {}).get("format", "").partition("/")
+                return form, version, {k: file.get_tensor(k) for k in file.keys()}
         except SafetensorError as error:
             raise ValueError(f"not a whole safetensors file ({error})") from None
 

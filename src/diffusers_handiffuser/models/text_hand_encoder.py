@@ -27,6 +27,7 @@ from transformers.activations import ACT2FN
 from ..hands.body_model import HandGeometry
 from ..hands.bps import ball_basis, basis_point_distances
 from ..hands.rotations import rotmat_to_rot6d
+from ..portable_config import PortableConfigMixin
 from .attention import Float32Buffers, HandAttention, additive_mask, causal_keep
 
 NUM_JOINT_STATES = 86
@@ -217,7 +218,7 @@ class HandFeatureMLP(nn.Module):
         return self.norm(self.linear_3(state))
 
 
-class TextHandEncoder(Float32Buffers, ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin):
+class TextHandEncoder(Float32Buffers, PortableConfigMixin, ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin):
     r"""
     The Text+Hand encoder of HanDiffuser: it takes the place of Stable Diffusion's text encoder.
 
@@ -390,13 +391,15 @@ class TextHandEncoder(Float32Buffers, ModelMixin, ConfigMixin, AttentionMixin, P
             hand_visible (`torch.Tensor` of shape `(B, 2)`, `bool`): [left, right].
 
         Returns:
-            `dict` of `torch.Tensor`: `hand_rotations (B, 2, 16, 3, 3)`, `hand_bps (B, 2, num_basis_points)`,
-            `hand_joints_2d (B, 2, 21, 2)` and `hand_visible (B, 2)`.
+            `dict` of `torch.Tensor`: `hand_rotations (B, 2, 16, 3, 3)`, `hand_bps (B, 2, num_basis_points)`, 0 for
+            hands that are not visible, `hand_joints_2d (B, 2, 21, 2)` and `hand_visible (B, 2)`.
         """
         distances = []
         for side, vertices in enumerate((geometry.left_vertices, geometry.right_vertices)):
-            wrist = geometry.joints_3d[..., side, :1, :]
-            distances.append(basis_point_distances((vertices - wrist).float(), self.basis_points.float()))
+            shown = hand_visible[:, side].to(vertices.device)
+            centred = (vertices - geometry.joints_3d[:, side, :1])[shown].float()
+            distances.append(vertices.new_zeros(len(vertices), len(self.basis_points), dtype=torch.float32))
+            distances[-1][shown] = basis_point_distances(centred, self.basis_points.float())
         return {
             "hand_rotations": geometry.rotations,
             "hand_bps": torch.stack(distances, -2) / self.basis_radius,

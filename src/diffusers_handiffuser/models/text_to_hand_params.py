@@ -27,6 +27,7 @@ from torch import nn
 from ..hands.params import HandParams
 from ..hands.rotations import rot6d_to_rotmat, rotmat_to_rot6d, rotmat_to_rotvec, rotvec_to_rotmat
 from ..hands.skeleton import NUM_JOINTS
+from ..portable_config import PortableConfigMixin
 from .attention import Float32Buffers, HandAttention, additive_mask
 
 SAMPLE_PARTS = {"rotations": 6 * NUM_JOINTS, "betas": 10, "camera": 3, "hand_visible": 2}
@@ -81,7 +82,9 @@ class HandParamsBlock(nn.Module):
         return hidden_states + self.ff(self.norm2(hidden_states))
 
 
-class TextToHandParamsModel(Float32Buffers, ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin, CacheMixin):
+class TextToHandParamsModel(
+    Float32Buffers, PortableConfigMixin, ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin, CacheMixin
+):
     r"""
     Predicts the clean sample from a noisy one: `prediction_type="sample"`, with any diffusers scheduler that has it.
 

@@ -200,6 +200,9 @@ class HandConditioningMixin(HubMixin):
                 "`encode_prompt(..., hand_params=)` makes embeddings of text and hands."
             )
 
+        if negative_prompt is not None and negative_prompt_embeds is not None:
+            raise ValueError("Only one of `negative_prompt` and `negative_prompt_embeds` can be given.")
+
         batch_size = _batch_size(prompt, prompt_embeds)
         check_generators("generator", generator, batch_size * num_images_per_prompt)
         check_generators("hand_generator", hand_generator, batch_size * num_images_per_prompt)
@@ -288,7 +291,10 @@ class HandConditioningMixin(HubMixin):
         rows = [distinct.index(text) for text in texts]
         states, mask = states[rows].to(model.dtype), mask[rows]
 
-        timesteps, _ = retrieve_timesteps(scheduler, num_inference_steps, device)
+        try:
+            timesteps, _ = retrieve_timesteps(scheduler, num_inference_steps, device)
+        except ValueError as error:
+            raise ValueError(f"`num_hand_inference_steps` does not suit `text_to_hand_scheduler`: {error}") from None
         sample, step_generators = draw_row_noise(generator, len(prompts), SAMPLE_SIZE, device)
         sample = sample * scheduler.init_noise_sigma
         step_kwargs = {"generator": step_generators} if accepts_generator(scheduler) else {}
@@ -421,9 +427,11 @@ class HandConditioningMixin(HubMixin):
             `tuple`: `prompt_embeds` and `negative_prompt_embeds` (`None` without guidance), both `(B * n, N, D)`; N is
             165 with hands, [theta, M, caption 77, joints 86], and 77 without.
         """
+        check_number("hand_conditioning_scale", hand_conditioning_scale, minimum=0)
         if hand_params is not None and hand_conditioning_scale > 0:
             if prompt_embeds is not None:
                 raise ValueError("`hand_params` cannot be given with `prompt_embeds`, which are used as they are.")
+            check_text("prompt", prompt)
             rows = hand_rows(hand_params, _batch_size(prompt), num_images_per_prompt).to(device)
             with self._lora_scaled(lora_scale):
                 input_ids = self._caption_ids(_texts(prompt), device).repeat_interleave(num_images_per_prompt, 0)

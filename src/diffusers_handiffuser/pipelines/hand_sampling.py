@@ -14,7 +14,7 @@ Generators = torch.Generator | list[torch.Generator] | None
 def encode_text_for_hands(
     tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, texts: list[str], device: torch.device | str
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The text as stage 1 sees it, in training and in sampling.
+    """The text as stage 1 sees it.
 
     Texts are padded to CLIP's full length, so that a row does not depend on the others; the padding is masked. Too
     long a text is cut.

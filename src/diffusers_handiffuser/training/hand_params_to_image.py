@@ -272,6 +272,8 @@ def cache_latents(
 ) -> np.ndarray:
     """Latents of all rows, float16 (1 or 2, N, C, h, w): posterior mode times `scaling_factor`; [1] is mirrored."""
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    if resolution % factor:
+        raise ValueError(f"`resolution` must be divisible by {factor}, but is {resolution}")
     side = resolution // factor
     mirrored = (False, True) if flip else (False,)
     shape = (len(mirrored), len(dataset), vae.config.latent_channels, side, side)

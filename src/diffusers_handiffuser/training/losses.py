@@ -5,7 +5,16 @@ import torch.nn.functional as F
 from diffusers.training_utils import compute_snr
 
 from ..hands import HandBodyModel
-from ..hands.skeleton import FINGERS, LEFT_HAND, LEFT_WRIST, NUM_JOINTS, PARENTS, RIGHT_HAND, RIGHT_WRIST
+from ..hands.skeleton import (
+    FINGERS,
+    LEFT_HAND,
+    LEFT_WRIST,
+    NUM_JOINTS,
+    OPENPOSE_FINGERS,
+    PARENTS,
+    RIGHT_HAND,
+    RIGHT_WRIST,
+)
 
 
 def pyramid_l1(prediction: torch.Tensor, target: torch.Tensor, levels: int = 3, detail_weight: float = 1.0):
@@ -65,7 +74,9 @@ class HandJoints(torch.nn.Module):
         directions = torch.cat([body_model.joint_shape_directions, body_model.shape_directions[tips]])
         left = [LEFT_WRIST, *range(LEFT_HAND.start, LEFT_HAND.stop), *range(NUM_JOINTS, NUM_JOINTS + 5)]
         right = [RIGHT_WRIST, *range(RIGHT_HAND.start, RIGHT_HAND.stop), *range(NUM_JOINTS + 5, NUM_JOINTS + 10)]
-        last_bones = [hand.start + 3 * FINGERS.index(f) + 2 for hand in (LEFT_HAND, RIGHT_HAND) for f in _TIP_FINGERS]
+        last_bones = [
+            hand.start + 3 * FINGERS.index(f) + 2 for hand in (LEFT_HAND, RIGHT_HAND) for f in OPENPOSE_FINGERS
+        ]
         parents = [*PARENTS, *last_bones]
 
         used = sorted(
@@ -100,9 +111,6 @@ class HandJoints(torch.nn.Module):
             orientations = torch.cat([orientations, above @ local[:, level]], 1)
             first += size
         return positions[:, self.hands]
-
-
-_TIP_FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 
 
 def _chain(joint: int, parents: list[int]) -> list[int]:

@@ -24,6 +24,7 @@ import transformers
 from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
 
+from ..hub import forget_origin
 from . import checkpointing
 
 
@@ -337,9 +338,11 @@ class TrainingRun:
             "seconds": self.seconds,
             "ema": {name: {**ema.state_dict(), "shadow_params": None} for name, ema in self.emas.items()},
         }
-        checkpointing.write_checkpoint(
-            self.output_dir, state, self.accelerator.save_state, self.args.checkpoints_total_limit
-        )
+        if self.accelerator.is_main_process:
+            checkpointing.write_checkpoint(
+                self.output_dir, state, self.accelerator.save_state, self.args.checkpoints_total_limit
+            )
+        self.accelerator.wait_for_everyone()
 
     def _save_models(self, objectives, weights, folder) -> None:
         weights.clear()
@@ -408,10 +411,7 @@ def start_run(args: argparse.Namespace) -> Accelerator:
 def save_model(model, folder: Path) -> None:
     """`save_pretrained`, without a trace of where this machine keeps its files."""
     model.save_pretrained(folder, safe_serialization=True)
-    path = Path(folder) / "config.json"
-    config = json.loads(path.read_text())
-    if config.pop("_name_or_path", None) is not None:
-        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    forget_origin(Path(folder))
 
 
 def load_model(model, folder: Path) -> None:
