@@ -193,9 +193,13 @@ def _data_make(args: argparse.Namespace) -> None:
 
 def _load_pipeline(args: argparse.Namespace) -> "HanDiffuserPipeline":
     import torch
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
 
     from . import MINI, HanDiffuserPipeline
 
+    for logging in (diffusers_logging, transformers_logging):
+        logging.disable_progress_bar()  # of loading; the bars of the two stages stay
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.empty(0, device=device)
