@@ -118,6 +118,12 @@ class TestDataMake:
         assert [row["file_name"] for row in rows] == ["images/000000.png", "images/000001.png"]
         assert Image.open(tmp_path / "d" / rows[0]["file_name"]).size == (32, 32)
 
+    def test_refuses_a_device_that_is_not_there(self, run, tmp_path):
+        code, message = run("data", "make", "d", "--num", "1", "--device", "nope", model=False)
+        assert code == 2
+        assert "--device nope" in one_line(message)
+        assert list(tmp_path.iterdir()) == []
+
     def test_refuses_a_folder_in_use(self, run):
         run("data", "make", "d", "--num", "1", "--size", "32", "--no-images", model=False)
         code, message = run("data", "make", "d", "--num", "1", model=False)

@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--size", type=int, default=128, metavar="PX", help="pixels per side (default: 128)")
     make.add_argument("--no-images", action="store_true", help="captions and parameters only, for the first stage")
     make.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
+    make.add_argument("--device", default="cpu", help='what draws: "cpu" (default) or "cuda"')
     make.set_defaults(run=_data_make)
 
     for command in (generate, sample, make):
@@ -185,8 +186,16 @@ def _write_mesh(output: Path, hands: "HandParams", pipe: "HanDiffuserPipeline") 
 def _data_make(args: argparse.Namespace) -> None:
     from .studio import make_dataset
 
+    _check_device(args.device)
     path = make_dataset(
-        args.folder, args.num, args.split, args.seed, args.size, images=not args.no_images, workers=args.workers
+        args.folder,
+        args.num,
+        args.split,
+        args.seed,
+        args.size,
+        images=not args.no_images,
+        workers=args.workers,
+        device=args.device,
     )
     print(path)
 
@@ -201,13 +210,19 @@ def _load_pipeline(args: argparse.Namespace) -> "HanDiffuserPipeline":
     for logging in (diffusers_logging, transformers_logging):
         logging.disable_progress_bar()  # of loading; the bars of the two stages stay
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    _check_device(device)
+    model = MINI if args.model is None else args.model
+    pipe = HanDiffuserPipeline.from_pretrained(model, dtype=getattr(torch, args.dtype))
+    return pipe.to(device)
+
+
+def _check_device(device: str) -> None:
+    import torch
+
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from None
-    model = MINI if args.model is None else args.model
-    pipe = HanDiffuserPipeline.from_pretrained(model, dtype=getattr(torch, args.dtype))
-    return pipe.to(device)
 
 
 def _scheduler(pipe: "HanDiffuserPipeline", name: str):

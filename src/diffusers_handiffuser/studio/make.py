@@ -28,6 +28,7 @@ def make_dataset(
     size: int = 128,
     images: bool = True,
     workers: int = 1,
+    device: str = "cpu",
     progress: bool = True,
 ) -> Path:
     """Draws scenes `0 ... num - 1` of a split into `folder`.
@@ -39,12 +40,12 @@ def make_dataset(
     Args:
         folder (path): made if absent; must not hold a data set yet.
         num (`int`): how many rows.
-        split (`str`): `"train"` or `"test"`. Held-out combinations of gesture, side, background and skin are never in
-            `"train"`; every row of `"test"` shows at least one.
+        split (`str`): `"train"` or `"test"`, which never share a combination of gesture, side, background and skin.
         seed (`int`): another seed, other scenes.
         size (`int`): pixels per side.
         images (`bool`): without pictures the rows serve the first stage alone and take a fraction of the time.
         workers (`int`): processes, one thread each.
+        device (`str`): what draws, `"cpu"` or `"cuda"`. Rows are the same up to rounding.
         progress (`bool`): show a bar.
 
     Returns:
@@ -63,7 +64,8 @@ def make_dataset(
         raise ValueError(f"`folder` must not hold a data set yet, but {metadata} exists.")
     (folder / "images" if images else folder).mkdir(parents=True, exist_ok=True)
     jobs = [
-        (str(folder), split, seed, start, min(start + _BATCH, num), size, images) for start in range(0, num, _BATCH)
+        (str(folder), split, seed, start, min(start + _BATCH, num), size, images, device)
+        for start in range(0, num, _BATCH)
     ]
     aside = metadata.with_suffix(".jsonl.tmp")
     with aside.open("w", encoding="utf-8") as file:
@@ -89,13 +91,13 @@ def _bar(items, total: int, progress: bool):
 
 
 def _make_rows(job: tuple) -> list[dict]:
-    folder, split, seed, start, stop, size, images = job
+    folder, split, seed, start, stop, size, images, device = job
     # Always a whole batch: how many scenes are computed together shows in the last bits of a row.
     scenes = [sample_scene(seed, split, start + i) for i in range(_BATCH)]
     if images:
-        pictures, hand_params = _studio(size).draw(scenes)
+        pictures, hand_params = _studio(size, device).draw(scenes)
     else:
-        pictures, hand_params = None, pose_scenes(scenes, _body())
+        pictures, hand_params = None, pose_scenes(scenes, _body(device))
     rows = []
     for i, scene in enumerate(scenes[: stop - start]):
         row = {"text": describe(scene, random.Random(scene.seed))}
@@ -110,12 +112,12 @@ def _make_rows(job: tuple) -> list[dict]:
 
 
 @functools.lru_cache(maxsize=1)
-def _studio(size: int) -> Studio:
+def _studio(size: int, device: str) -> Studio:
     """One per process."""
-    return Studio(size=size)
+    return Studio(_body(device), size)
 
 
 @functools.lru_cache(maxsize=1)
-def _body() -> HandBodyModel:
+def _body(device: str) -> HandBodyModel:
     """One per process; all that rows without pictures need."""
-    return HandBodyModel.procedural()
+    return HandBodyModel.procedural().to(device)
