@@ -17,7 +17,7 @@ from diffusers_handiffuser import MINI, HanDiffuserPipeline
 from diffusers_handiffuser.hands.drawing import draw_preview
 from diffusers_handiffuser.studio import describe, sample_scene
 
-COLUMNS, SIDE, CAPTION_HEIGHT = 4, 128, 38
+COLUMNS, SIDE, CAPTION_HEIGHT = 4, 128, 54
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
     for i, (cell, caption) in enumerate(zip(cells, captions, strict=True)):
         x, y = (i % COLUMNS) * width, (i // COLUMNS) * height
         grid.paste(cell, (x, y))
-        pen.multiline_text((x + 2, y + SIDE + 2), "\n".join(textwrap.wrap(f"{i}: {caption}", 66)[:3]), fill="black")
+        pen.multiline_text((x + 2, y + SIDE + 2), "\n".join(textwrap.wrap(f"{i}: {caption}", 62)), fill="black")
     grid.save(args.output, optimize=True)
 
 
