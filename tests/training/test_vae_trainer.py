@@ -86,3 +86,31 @@ def test_decoder_alone_leaves_the_latents_as_they_are(data_dir, tmp_path):
     assert changed == {"decoder", "post_quant_conv"}
     with pytest.raises(SystemExit):
         run(data_dir, tmp_path / "third", "--train_decoder_only")
+
+
+def test_residual_branches_join_after_the_trunk(data_dir, tmp_path):
+    run(data_dir, tmp_path / "trunk", "--trunk_steps", 2, "--max_train_steps", 2)
+    run(data_dir, tmp_path / "both", "--trunk_steps", 2)
+
+    def branch_weight(folder):
+        vae = AutoencoderKL.from_pretrained(tmp_path / folder / "vae")
+        return vae.decoder.up_blocks[0].resnets[0].conv2.weight.detach().abs().max().item()
+
+    assert branch_weight("trunk") == 0 < branch_weight("both")
+    vae = AutoencoderKL.from_pretrained(tmp_path / "both/vae")
+    batch = torch.randn(1, 3, 16, 16)
+    with torch.no_grad():
+        whole = vae.decode(vae.encode(batch).latent_dist.mode()).sample
+        trainer.use_residual_branches(vae, False)
+        trunk = vae.decode(vae.encode(batch).latent_dist.mode()).sample
+        trainer.use_residual_branches(vae, True)
+        again = vae.decode(vae.encode(batch).latent_dist.mode()).sample
+    assert torch.equal(whole, again) and not torch.allclose(whole, trunk)
+
+
+def test_starts_with_quiet_latents():
+    vae = AutoencoderKL.from_config({**trainer.default_config(32), **json.loads(CONFIG)})
+    with torch.no_grad():
+        trainer.quiet_posterior(vae)
+        std = vae.encode(torch.randn(2, 3, 16, 16)).latent_dist.std
+    assert torch.allclose(std, torch.full_like(std, 0.0821), atol=1e-4)

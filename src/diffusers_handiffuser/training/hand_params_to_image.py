@@ -36,19 +36,19 @@ from .run import TrainingRun, load_model, start_run
 from .vae import save_grid, to_unit_range
 
 SMALL_UNET = {
-    "block_out_channels": [128, 192],
-    "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
-    "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
+    "block_out_channels": [48, 96, 160, 224],
+    "down_block_types": ["DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"],
     "layers_per_block": 1,
     "attention_head_dim": 8,
-    "norm_num_groups": 32,
+    "norm_num_groups": 16,
 }
-"""U-Net of a small model on 8 x 8 latents; sizes that follow from VAE and encoder are filled in."""
+"""U-Net of a small model on 32 x 32 latents; sizes that follow from VAE and encoder are filled in."""
 
 SMALL_TEXT_ENCODER = {
-    "hidden_size": 192,
-    "intermediate_size": 768,
-    "num_hidden_layers": 4,
+    "hidden_size": 128,
+    "intermediate_size": 512,
+    "num_hidden_layers": 3,
     "num_attention_heads": 4,
     "hand_hidden_size": 256,
 }
