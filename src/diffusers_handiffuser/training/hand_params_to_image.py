@@ -31,7 +31,7 @@ from ..hands import HandBodyModel, HandParams
 from ..models import TextHandEncoder, TextToHandParamsModel
 from .dataset import HandDataset, cached_array, swap_sides
 from .losses import min_snr_weights
-from .options import add_data_options, add_training_options, check_training_options, json_option
+from .options import add_data_options, add_training_options, check_training_options, json_option, run_as_command
 from .run import TrainingRun, load_model, start_run
 from .vae import save_grid, to_unit_range
 
@@ -548,4 +548,4 @@ def main(argv=None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_command(main)

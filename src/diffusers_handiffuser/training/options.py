@@ -2,9 +2,23 @@
 
 import argparse
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 LR_SCHEDULERS = ("constant", "constant_with_warmup", "linear", "cosine", "constant_with_decay")
+
+
+def run_as_command(main: Callable[[], None]) -> None:
+    """Runs a trainer; what is wrong with options or files becomes one line and exit code 2 (--debug: a traceback)."""
+    try:
+        main()
+    except (ValueError, TypeError, OSError) as error:
+        if "--debug" in sys.argv:
+            raise
+        message = " ".join(str(error).split()) or type(error).__name__
+        print(f"error: {message} (--debug shows where)", file=sys.stderr)
+        sys.exit(2)
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +71,7 @@ def add_training_options(parser: argparse.ArgumentParser, **defaults) -> None:
     group.add_argument("--resume_from_checkpoint", help='a checkpoint folder, or "latest"')
     group.add_argument("--validation_steps", type=int, help="sample pictures and numbers every so many steps")
     group.add_argument("--logging_steps", type=int, default=50)
+    group.add_argument("--debug", action="store_true", help="show the traceback of an error")
     group.add_argument("--num_threads", type=int, help="CPU threads (default: torch's)")
     group.add_argument("--use_cpu", action="store_true", help="stay on the CPU although there is an accelerator")
     parser.set_defaults(**defaults)

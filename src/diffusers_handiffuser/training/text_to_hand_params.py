@@ -34,7 +34,7 @@ from ..models import TextToHandParamsModel
 from ..models.text_to_hand_params import SAMPLE_PARTS, SAMPLE_SIZE
 from .dataset import HandDataset, swap_sides
 from .losses import HandJoints, min_snr_weights
-from .options import add_data_options, add_training_options, check_training_options, json_option
+from .options import add_data_options, add_training_options, check_training_options, json_option, run_as_command
 from .run import TrainingRun, load_model, save_model, start_run
 
 SMALL_TEXT_ENCODER = {
@@ -371,4 +371,4 @@ def _side_by_side(pictures: list[Image.Image]) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_command(main)

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
 from .dataset import METADATA_NAME, HandDataset, swap_sides
+from .options import run_as_command
 
 START, END, WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
 
@@ -82,6 +83,7 @@ def main(argv=None) -> None:
     )
     parser.add_argument("--output_dir", required=True, help="folder of the tokenizer")
     parser.add_argument("--num_merges", type=int, default=2048, help="at most; 514 tokens are there before the first")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
     if args.num_merges < 0:
         parser.error(f"--num_merges must not be negative, but is {args.num_merges}")
@@ -100,4 +102,4 @@ def main(argv=None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_command(main)

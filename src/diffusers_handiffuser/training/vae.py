@@ -19,15 +19,15 @@ from PIL import Image
 
 from .dataset import HandDataset
 from .losses import pyramid_l1
-from .options import add_data_options, add_training_options, check_training_options, json_option
+from .options import add_data_options, add_training_options, check_training_options, json_option, run_as_command
 from .run import TrainingRun, save_model, start_run
 
 
 def default_config(resolution: int) -> dict:
     """4 pixels to one latent position and 4 latent channels; few channels elsewhere, for the CPU's sake.
 
-    Stable Diffusion takes 8 pixels to one position. At 128 x 128 that is a 16 x 16 latent, too coarse for fingers: after
-    the same training time it blurred them, where this one draws them.
+    Stable Diffusion takes 8 pixels to one position. At 128 x 128 that is a 16 x 16 latent, too coarse for fingers:
+    after the same training time it blurred them, where this one draws them.
     """
     levels = 3
     return {
@@ -273,4 +273,4 @@ def main(argv=None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_command(main)

@@ -1,0 +1,41 @@
+import sys
+
+import pytest
+
+from diffusers_handiffuser.training import text_to_hand_params, tokenizer
+from diffusers_handiffuser.training.options import run_as_command
+
+
+def test_bad_files_become_one_line_and_exit_code_2(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["tokenizer", "--train_data_dir", str(tmp_path / "none"), "--output_dir", "out"])
+    with pytest.raises(SystemExit) as exit_info:
+        run_as_command(tokenizer.main)
+    printed = capsys.readouterr().err
+    assert exit_info.value.code == 2
+    assert printed.startswith("error: ") and "none" in printed and printed.count("\n") == 1
+
+    sys.argv.append("--debug")
+    with pytest.raises(FileNotFoundError):
+        run_as_command(tokenizer.main)
+
+
+def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
+    def broken():
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(sys, "argv", ["trainer"])
+    with pytest.raises(ZeroDivisionError):
+        run_as_command(broken)
+
+
+def test_bad_row_is_named(monkeypatch, capsys, tmp_path):
+    (tmp_path / "metadata.jsonl").write_text('{"text": "a hand"}\n')
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["trainer", "--train_data_dir", str(tmp_path), "--output_dir", str(tmp_path / "out"), "--max_train_steps", "1",
+         "--tokenizer_name", str(tmp_path), "--train_text_encoder"],
+    )  # fmt: skip
+    with pytest.raises(SystemExit) as exit_info:
+        run_as_command(text_to_hand_params.main)
+    assert exit_info.value.code == 2 and "metadata.jsonl, row 0" in capsys.readouterr().err
