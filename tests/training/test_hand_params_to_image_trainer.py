@@ -50,6 +50,9 @@ def test_trains_resumes_and_writes_a_pipeline(data_dir, from_nothing, tmp_path, 
     pipe = HanDiffuserPipeline.from_pretrained(tmp_path / "whole")
     pipe.set_progress_bar_config(disable=True)
     assert pipe.scheduler.config.prediction_type == "v_prediction"
+    card = (tmp_path / "whole/README.md").read_text()
+    assert "training.hand_params_to_image --train_data_dir data --output_dir whole " in card
+    assert "trained from nothing" in card and str(tmp_path) not in card
     averaged = TextHandEncoder.from_pretrained(tmp_path / "whole/checkpoint-4/text_encoder_ema")
     for name, value in averaged.state_dict().items():
         assert torch.equal(value, pipe.text_encoder.state_dict()[name]), name

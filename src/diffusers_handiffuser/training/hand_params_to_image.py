@@ -18,6 +18,7 @@ one that needs `hand_params`.
 
 import argparse
 import hashlib
+import sys
 import time
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, UNet2DConditi
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from ..hands import HandBodyModel, HandParams
+from ..model_card import training_facts
 from ..models import TextHandEncoder, TextToHandParamsModel
 from .dataset import HandDataset, cached_array, swap_sides
 from .losses import min_snr_weights
@@ -133,6 +135,15 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     group.add_argument("--snr_gamma", type=float, help="min-SNR loss weights (Hang et al. 2023); 5.0 is recommended")
     group.add_argument("--noise_offset", type=float, default=0.0)
+    group.add_argument(
+        "--timestep_bias_strategy",
+        choices=("none", "later", "earlier"),
+        default="none",
+        help="draw the noisiest (later) or the cleanest (earlier) steps more often; what a caption says of the whole "
+        "picture is learned at the noisiest",
+    )
+    group.add_argument("--timestep_bias_multiplier", type=float, default=1.0, help="how many times as often")
+    group.add_argument("--timestep_bias_portion", type=float, default=0.25, help="the part of the steps that is meant")
 
     group = parser.add_argument_group("validation and result")
     group.add_argument("--validation_prompts", nargs="+", help="sampled through both stages; needs the stage-1 folder")
@@ -155,7 +166,9 @@ def parse_args(argv=None) -> argparse.Namespace:
         parser.error("--validation_prompts needs --text_to_hand_params_dir")
     if not hasattr(diffusers, args.inference_scheduler):
         parser.error(f"--inference_scheduler: diffusers has no {args.inference_scheduler}")
-    for name in ("condition_dropout", "hand_dropout", "text_only_steps"):
+    if args.timestep_bias_multiplier <= 0:
+        parser.error(f"--timestep_bias_multiplier must be positive, but is {args.timestep_bias_multiplier}")
+    for name in ("condition_dropout", "hand_dropout", "text_only_steps", "timestep_bias_portion"):
         if not 0 <= getattr(args, name) <= 1:
             parser.error(f"--{name} must lie in [0, 1], but is {getattr(args, name)}")
     return args
@@ -382,6 +395,16 @@ class ImageObjective(torch.nn.Module):
         return self.unet(noisy_latents, timesteps, states).sample
 
 
+def timestep_chances(args: argparse.Namespace, num_timesteps: int) -> torch.Tensor:
+    """Cumulative chances `(num_timesteps,)` of the timesteps; uniform unless the options ask for a bias."""
+    weights = torch.ones(num_timesteps, dtype=torch.float64)
+    number = int(args.timestep_bias_portion * num_timesteps)
+    if args.timestep_bias_strategy != "none" and number:
+        meant = slice(-number, None) if args.timestep_bias_strategy == "later" else slice(number)
+        weights[meant] *= args.timestep_bias_multiplier
+    return (weights / weights.sum()).cumsum(0).float()
+
+
 def drop_conditions(
     batch: dict[str, torch.Tensor],
     chance: torch.Tensor,
@@ -478,6 +501,7 @@ def main(argv=None) -> None:
     objective = ImageObjective(unet, text_encoder)
     run = TrainingRun(args, accelerator, objective, {"unet": unet, "text_encoder": text_encoder}, num_train)
     num_timesteps = noise_scheduler.config.num_train_timesteps
+    chances = timestep_chances(args, num_timesteps).to(device)
 
     def losses_of(batch, noise, timesteps, text_only):
         clean = batch["latents"]
@@ -501,7 +525,10 @@ def main(argv=None) -> None:
         noise = random.normal(*batch["latents"].shape[1:])
         if args.noise_offset > 0:
             noise = noise + args.noise_offset * random.normal(noise.shape[1], 1, 1)
-        weighted, errors = losses_of(batch, noise, random.integers(num_timesteps), text_only)
+        timesteps = random.integers(num_timesteps)
+        if args.timestep_bias_strategy != "none":
+            timesteps = torch.searchsorted(chances, random.uniform()).clamp(max=num_timesteps - 1)
+        weighted, errors = losses_of(batch, noise, timesteps, text_only)
         return {"loss": weighted.mean(), "mse": errors.mean()}
 
     def validate():
@@ -543,7 +570,10 @@ def main(argv=None) -> None:
             pipeline = build_pipeline(
                 args, vae, tokenizer, text_encoder.eval(), unet.eval(), noise_scheduler, body_model
             )
-            pipeline.save_pretrained(run.output_dir, safe_serialization=True)
+            arguments = sys.argv[1:] if argv is None else argv
+            base_model = args.pretrained_model_name_or_path
+            card = training_facts("hand_params_to_image", arguments, args.train_data_dir, base_model)
+            pipeline.save_pretrained(run.output_dir, safe_serialization=True, card=card)
         run.log({"saved": str(run.output_dir)})
 
 
