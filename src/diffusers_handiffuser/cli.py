@@ -1,6 +1,7 @@
-"""The `handiffuser` command: pictures and hands from a prompt, and studio data sets."""
+"""The `handiffuser` command: pictures and hands from a prompt, studio data sets, and uploads of checkpoints."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -91,7 +92,22 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--device", default="cpu", help='what draws: "cpu" (default) or "cuda"')
     make.set_defaults(run=_data_make)
 
-    for command in (generate, sample, make):
+    push = commands.add_parser(
+        "push",
+        help="upload a checkpoint to the Hugging Face Hub",
+        description="Uploads a saved pipeline as one commit, after checking that it loads and holds no licensed body. "
+        "Writes a model card (README.md) into DIR if there is none. After a failure, run it again: what the Hub has "
+        "already is not sent twice.",
+    )
+    push.add_argument("folder", metavar="DIR", help="what `save_pretrained` or a trainer wrote")
+    push.add_argument("repo", metavar="REPO", help='"user/name"; made if absent')
+    push.add_argument("--private", action="store_true", help="make it private, if it is made")
+    push.add_argument("--create-pr", action="store_true", help="open a pull request instead of committing")
+    push.add_argument("--revision", metavar="BRANCH", help="where to commit; made if absent (default: main)")
+    push.add_argument("--commit-message", metavar="TEXT")
+    push.set_defaults(run=_push)
+
+    for command in (generate, sample, make, push):
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -200,15 +216,60 @@ def _data_make(args: argparse.Namespace) -> None:
     print(path)
 
 
-def _load_pipeline(args: argparse.Namespace) -> "HanDiffuserPipeline":
+def _push(args: argparse.Namespace) -> None:
+    from .model_card import CARD_FILE, write_model_card
+    from .sharing import push_folder, refuse_licensed_arrays
+
+    if not os.path.isdir(args.folder):
+        raise OSError(f"DIR must be a saved pipeline, but there is no folder {args.folder!r}")
+    refuse_licensed_arrays(args.folder)
+    pipe = _load_to_push(Path(args.folder))
+    if not Path(args.folder, CARD_FILE).exists():
+        write_model_card(args.folder, pipe, {"name": args.repo})
+        print(f"wrote {Path(args.folder, CARD_FILE)}: fill in what is not given there", file=sys.stderr)
+    commit = push_folder(
+        args.folder,
+        args.repo,
+        commit_message=args.commit_message,
+        private=args.private or None,
+        create_pr=args.create_pr,
+        revision=args.revision,
+    )
+    print(commit.pr_url or commit.repo_url)
+
+
+def _load_to_push(folder: Path) -> "HanDiffuserPipeline":
+    """The pipeline in the folder, of which nobody could use one that does not load or that is not finite."""
     import torch
+
+    from . import HanDiffuserPipeline
+
+    _hide_loading_bars()
+    body = folder / "body_model" / "config.json"
+    licensed = body.is_file() and json.loads(body.read_text(encoding="utf-8")).get("licensed")
+    pipe = HanDiffuserPipeline.from_pretrained(folder, **({"body_model": None} if licensed else {}))
+    for name, component in pipe.components.items():
+        if isinstance(component, torch.nn.Module):
+            for key, value in component.state_dict().items():
+                if not torch.isfinite(value).all():
+                    raise ValueError(f"{key!r} of {name} in {str(folder)!r} holds numbers that are not finite")
+    return pipe
+
+
+def _hide_loading_bars() -> None:
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
+    for logging in (diffusers_logging, transformers_logging):
+        logging.disable_progress_bar()  # of loading; those of sampling and uploading stay
+
+
+def _load_pipeline(args: argparse.Namespace) -> "HanDiffuserPipeline":
+    import torch
+
     from . import MINI, HanDiffuserPipeline
 
-    for logging in (diffusers_logging, transformers_logging):
-        logging.disable_progress_bar()  # of loading; the bars of the two stages stay
+    _hide_loading_bars()
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     _check_device(device)
     model = MINI if args.model is None else args.model

@@ -10,27 +10,36 @@ once and without replacing anything:
 * `AutoPipelineForText2Image` has a mapping of its own.
 """
 
+import contextlib
 import inspect
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 from diffusers import ModelMixin
+from diffusers.modular_pipelines.modular_pipeline import MODULAR_PIPELINE_MAPPING
 from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HTTPError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .hands import HandBodyModel
+from .model_card import CARD_FILE, write_model_card
 from .models import TextHandEncoder, TextToHandParamsModel
 from .portable_config import PortableConfigMixin
+from .sharing import push_folder
 
 PACKAGE = __name__.partition(".")[0]
 PIPELINE_FILE = "pipeline"
+_WHERE = ("cache_dir", "force_download", "proxies", "local_files_only", "token", "revision")
+"""Arguments of `from_pretrained` that say where files come from."""
+_ORIGIN = ("_name_or_path", "is_local", "local_files_only")
+"""What diffusers and transformers write into configs about the loading."""
 COMPONENT_CLASSES = {cls.__name__: cls for cls in (TextHandEncoder, TextToHandParamsModel, HandBodyModel)}
 
 __all__ = [
@@ -38,6 +47,7 @@ __all__ = [
     "ModelMixin",
     "forget_origin",
     "register_library",
+    "register_modular_pipeline",
     "register_pipeline",
     "save_half",
     *COMPONENT_CLASSES,
@@ -48,20 +58,37 @@ def register_library() -> None:
     """Lets diffusers load components from this package. Called on import; calling it again changes nothing."""
     for library in (PACKAGE, __name__):
         LOADABLE_CLASSES.setdefault(library, {"ModelMixin": ["save_pretrained", "from_pretrained"]})
+    _add_to_diffusers(*COMPONENT_CLASSES.values())  # where `AutoModel` looks
 
 
-def register_pipeline(pipeline_class: type, task_mapping: dict[str, type], name: str = "handiffuser") -> None:
+def register_pipeline(
+    pipeline_class: type, task_mapping: dict[str, type] | None = None, name: str = "handiffuser"
+) -> None:
     """Lets `DiffusionPipeline.from_pretrained` and the `AutoPipeline` of one task find a pipeline of this package.
 
     Args:
         pipeline_class (`type`): the pipeline. A class of that name in diffusers itself would not be replaced.
-        task_mapping (`dict`): one of diffusers' `AUTO_*_PIPELINES_MAPPING`.
+        task_mapping (`dict`, *optional*): one of diffusers' `AUTO_*_PIPELINES_MAPPING`.
         name (`str`): the family under which the pipelines of different tasks find each other.
     """
     for module in (diffusers, diffusers.pipelines):
         if not hasattr(module, pipeline_class.__name__):
             setattr(module, pipeline_class.__name__, pipeline_class)
-    task_mapping.setdefault(name, pipeline_class)
+    if task_mapping is not None:
+        task_mapping.setdefault(name, pipeline_class)
+
+
+def register_modular_pipeline(pipeline_class: type, blocks_class: type, name: str = "handiffuser") -> None:
+    """Lets `ModularPipeline.from_pretrained` and `blocks.init_pipeline` find the modular pipeline of a family."""
+    _add_to_diffusers(pipeline_class, blocks_class)
+    MODULAR_PIPELINE_MAPPING.setdefault(name, lambda config=None: pipeline_class.__name__)
+
+
+def _add_to_diffusers(*classes: type) -> None:
+    """Makes classes attributes of diffusers; one of its own of that name stays."""
+    for cls in classes:
+        if not hasattr(diffusers, cls.__name__):
+            setattr(diffusers, cls.__name__, cls)
 
 
 def loadable_by_bare_class(*components: str) -> Callable[[Callable], Callable]:
@@ -78,6 +105,7 @@ def loadable_by_bare_class(*components: str) -> Callable[[Callable], Callable]:
         parameters = [
             parameter.replace(default=inspect.Parameter.empty) if name in components else parameter
             for name, parameter in signature.parameters.items()
+            if parameter.kind is not parameter.VAR_KEYWORD  # would be taken for a component
         ]
         init.__signature__ = signature.replace(parameters=parameters)
         return init
@@ -97,34 +125,80 @@ class HubMixin(PortableConfigMixin):
     _with_loader_code = False
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs) -> Any:
-        """As `DiffusionPipeline.from_pretrained`; says in one line what is wrong with a folder that cannot be loaded.
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike, *, check_body_model: bool = True, **kwargs
+    ) -> Any:
+        """As `DiffusionPipeline.from_pretrained`; says in one line what is wrong with what cannot be loaded.
+
+        Args:
+            pretrained_model_name_or_path (`str` or `os.PathLike`): a folder or a Hub id.
+            check_body_model (`bool`): of a checkpoint made with a licensed body, which is not stored with it, refuse a
+                `body_model` that is another one.
 
         Raises:
             OSError: there is no such folder, it holds no pipeline or a damaged one, or the Hub does not have it.
-            ValueError: the pipeline in the folder is not one that HanDiffuser can run.
+            ValueError: the pipeline is not one that HanDiffuser can run, or `body_model` is not the one it was made
+                with.
         """
         name = os.fspath(pretrained_model_name_or_path)
-        if os.path.isdir(name):
-            _check_folder(cls, name)
-            try:
-                return super().from_pretrained(name, **kwargs)
-            except (SafetensorError, RuntimeError) as error:  # of transformers; diffusers has one line for these
-                raise OSError(f"Cannot load {cls.__name__} from {name!r}: {' '.join(str(error).split())}") from error
-        if os.path.exists(name) or _looks_like_a_path(name):
+        if not os.path.isdir(name) and (os.path.exists(name) or looks_like_a_path(name)):
             problem = "is a file" if os.path.exists(name) else "does not exist"
             raise OSError(f"Cannot load {cls.__name__}: {name!r} {problem}; wanted a folder or a Hub id.")
+        if os.path.isdir(name) and not os.path.isfile(os.path.join(name, cls.config_name)):
+            raise OSError(f"Cannot load {cls.__name__}: {name!r} holds no {cls.config_name}; wanted a saved pipeline.")
+        where = {key: kwargs[key] for key in _WHERE if key in kwargs}
         try:
-            return super().from_pretrained(name, **kwargs)
-        except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+            index = cls.load_config(_stored_file(name, cls.config_name, where).parent)
+            _check_index(cls, name, index)
+            if check_body_model and isinstance(kwargs.get("body_model"), HandBodyModel):
+                _check_body(name, index, kwargs["body_model"], where)
+            absent = {key: None for key, entry in index.items() if entry == [None, None]}
+            pipeline = super().from_pretrained(name, **{**absent, **kwargs})
+            with contextlib.suppress(OSError, HTTPError):
+                _stored_file(name, CARD_FILE, where)  # beside the models, where a pipeline that is saved again looks
+            return pipeline
+        except (SafetensorError, RuntimeError) as error:  # of transformers; diffusers has one line for these
+            raise OSError(f"Cannot load {cls.__name__} from {name!r}: {' '.join(str(error).split())}") from error
+        except (OSError, HTTPError) as error:
             reason = " ".join(str(error).split())
+            if os.path.isdir(name):
+                raise
             raise OSError(f"Cannot load {cls.__name__}: {name!r} is no folder, and the Hub says: {reason}") from error
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike,
+        *args,
+        push_to_hub: bool = False,
+        card: Mapping[str, str] | None = None,
+        **kwargs,
+    ) -> None:
+        """As in diffusers, and writes a model card (README.md) unless the folder has one.
+
+        Args:
+            save_directory (`str` or `os.PathLike`): made if absent.
+            push_to_hub (`bool`): uploads the folder too; `repo_id`, `commit_message`, `private`, `token`, `create_pr`
+                and `revision` are those of the method `push_to_hub`.
+            card (`Mapping[str, str]`, *optional*): facts that the card is to tell, see `model_card.CARD_FACTS`.
+        """
+        folder = os.fspath(save_directory)
+        pushing = ("repo_id", "commit_message", "private", "token", "create_pr", "revision")
+        upload = {key: kwargs.pop(key) for key in pushing if key in kwargs}
+        repo_id = upload.pop("repo_id", os.path.basename(os.path.normpath(folder)))
+        write_model_card(folder, self, {**({"name": repo_id} if push_to_hub else {}), **(card or {})})
+        for component in self.components.values():
+            _forget_last_call(component)
+        super().save_pretrained(folder, *args, **kwargs)
+        if push_to_hub:
+            upload.setdefault("commit_message", f"Upload {type(self).__name__}")
+            push_folder(folder, repo_id, keep_card=True, **upload)
 
     @classmethod
     def from_pipe(cls, pipeline: Any, **kwargs) -> Any:
         """As in diffusers, except that what `pipeline` lacks for hands is `None` unless given.
 
-        A Stable Diffusion pipeline `sd` needs `text_encoder=TextHandEncoder.from_clip(sd.text_encoder)` at least.
+        A Stable Diffusion pipeline `sd` needs `text_encoder=TextHandEncoder.from_clip(sd.text_encoder)` at least;
+        `from_stable_diffusion(sd)` makes it.
         """
         lacking = {name: None for name in cls._optional_components if name not in pipeline.components}
         return super().from_pipe(pipeline, **{**lacking, **kwargs})
@@ -171,11 +245,12 @@ class HubMixin(PortableConfigMixin):
 
 
 def save_half(pipeline: Any, save_directory: str | os.PathLike) -> None:
-    """Saves a pipeline whose tensors are float16 on disk and float32 again when loaded.
+    """Saves a pipeline whose weights are float16 on disk and float32 again when loaded.
 
     The files have their default names (no variant), so `from_pretrained(save_directory)` needs no option; diffusers'
     models load as float32 unless `dtype` says otherwise, and transformers' models load as their `config.json` says,
-    which is made to say float32. The body model keeps its float32 numbers. The pipeline itself is not changed.
+    which is made to say float32. The body model and what is measured rather than learned (basis points, mean and
+    standard deviation of the samples) keep their float32 numbers. The pipeline itself is not changed.
 
     Raises a `ValueError` that names the tensor if a number is too large for float16.
     """
@@ -185,7 +260,7 @@ def save_half(pipeline: Any, save_directory: str | os.PathLike) -> None:
             continue
         folder = Path(save_directory) / name
         for path in sorted(folder.glob("*.safetensors")):
-            _halve(path)
+            _halve(path, keep=getattr(component, "_keep_in_fp32_modules", None) or ())
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if "dtype" in config:
             config["dtype"] = "float32"
@@ -193,18 +268,27 @@ def save_half(pipeline: Any, save_directory: str | os.PathLike) -> None:
 
 
 def forget_origin(folder: Path) -> None:
-    """Removes from the saved config of a model that is not ours the place where that model was loaded from."""
+    """Removes from the saved configs of a component that is not ours where and how that component was loaded."""
     for path in folder.glob("*config.json"):
         config = json.loads(path.read_text(encoding="utf-8"))
-        if config.pop("_name_or_path", None) is not None:
-            _write_json(path, config)
+        kept = {key: value for key, value in config.items() if key not in _ORIGIN}
+        if kept != config:
+            _write_json(path, kept)
 
 
-def _halve(path: Path) -> None:
+def _forget_last_call(component: Any) -> None:
+    """Every call of a tokenizer sets its truncation and padding anew, but its file would tell of the last one."""
+    backend = getattr(component, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
+
+
+def _halve(path: Path, keep: Collection[str]) -> None:
     with safe_open(path, framework="pt") as file:
         metadata, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}
     for key, tensor in tensors.items():
-        if tensor.is_floating_point():
+        if tensor.is_floating_point() and key not in keep:
             tensors[key] = tensor.half()
             if not torch.equal(tensors[key].isfinite(), tensor.isfinite()):
                 raise ValueError(f"`{key}` in {path} holds numbers too large for float16.")
@@ -213,22 +297,39 @@ def _halve(path: Path) -> None:
     os.replace(aside, path)
 
 
-def _looks_like_a_path(name: str) -> bool:
+def looks_like_a_path(name: str) -> bool:
+    """Whether a name can only be meant as a path: it could be no Hub id."""
     return name.startswith((".", "~", os.sep)) or name.count("/") > 1 or "\\" in name or not name
 
 
-def _check_folder(cls: type, folder: str) -> None:
-    """Refuses a folder without a pipeline, or with one whose text encoder cannot see hands, before loading it."""
-    if not os.path.isfile(os.path.join(folder, cls.config_name)):
-        raise OSError(f"Cannot load {cls.__name__}: {folder!r} holds no {cls.config_name}; wanted a saved pipeline.")
-    index = cls.load_config(folder)
+def _check_index(cls: type, name: str, index: dict) -> None:
+    """Refuses a pipeline whose text encoder cannot see hands, before loading it; one of ours may have none."""
+    ours = getattr(diffusers, str(index.get("_class_name")), None)
     entry = index.get("text_encoder")
-    library, name = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
-    if library in (None, "transformers"):
+    library, encoder = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
+    stage_1_alone = library is None and isinstance(ours, type) and issubclass(ours, HubMixin)
+    if library in (None, "transformers") and not stage_1_alone:
         raise ValueError(
-            f"Cannot load {cls.__name__}: {folder!r} holds a {index.get('_class_name')} with the text encoder {name}; "
-            f"wanted a TextHandEncoder. `{cls.__name__}.from_pipe` adds one to a loaded Stable Diffusion pipeline."
+            f"Cannot load {cls.__name__}: {name!r} holds a {index.get('_class_name')} with the text encoder "
+            f"{encoder}; wanted a TextHandEncoder. `{cls.__name__}.from_stable_diffusion` adds one."
         )
+
+
+def _check_body(name: str, index: dict, body: HandBodyModel, where: dict[str, Any]) -> None:
+    """Refuses a body in place of a licensed one whose SHA-256 it does not have."""
+    if index.get("body_model", [None, None]) == [None, None]:
+        return
+    saved = json.loads(_stored_file(name, "body_model/config.json", where).read_text(encoding="utf-8"))
+    if saved.get("licensed") and saved.get("sha256") != body.config.sha256:
+        raise ValueError(
+            f"`body_model` has the SHA-256 {body.config.sha256}, but {name!r} was made with {saved.get('sha256')}; "
+            "`check_body_model=False` takes it all the same."
+        )
+
+
+def _stored_file(name: str, path: str, where: dict[str, Any]) -> Path:
+    """A file of a folder or, downloaded, of a Hub id."""
+    return Path(name, path) if os.path.isdir(name) else Path(hf_hub_download(name, path, **where))
 
 
 def _write_json(path: Path, content: dict) -> None:
@@ -236,4 +337,10 @@ def _write_json(path: Path, content: dict) -> None:
 
 
 def _write_loader(path: Path, *names: str) -> None:
-    path.write_text(f"from {PACKAGE} import {', '.join(names)}  # noqa: F401\n", encoding="utf-8")
+    path.write_text(
+        "try:\n"
+        f"    from {PACKAGE} import {', '.join(names)}  # noqa: F401\n"
+        "except ImportError as error:\n"
+        f'    raise ImportError(f"This checkpoint needs a package: pip install {PACKAGE} ({{error}})") from error\n',
+        encoding="utf-8",
+    )

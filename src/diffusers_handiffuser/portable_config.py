@@ -2,8 +2,10 @@
 
 import json
 
+from .sharing import PushMixin
 
-class PortableConfigMixin:
+
+class PortableConfigMixin(PushMixin):
     """Keeps the place where a model was loaded from (`_name_or_path`, often a path on this machine) out of its files.
 
     `config._name_or_path` itself stays as diffusers sets it. Mix in before `ModelMixin` or `DiffusionPipeline`.

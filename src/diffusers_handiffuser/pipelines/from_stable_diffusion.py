@@ -1,0 +1,134 @@
+"""From any Stable Diffusion 1.x or 2.x pipeline to one of ours: `from_stable_diffusion`."""
+
+import os
+from typing import Any
+
+from diffusers import DiffusionPipeline, StableDiffusionPipeline
+from huggingface_hub.errors import HTTPError
+from safetensors import SafetensorError
+
+from ..hands import HandBodyModel
+from ..hub import looks_like_a_path
+from ..models import TextHandEncoder, TextToHandParamsModel
+
+SHARED_COMPONENTS = ("vae", "tokenizer", "unet", "scheduler", "safety_checker", "feature_extractor", "image_encoder")
+STAGE_1_COMPONENTS = ("hand_tokenizer", "hand_text_encoder", "text_to_hand_params", "text_to_hand_scheduler")
+STAGE_1_DEFAULTS = ("default_num_hand_inference_steps", "default_hand_guidance_scale")
+_SINGLE_FILES = (".safetensors", ".ckpt")
+_ACCESS = ("cache_dir", "force_download", "proxies", "local_files_only", "token", "dtype", "torch_dtype")
+
+
+class FromStableDiffusionMixin:
+    """Gives `from_stable_diffusion` to a pipeline that has Stable Diffusion's components and ours."""
+
+    @classmethod
+    def from_stable_diffusion(
+        cls,
+        stable_diffusion: DiffusionPipeline | str | os.PathLike,
+        text_to_hand_params: TextToHandParamsModel | DiffusionPipeline | str | os.PathLike | None = None,
+        **kwargs,
+    ) -> Any:
+        """This pipeline with the weights of a Stable Diffusion 1.x or 2.x pipeline, which stays as it is.
+
+        All parts are shared but the text encoder, of which `TextHandEncoder.from_clip` makes a joint encoder. Until
+        that is trained the hands say nothing to the U-Net; without hands the pictures are those of the source bit for
+        bit.
+
+        Args:
+            stable_diffusion (`DiffusionPipeline`, `str` or `os.PathLike`): a loaded pipeline, a folder, a Hub id, or a
+                single file (`.safetensors` or `.ckpt`; path or URL). Of a `.ckpt` file no code is executed. For a
+                single file without network give `config=`, a folder with the configs of such a pipeline.
+            text_to_hand_params ([`TextToHandParamsModel`], `DiffusionPipeline`, `str` or `os.PathLike`, *optional*):
+                stage 1: one of our pipelines, as an object, a folder or a Hub id, of which stage 1, its defaults and
+                its body are taken; or the model alone, beside `hand_tokenizer`, `hand_text_encoder` and
+                `text_to_hand_scheduler`. Without it hands have to be given to the pipeline.
+            kwargs: components and defaults of the constructor, which come before those of the two sources
+                (`body_model` is the procedural body otherwise); all others are options of loading `stable_diffusion`,
+                such as `dtype`, `variant`, `revision`, `config`.
+
+        Raises:
+            OSError: something cannot be loaded.
+            TypeError, ValueError: a source is not what is wanted here, or stage 1 lacks a part.
+        """
+        components, defaults = cls._get_signature_keys(cls)
+        given = {name: kwargs.pop(name) for name in (*components, *defaults) if name in kwargs}
+        access = {name: kwargs[name] for name in _ACCESS if name in kwargs}
+        if isinstance(stable_diffusion, (str, os.PathLike)):
+            instead = {name: given[name] for name in SHARED_COMPONENTS if name in given}
+            stable_diffusion = _load_stable_diffusion(os.fspath(stable_diffusion), {**kwargs, **instead})
+        elif unused := kwargs.keys() - (access if isinstance(text_to_hand_params, (str, os.PathLike)) else ()):
+            raise TypeError(f"`{min(unused)}` is an option of loading, but `stable_diffusion` is loaded already.")
+        _check_stable_diffusion(stable_diffusion)
+
+        parts = {name: getattr(stable_diffusion, name, None) for name in SHARED_COMPONENTS}
+        parts["requires_safety_checker"] = stable_diffusion.config.get("requires_safety_checker", True)
+        if "text_encoder" not in given:
+            parts["text_encoder"] = TextHandEncoder.from_clip(stable_diffusion.text_encoder)
+        parts |= {**_stage_1(text_to_hand_params, given, access), **given}
+        if parts.get("body_model") is None and "body_model" not in given:
+            parts["body_model"] = HandBodyModel.procedural()
+        return cls(**parts)
+
+    @classmethod
+    def from_single_file(cls, pretrained_model_link_or_path: str | os.PathLike, **kwargs) -> Any:
+        """A Stable Diffusion checkpoint in one file, by way of `from_stable_diffusion`; takes its arguments."""
+        name = os.fspath(pretrained_model_link_or_path)
+        if not name.endswith(_SINGLE_FILES):
+            raise ValueError(
+                f"`pretrained_model_link_or_path` must end in {' or '.join(_SINGLE_FILES)}, got {name!r}."
+            )
+        return cls.from_stable_diffusion(name, **kwargs)
+
+
+def _load_stable_diffusion(name: str, options: dict[str, Any]) -> DiffusionPipeline:
+    is_file = name.endswith(_SINGLE_FILES)
+    only_for_files = [option for option in ("config", "original_config") if option in options]
+    if only_for_files and not is_file:
+        raise ValueError(f"`{only_for_files[0]}` is for single files (.safetensors, .ckpt), got {name!r}.")
+    is_path = looks_like_a_path(name) if not is_file else "://" not in name
+    if is_path and not os.path.exists(name):
+        raise OSError(f"Cannot load `stable_diffusion`: {name!r} does not exist.")
+    load = StableDiffusionPipeline.from_single_file if is_file else DiffusionPipeline.from_pretrained
+    try:
+        return load(name, **options)
+    except (OSError, HTTPError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise OSError(f"Cannot load `stable_diffusion` from {name!r}: {reason}") from error
+
+
+def _check_stable_diffusion(pipeline: Any) -> None:
+    name = type(pipeline).__name__
+    wanted = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
+    if not isinstance(pipeline, DiffusionPipeline):
+        raise TypeError(f"`stable_diffusion` must be a pipeline, a path or a Hub id, got {name}.")
+    if isinstance(getattr(pipeline, "text_encoder", None), TextHandEncoder):
+        raise ValueError(f"`stable_diffusion` is a {name} with a TextHandEncoder already; `from_pipe` passes it on.")
+    missing = [part for part in wanted if getattr(pipeline, part, None) is None]
+    if missing or hasattr(pipeline, "text_encoder_2"):
+        detail = f"without {missing[0]}" if missing else "with a second text encoder"
+        raise ValueError(f"`stable_diffusion` must be of Stable Diffusion 1.x or 2.x, got a {name} {detail}.")
+
+
+def _stage_1(source: Any, given: dict[str, Any], access: dict[str, Any]) -> dict[str, Any]:
+    """Components and defaults of stage 1 from one of our pipelines, or a model beside its given companions."""
+    if source is None:
+        return {}
+    if isinstance(source, TextToHandParamsModel):
+        missing = [name for name in STAGE_1_COMPONENTS if name != "text_to_hand_params" and given.get(name) is None]
+        if missing:
+            raise ValueError(f"`{missing[0]}` is needed beside `text_to_hand_params`, which is a bare model.")
+        return {"text_to_hand_params": source}
+    if isinstance(source, (str, os.PathLike)):
+        source = _load_stage_1(source, given, access)
+    if getattr(source, "text_to_hand_params", None) is None:
+        raise ValueError(f"`text_to_hand_params` must have a stage 1, got a {type(source).__name__} without.")
+    parts = {name: getattr(source, name) for name in (*STAGE_1_COMPONENTS, "body_model")}
+    return {**parts, **{name: source.config[name] for name in STAGE_1_DEFAULTS}}
+
+
+def _load_stage_1(source: str | os.PathLike, given: dict[str, Any], access: dict[str, Any]) -> DiffusionPipeline:
+    from .pipeline_handiffuser import HanDiffuserPipeline
+
+    not_needed = dict.fromkeys((*SHARED_COMPONENTS, "text_encoder"))
+    instead = {name: given[name] for name in (*STAGE_1_COMPONENTS, "body_model") if name in given}
+    return HanDiffuserPipeline.from_pretrained(source, **{**access, **not_needed, **instead})

@@ -1,0 +1,290 @@
+"""Loading from a folder and from the Hub, in both layouts, by every class and with every option that users pass."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoModel, AutoPipelineForImage2Image, AutoPipelineForText2Image, DiffusionPipeline
+from huggingface_hub import constants
+from stand_in_hub import StandInHub
+
+import diffusers_handiffuser
+from diffusers_handiffuser import (
+    HandBodyModel,
+    HanDiffuserImg2ImgPipeline,
+    HanDiffuserPipeline,
+    TextHandEncoder,
+    TextToHandParamsModel,
+)
+
+OWN_MODELS = {
+    "text_encoder": TextHandEncoder,
+    "text_to_hand_params": TextToHandParamsModel,
+    "body_model": HandBodyModel,
+}
+
+
+def draw(pipe) -> np.ndarray:
+    pipe.set_progress_bar_config(disable=True)
+    return pipe("a hand", generator=torch.Generator().manual_seed(0), output_type="np").images
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+class TestAfterImport:
+    def test_bare_class_loads_the_plain_layout(self, publish, layouts, pipe):
+        name = publish(layouts["plain"])
+        for loader in (DiffusionPipeline, AutoPipelineForText2Image):
+            loaded = loader.from_pretrained(name)
+            assert type(loaded) is HanDiffuserPipeline
+        assert np.array_equal(draw(loaded), draw(pipe))
+        assert type(AutoPipelineForImage2Image.from_pretrained(name)) is HanDiffuserImg2ImgPipeline
+
+    def test_bare_class_asks_for_trust_in_loader_code(self, publish, layouts):
+        with pytest.raises(ValueError, match="trust_remote_code"):
+            DiffusionPipeline.from_pretrained(publish(layouts["flagship"]))
+
+    @pytest.mark.parametrize("layout", ["plain", "flagship"])
+    def test_own_class_needs_no_trust(self, publish, layouts, layout, pipe, tmp_path, recwarn):
+        loaded = HanDiffuserPipeline.from_pretrained(publish(layouts[layout]))
+        assert type(loaded.text_encoder) is TextHandEncoder
+        assert np.array_equal(draw(loaded), draw(pipe))
+
+        loaded.save_pretrained(tmp_path / "again")
+        assert contents(tmp_path / "again") == contents(layouts["plain"])
+        assert type(DiffusionPipeline.from_pretrained(tmp_path / "again")) is HanDiffuserPipeline
+
+    @pytest.mark.parametrize("layout", ["plain", "flagship"])
+    def test_component_passed_in_or_left_out(self, publish, layouts, layout, pipe, code_cache):
+        name, mine = publish(layouts[layout]), pipe.text_encoder
+        changes = {"text_encoder": mine, "text_to_hand_params": None}
+        for loaded in (
+            HanDiffuserPipeline.from_pretrained(name, **changes),
+            DiffusionPipeline.from_pretrained(name, trust_remote_code=True, **changes),
+        ):
+            assert loaded.text_encoder is mine and loaded.text_to_hand_params is None
+            assert type(loaded.body_model) is HandBodyModel
+
+    @pytest.mark.parametrize("layout", ["plain", "flagship"])
+    def test_each_model_alone(self, publish, layouts, layout, pipe):
+        repository = publish(layouts[layout])
+        for name, model_class in OWN_MODELS.items():
+            model = model_class.from_pretrained(repository, subfolder=name, use_safetensors=True)
+            for key, value in getattr(pipe, name).state_dict().items():
+                assert torch.equal(value, model.state_dict()[key])
+            if layout == "plain":
+                assert type(AutoModel.from_pretrained(repository, subfolder=name)) is model_class
+
+
+WITHOUT_IMPORT = """
+import json, sys
+from diffusers import DiffusionPipeline
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "diffusers_handiffuser":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+def outcome(name, **kwargs):
+    try:
+        return type(DiffusionPipeline.from_pretrained(name, **kwargs)).__module__
+    except Exception as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+names, results = json.loads(sys.argv[1]), {}
+sys.meta_path.insert(0, Missing())
+for package in ("missing", "installed"):
+    for layout in ("plain", "flagship"):
+        for place, name in names[layout].items():
+            for trust in (False, True):
+                key = f"{package} {layout} {place} {'trusted' if trust else 'bare'}"
+                results[key] = outcome(name, trust_remote_code=trust)
+                assert package == "installed" or "diffusers_handiffuser" not in sys.modules
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, Missing)]
+print(json.dumps(results))
+"""
+
+
+@pytest.fixture(scope="module")
+def without_import(layouts, tmp_path_factory):
+    """What `DiffusionPipeline.from_pretrained` does in a process that imports diffusers and nothing else."""
+    home = tmp_path_factory.mktemp("home")
+    with StandInHub() as server:
+        names = {}
+        for layout, folder in layouts.items():
+            server.put_folder(f"someone/{layout}", folder)
+            names[layout] = {"folder": str(folder), "hub": f"someone/{layout}"}
+        source = Path(diffusers_handiffuser.__file__).parents[1]
+        path = os.pathsep.join([str(source), os.environ.get("PYTHONPATH", "")])
+        result = subprocess.run(
+            [sys.executable, "-c", WITHOUT_IMPORT, json.dumps(names)],
+            env={**os.environ, **server.environment(home), "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("place", ["folder", "hub"])
+class TestWithoutImport:
+    def test_loader_code_works_when_trusted(self, without_import, place):
+        loaded = without_import[f"installed flagship {place} trusted"]
+        assert loaded == "diffusers_handiffuser.pipelines.pipeline_handiffuser"
+
+    @pytest.mark.parametrize("package", ["missing", "installed"])
+    def test_loader_code_needs_trust(self, without_import, place, package):
+        assert "trust_remote_code" in without_import[f"{package} flagship {place} bare"]
+
+    def test_loader_code_says_what_to_install(self, without_import, place):
+        message = without_import[f"missing flagship {place} trusted"]
+        assert message.startswith("ImportError: This checkpoint needs a package: pip install diffusers_handiffuser")
+
+    @pytest.mark.parametrize("trust", ["bare", "trusted"])
+    def test_plain_layout_cannot_load(self, without_import, place, trust):
+        assert "Error: " in without_import[f"missing plain {place} {trust}"]
+
+
+class TestOptions:
+    @pytest.mark.parametrize("option", ["dtype", "torch_dtype"])
+    @pytest.mark.parametrize("loader", [HanDiffuserPipeline, DiffusionPipeline])
+    def test_dtype(self, publish, layouts, loader, option):
+        loaded = loader.from_pretrained(publish(layouts["plain"]), **{option: torch.float16})
+        for name in ("unet", "vae", "text_encoder", "text_to_hand_params", "hand_text_encoder"):
+            assert next(getattr(loaded, name).parameters()).dtype == torch.float16, name
+        assert loaded.body_model.template.dtype == torch.float32
+        assert loaded.text_encoder.basis_points.dtype == torch.float32
+
+    def test_dtype_by_component(self, publish, layouts):
+        dtypes = {"unet": torch.bfloat16, "default": torch.float16}
+        loaded = HanDiffuserPipeline.from_pretrained(publish(layouts["plain"]), dtype=dtypes)
+        assert loaded.unet.dtype == torch.bfloat16 and loaded.vae.dtype == torch.float16
+
+    @pytest.mark.parametrize("loader", [HanDiffuserPipeline, DiffusionPipeline])
+    @pytest.mark.parametrize("device_map", ["balanced", "cpu"])
+    def test_device_map(self, publish, layouts, loader, device_map, pipe):
+        layout = "flagship" if loader is HanDiffuserPipeline else "plain"
+        loaded = loader.from_pretrained(publish(layouts[layout]), device_map=device_map)
+        assert np.array_equal(draw(loaded), draw(pipe))
+
+    @pytest.mark.parametrize("loader", [HanDiffuserPipeline, DiffusionPipeline])
+    def test_variant(self, publish, pipe, layouts, tmp_path, loader):
+        folder = tmp_path / "variants"
+        HanDiffuserPipeline.from_pretrained(layouts["plain"], dtype=torch.float16).save_pretrained(
+            folder, variant="fp16"
+        )
+        assert (folder / "text_encoder" / "diffusion_pytorch_model.fp16.safetensors").is_file()
+        name = publish(folder)
+        loaded = loader.from_pretrained(name, variant="fp16", dtype=torch.float16)
+        assert loaded.unet.dtype == torch.float16
+        for key, value in pipe.text_to_hand_params.named_parameters():
+            assert torch.equal(loaded.text_to_hand_params.state_dict()[key], value.half())
+        for part, model_class in OWN_MODELS.items():
+            model_class.from_pretrained(name, subfolder=part, variant="fp16")
+        with pytest.raises(OSError):
+            loader.from_pretrained(name)
+
+    def test_shards_of_a_variant(self, publish, layouts, tmp_path, pipe):
+        folder = tmp_path / "shards"
+        HanDiffuserPipeline.from_pretrained(layouts["plain"]).save_pretrained(
+            folder, variant="ema", max_shard_size="60KB"
+        )
+        for name in ("text_encoder", "text_to_hand_params", "unet"):
+            assert len(list((folder / name).glob("diffusion_pytorch_model.ema-0*.safetensors"))) > 1, name
+        loaded = HanDiffuserPipeline.from_pretrained(publish(folder), variant="ema")
+        for name in ("text_encoder", "text_to_hand_params", "unet", "vae", "hand_text_encoder", "body_model"):
+            for key, value in getattr(pipe, name).state_dict().items():
+                assert torch.equal(getattr(loaded, name).state_dict()[key], value), (name, key)
+        loaded.save_pretrained(tmp_path / "again", variant="ema", max_shard_size="60KB")
+        assert contents(tmp_path / "again") == contents(folder)
+
+    def test_revision(self, hub, layouts, make_pipe, tmp_path):
+        make_pipe(default_num_inference_steps=7).save_pretrained(tmp_path / "other")
+        hub.put_folder("someone/two", layouts["plain"])
+        hub.put_folder("someone/two", tmp_path / "other", branch="tuned")
+        for loader in (HanDiffuserPipeline, DiffusionPipeline):
+            assert loader.from_pretrained("someone/two").config.default_num_inference_steps == 2
+            tuned = loader.from_pretrained("someone/two", revision="tuned")
+            assert tuned.config.default_num_inference_steps == 7
+        with pytest.raises(OSError, match="nowhere"):
+            HanDiffuserPipeline.from_pretrained("someone/two", revision="nowhere")
+
+    @pytest.mark.parametrize("loader", [HanDiffuserPipeline, DiffusionPipeline])
+    def test_use_safetensors(self, publish, layouts, tmp_path, loader):
+        loader.from_pretrained(publish(layouts["plain"]), use_safetensors=True)
+        folder = tmp_path / "pickles"
+        HanDiffuserPipeline.from_pretrained(layouts["plain"]).save_pretrained(folder, safe_serialization=False)
+        assert (folder / "text_encoder" / "diffusion_pytorch_model.bin").is_file()
+        with pytest.raises(OSError):
+            loader.from_pretrained(publish(folder), use_safetensors=True)
+
+    def test_from_the_cache_without_network(self, hub, layouts, monkeypatch, pipe):
+        hub.put_folder("someone/cached", layouts["plain"])
+        HanDiffuserPipeline.from_pretrained("someone/cached")
+        hub.take_requests()
+        for loader in (HanDiffuserPipeline, DiffusionPipeline):
+            assert np.array_equal(draw(loader.from_pretrained("someone/cached", local_files_only=True)), draw(pipe))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        assert np.array_equal(draw(HanDiffuserPipeline.from_pretrained("someone/cached")), draw(pipe))
+        assert hub.requests == []
+
+
+def test_every_file_has_a_suffix(layouts):
+    """`variant=` takes a file without a dot in a component's folder for a model of one, and fails."""
+    for folder in layouts.values():
+        assert all("." in path.name for path in folder.rglob("*") if path.is_file())
+
+
+class TestParts:
+    """Pipelines that hold a part of the whole."""
+
+    def test_stage_1_alone(self, publish, make_pipe, tmp_path, pipe):
+        picture = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
+        make_pipe(**dict.fromkeys(picture)).save_pretrained(tmp_path / "stage_1")
+        loaded = HanDiffuserPipeline.from_pretrained(publish(tmp_path / "stage_1"))
+        loaded.set_progress_bar_config(disable=True)
+        assert loaded.unet is None and loaded.text_encoder is None
+        first, second = (
+            p.sample_hand_params("a hand", hand_generator=torch.Generator().manual_seed(0)) for p in (pipe, loaded)
+        )
+        assert torch.equal(first.full_pose, second.full_pose)
+        loaded.save_pretrained(tmp_path / "again")
+        assert contents(tmp_path / "again") == contents(tmp_path / "stage_1")
+
+    def test_another_body_in_place_of_a_licensed_one(self, publish, make_pipe, tmp_path):
+        body = HandBodyModel.procedural()
+        body.register_to_config(licensed=True, sha256="0" * 64)
+        make_pipe(body_model=body).save_pretrained(tmp_path / "licensed")
+        name = publish(tmp_path / "licensed")
+        assert HanDiffuserPipeline.from_pretrained(name, body_model=body).body_model is body
+        other = HandBodyModel.procedural()
+        with pytest.raises(ValueError, match=f"SHA-256 {other.config.sha256}.*check_body_model=False"):
+            HanDiffuserPipeline.from_pretrained(name, body_model=other)
+        loaded = HanDiffuserPipeline.from_pretrained(name, body_model=other, check_body_model=False)
+        assert loaded.body_model is other
+        assert HanDiffuserPipeline.from_pretrained(name, body_model=None).body_model is None
+
+
+class TestErrors:
+    def test_of_the_hub_in_one_line(self, hub, tmp_path):
+        hub.put_folder("someone/empty", tmp_path / "nothing")
+        for name in ("someone/absent", "someone/empty"):
+            with pytest.raises(OSError, match=name) as caught:
+                HanDiffuserPipeline.from_pretrained(name)
+            assert "\n" not in str(caught.value)
+
+    def test_stable_diffusion_on_the_hub(self, hub, tmp_path):
+        (tmp_path / "sd").mkdir()
+        index = {"_class_name": "StableDiffusionPipeline", "text_encoder": ["transformers", "CLIPTextModel"]}
+        (tmp_path / "sd" / "model_index.json").write_text(json.dumps(index))
+        hub.put_folder("someone/sd", tmp_path / "sd")
+        with pytest.raises(ValueError, match="from_stable_diffusion"):
+            HanDiffuserPipeline.from_pretrained("someone/sd")

@@ -1,0 +1,253 @@
+"""Uploads to the stand-in Hub: by pipelines, by each model and by the command line; failures, and what is refused."""
+
+import json
+import pickle
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DiffusionPipeline
+from huggingface_hub import constants
+from safetensors.torch import load_file, save_file
+
+from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, TextHandEncoder, TextToHandParamsModel
+from diffusers_handiffuser.cli import main
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "hands"))
+
+REPO = "someone/hands"
+
+
+def uploads(requests) -> list[str]:
+    return [path for method, path in requests if method == "PUT"]
+
+
+@pytest.fixture
+def licensed_body(tmp_path) -> HandBodyModel:
+    """What `from_smplh` makes of a user's file; the arrays differ from our own body's."""
+    path = HandBodyModel.procedural().to_smplx(tmp_path / "body.npz")
+    arrays = dict(np.load(path))
+    arrays["v_template"] = arrays["v_template"] * 1.01
+    np.savez(path, **arrays)
+    body = HandBodyModel.from_smplh(path)
+    assert body.config.licensed
+    return body
+
+
+class TestPipeline:
+    def test_comes_back_as_it_was(self, hub, pipe):
+        commit = pipe.push_to_hub(REPO)
+        assert commit.oid in hub.repositories[REPO].commits and hub.message(REPO) == "Upload HanDiffuserPipeline"
+        assert not hub.repositories[REPO].private
+        for loader in (HanDiffuserPipeline, DiffusionPipeline):
+            loaded = loader.from_pretrained(REPO)
+            for key, value in pipe.text_encoder.state_dict().items():
+                assert torch.equal(value, loaded.text_encoder.state_dict()[key])
+        card = hub.files(REPO)["README.md"].decode()
+        assert f"# {REPO}" in card and f'from_pretrained("{REPO}")' in card
+
+    def test_private_branch_and_message(self, hub, pipe):
+        pipe.push_to_hub(REPO, private=True, revision="tuned", commit_message="Fingers")
+        assert hub.repositories[REPO].private
+        assert hub.message(REPO, "tuned") == "Fingers" and "model_index.json" not in hub.files(REPO)
+        assert HanDiffuserPipeline.from_pretrained(REPO, revision="tuned").text_encoder is not None
+        pipe.push_to_hub(REPO, revision="tuned", card={"limits": "Many."})
+        assert "Many." not in hub.files(REPO, "tuned")["README.md"].decode()
+
+    def test_pull_request(self, hub, pipe):
+        pipe.push_to_hub(REPO)
+        before = hub.files(REPO)
+        pipe.register_to_config(default_num_inference_steps=9)
+        commit = pipe.push_to_hub(REPO, create_pr=True)
+        assert commit.pr_revision == "refs/pr/1" and hub.files(REPO) == before
+        loaded = HanDiffuserPipeline.from_pretrained(REPO, revision="refs/pr/1")
+        assert loaded.config.default_num_inference_steps == 9
+
+    def test_variant_shards_and_loader_code(self, hub, pipe):
+        pipe.register_for_remote_code()
+        pipe.push_to_hub(REPO, variant="fp16", max_shard_size="60KB")
+        files = hub.files(REPO)
+        assert "unet/diffusion_pytorch_model.safetensors.index.fp16.json" in files and "pipeline.py" in files
+        assert HanDiffuserPipeline.from_pretrained(REPO, variant="fp16").unet is not None
+
+    def test_while_saving(self, hub, pipe, tmp_path):
+        pipe.save_pretrained(
+            tmp_path / "hands", push_to_hub=True, private=True, commit_message="Saved", create_pr=True
+        )
+        assert hub.repositories[REPO].private and hub.message(REPO, "refs/pr/1") == "Saved"
+        assert hub.files(REPO, "refs/pr/1")["README.md"] == (tmp_path / "hands" / "README.md").read_bytes()
+
+    def test_a_card_that_is_there_stays(self, hub, pipe, tmp_path):
+        (tmp_path / "README.md").write_text("Mine.")
+        hub.put_folder(REPO, tmp_path)
+        pipe.push_to_hub(REPO)
+        assert hub.files(REPO)["README.md"] == b"Mine." and "unet/config.json" in hub.files(REPO)
+
+
+class TestModels:
+    @pytest.mark.parametrize("name", ["text_encoder", "text_to_hand_params", "body_model"])
+    def test_push_and_load(self, hub, pipe, name):
+        model = getattr(pipe, name)
+        model.push_to_hub(REPO, private=True, revision="r", commit_message="One part", max_shard_size="5GB")
+        assert hub.repositories[REPO].private and hub.message(REPO, "r") == "One part"
+        assert set(hub.files(REPO, "r")) == {
+            ".gitattributes",
+            "README.md",
+            "config.json",
+            "diffusion_pytorch_model.safetensors",
+        }
+        assert "library_name: diffusers" in hub.files(REPO, "r")["README.md"].decode()
+        loaded = type(model).from_pretrained(REPO, revision="r")
+        for key, value in model.state_dict().items():
+            assert torch.equal(value, loaded.state_dict()[key])
+        commit = model.push_to_hub(REPO, create_pr=True, subfolder="part")
+        assert commit.pr_revision == "refs/pr/1" and "part/config.json" in hub.files(REPO, "refs/pr/1")
+        type(model).from_pretrained(REPO, revision="refs/pr/1", subfolder="part")
+
+
+class TestResume:
+    @pytest.mark.parametrize("method, part", [("POST", "/commit/main"), ("PUT", "/lfs/")])
+    def test_goes_on_where_it_ended(self, hub, pipe, method, part):
+        hub.fail_once(method, part)
+        with pytest.raises(OSError, match=f"Cannot push to '{REPO}'") as caught:
+            pipe.push_to_hub(REPO)
+        assert "\n" not in str(caught.value)
+        assert "model_index.json" not in hub.files(REPO)
+        sent = set(hub.large_files)
+        assert sent, "some files arrived"
+        hub.take_requests()
+
+        pipe.push_to_hub(REPO)
+        assert not [path for path in uploads(hub.take_requests()) if path.removeprefix("/lfs/") in sent]
+        assert HanDiffuserPipeline.from_pretrained(REPO).unet is not None
+
+    def test_second_push_sends_nothing(self, hub, pipe):
+        pipe.push_to_hub(REPO)
+        commits = len(hub.repositories[REPO].commits)
+        hub.take_requests()
+        pipe.push_to_hub(REPO)
+        assert not uploads(hub.take_requests()) and len(hub.repositories[REPO].commits) == commits
+
+    def test_refusals_in_one_line(self, hub, pipe, monkeypatch):
+        for name in ("a b", "a/b/c", ""):
+            with pytest.raises(ValueError, match="`repo_id` must be a name on the Hub"):
+                pipe.push_to_hub(name)
+        assert hub.requests == []
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        with pytest.raises(OSError, match="offline"):
+            pipe.push_to_hub(REPO)
+
+
+class TestLicensedBody:
+    def test_its_arrays_stay_here(self, hub, make_pipe, licensed_body):
+        pipe = make_pipe(body_model=licensed_body)
+        pipe.push_to_hub(REPO)
+        licensed_body.push_to_hub("someone/body")
+        assert {name for name in hub.files(REPO) if name.startswith("body_model")} == {"body_model/config.json"}
+        assert set(hub.files("someone/body")) == {".gitattributes", "README.md", "config.json"}
+        secret = licensed_body.template.numpy().tobytes()[:64]
+        everything = list(hub.large_files.values())
+        for repository in hub.repositories.values():
+            everything += [content for files in repository.commits.values() for content in files.values()]
+        assert not any(secret in content for content in everything)
+        assert licensed_body.config.sha256 in hub.files(REPO)["body_model/config.json"].decode()
+
+        card = hub.files(REPO)["README.md"].decode()
+        assert licensed_body.config.sha256 in card and "body_model=HandBodyModel.from_smplh(PATH)" in card
+        assert HanDiffuserPipeline.from_pretrained(REPO, body_model=licensed_body).body_model is licensed_body
+
+    def test_files_that_are_refused(self, hub, pipe, tmp_path, monkeypatch):
+        """Whatever ends up in the folder that is uploaded."""
+        save_pretrained = HanDiffuserPipeline.save_pretrained
+
+        def with_arrays(self, folder, **kwargs):
+            save_pretrained(self, folder, **kwargs)
+            config = Path(folder) / "body_model" / "config.json"
+            config.write_text(config.read_text().replace('"licensed": false', '"licensed": true'))
+
+        monkeypatch.setattr(HanDiffuserPipeline, "save_pretrained", with_arrays)
+        with pytest.raises(ValueError, match="body_model.*licensed body must not be uploaded"):
+            pipe.push_to_hub(REPO)
+        assert hub.requests == []
+
+
+class TestCommand:
+    @pytest.fixture
+    def folder(self, pipe, tmp_path):
+        pipe.save_pretrained(tmp_path / "saved")
+        return tmp_path / "saved"
+
+    def test_uploads(self, hub, folder, capsys):
+        (folder / "README.md").write_text("Mine.")
+        assert main(["push", str(folder), REPO, "--private", "--commit-message", "By hand", "--revision", "r"]) == 0
+        assert capsys.readouterr().out.strip() == f"{hub.url}/{REPO}"
+        assert hub.repositories[REPO].private and hub.message(REPO, "r") == "By hand"
+        files = {name: content for name, content in hub.files(REPO, "r").items() if name != ".gitattributes"}
+        assert files == {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+        assert main(["push", str(folder), REPO, "--create-pr"]) == 0
+        assert capsys.readouterr().out.strip().endswith("/discussions/1")
+        assert hub.files(REPO, "refs/pr/1")["README.md"] == b"Mine."
+
+    def test_writes_a_card_where_there_is_none(self, hub, folder, capsys):
+        (folder / "README.md").unlink()
+        assert main(["push", str(folder), REPO]) == 0
+        assert "fill in" in capsys.readouterr().err
+        assert hub.files(REPO)["README.md"] == (folder / "README.md").read_bytes()
+
+    def test_licensed_body_without_arrays(self, hub, make_pipe, licensed_body, tmp_path):
+        make_pipe(body_model=licensed_body).save_pretrained(tmp_path / "licensed")
+        assert main(["push", str(tmp_path / "licensed"), REPO]) == 0
+        assert "body_model/config.json" in hub.files(REPO)
+
+    def test_bad_input(self, hub, folder, tmp_path, capsys):
+        def refused(*arguments) -> str:
+            capsys.readouterr()
+            assert main(["push", *map(str, arguments)]) == 2
+            lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("handiffuser:")]
+            assert len(lines) == 1 and REPO not in hub.repositories
+            return lines[0]
+
+        assert "no folder" in refused(tmp_path / "nothing", REPO)
+        assert "model_index.json" in refused(tmp_path, REPO)
+        assert "repo_id" in refused(folder, "not a name")
+
+        weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+        whole = weights.read_bytes()
+        weights.write_bytes(whole[:-10])
+        assert "unet" in refused(folder, REPO)
+        save_file({key: value * float("nan") for key, value in load_file_bytes(whole, tmp_path).items()}, weights)
+        assert "not finite" in refused(folder, REPO)
+        weights.write_bytes(whole)
+
+        names = {"SMPLH_NEUTRAL.pkl": "name", "mano_v1_2.pkl": "name", "model.pkl": "arrays", "extra.npz": "arrays"}
+        for name, key in names.items():
+            if name.endswith(".npz"):
+                HandBodyModel.procedural().to_smplx(folder / name)
+            else:
+                (folder / name).write_bytes(
+                    pickle.dumps({"v_template": 0, "J_regressor": 1} if key == "arrays" else 0)
+                )
+            message = refused(folder, REPO)
+            assert name in message and key in message
+            (folder / name).unlink()
+
+        body = folder / "body_model" / "config.json"
+        body.write_text(json.dumps({**json.loads(body.read_text()), "licensed": True}))
+        assert "body_model/diffusion_pytorch_model.safetensors" in refused(folder, REPO)
+
+    def test_refusal_by_the_hub(self, hub, folder, capsys):
+        hub.fail_once("POST", "/api/repos/create", status=403)
+        assert main(["push", str(folder), REPO]) == 2
+        assert f"handiffuser: error: Cannot push to '{REPO}'" in capsys.readouterr().err
+
+
+def load_file_bytes(content: bytes, tmp_path: Path) -> dict[str, torch.Tensor]:
+    (tmp_path / "whole.safetensors").write_bytes(content)
+    return load_file(tmp_path / "whole.safetensors")
+
+
+def test_every_class_pushes_in_the_same_way():
+    for cls in (HanDiffuserPipeline, TextHandEncoder, TextToHandParamsModel, HandBodyModel):
+        assert cls.push_to_hub.__module__ == "diffusers_handiffuser.sharing"
