@@ -1,8 +1,8 @@
 """HanDiffuser for diffusers: pictures of people whose hands are right.
 
 Importing this package registers its pipeline with diffusers, so that `DiffusionPipeline.from_pretrained` can load it,
-and does nothing else: no network, no files, no random numbers. `diffusers_handiffuser.studio` and `.training` are
-imported when they are first used.
+and does nothing else: no network, no files, no random numbers. `diffusers_handiffuser.evaluation`, `.studio` and
+`.training` are imported when they are first used.
 """
 
 import contextlib
@@ -26,12 +26,25 @@ def _quiet_transformers() -> Iterator[None]:
 
 
 with _quiet_transformers():
-    from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
+    from diffusers.pipelines.auto_pipeline import (
+        AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
+        AUTO_INPAINT_PIPELINES_MAPPING,
+        AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
+    )
 
     from .hands import HandBodyModel, HandGeometry, HandParams
-    from .hub import register_library, register_pipeline
+    from .hub import register_library, register_modular_pipeline, register_pipeline
     from .models import TextHandEncoder, TextToHandParamsModel
-    from .pipelines import HanDiffuserPipeline, HanDiffuserPipelineOutput
+    from .pipelines import (
+        HanDiffuserAdapterPipeline,
+        HanDiffuserBlocks,
+        HanDiffuserControlNetPipeline,
+        HanDiffuserImg2ImgPipeline,
+        HanDiffuserInpaintPipeline,
+        HanDiffuserModularPipeline,
+        HanDiffuserPipeline,
+        HanDiffuserPipelineOutput,
+    )
 
 __version__ = "0.1.0"
 
@@ -40,6 +53,12 @@ MINI = os.path.join(os.path.dirname(__file__), "checkpoints", "handiffuser-mini"
 
 __all__ = [
     "MINI",
+    "HanDiffuserAdapterPipeline",
+    "HanDiffuserBlocks",
+    "HanDiffuserControlNetPipeline",
+    "HanDiffuserImg2ImgPipeline",
+    "HanDiffuserInpaintPipeline",
+    "HanDiffuserModularPipeline",
     "HanDiffuserPipeline",
     "HanDiffuserPipelineOutput",
     "HandBodyModel",
@@ -51,10 +70,15 @@ __all__ = [
     "__version__",
 ]
 
-_LAZY_MODULES = ("studio", "training")
+_LAZY_MODULES = ("evaluation", "studio", "training")
 
 register_library()
 register_pipeline(HanDiffuserPipeline, AUTO_TEXT2IMAGE_PIPELINES_MAPPING)
+register_pipeline(HanDiffuserControlNetPipeline, AUTO_TEXT2IMAGE_PIPELINES_MAPPING, "handiffuser-controlnet")
+register_pipeline(HanDiffuserAdapterPipeline)
+register_pipeline(HanDiffuserImg2ImgPipeline, AUTO_IMAGE2IMAGE_PIPELINES_MAPPING)
+register_pipeline(HanDiffuserInpaintPipeline, AUTO_INPAINT_PIPELINES_MAPPING)
+register_modular_pipeline(HanDiffuserModularPipeline, HanDiffuserBlocks)
 
 
 def __getattr__(name: str):

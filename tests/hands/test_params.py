@@ -242,7 +242,15 @@ class TestBatch:
             params.to(torch.float16)
 
     def test_repr_is_one_short_line(self):
-        assert repr(random_params(2, 3)) == "HandParams(batch_shape=(2, 3), device='cpu')"
+        visible = torch.tensor([[True, True], [False, True], [True, False], [False, False]])
+        rows = random_params(2, 2).replace(hand_visible=visible.reshape(2, 2, 2))
+        expected = "HandParams(batch_shape=(2, 2), visible=[both, right, left, none], device='cpu')"
+        assert repr(rows) == expected
+        assert repr(rows[0, 1]) == "HandParams(batch_shape=(), visible=right, device='cpu')"
+        assert (
+            repr(HandParams.zeros(100)).endswith("none, ...], device='cpu')")
+            and len(repr(HandParams.zeros(100))) < 120
+        )
 
 
 class TestReplace:

@@ -10,6 +10,7 @@ The body that ships with the package is our own (`tools/build_procedural_body`),
 """
 
 import contextlib
+import functools
 import hashlib
 import io
 import os
@@ -161,6 +162,7 @@ class HandBodyModel(PortableConfigMixin, ModelMixin, ConfigMixin):
         self.register_buffer("chain_hands", _positions([j for hand in _HAND_JOINTS for j in hand], hand_joints))
         self.register_buffer("openpose_order", torch.tensor(OPENPOSE_FROM_MANO, dtype=torch.int64))
         self._smplx = None
+        self._nominal_dtype = torch.float32
 
     @classmethod
     def procedural(cls) -> "HandBodyModel":
@@ -198,8 +200,7 @@ class HandBodyModel(PortableConfigMixin, ModelMixin, ConfigMixin):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs) -> "HandBodyModel":
         """As in diffusers, except that the arrays stay float32 whatever `torch_dtype` says."""
-        kwargs.pop("torch_dtype", None)
-        kwargs.pop("dtype", None)
+        dtypes = (kwargs.pop("torch_dtype", None), kwargs.pop("dtype", None))
         hub = ("cache_dir", "force_download", "proxies", "local_files_only", "token", "revision", "subfolder")
         config = cls.load_config(pretrained_model_name_or_path, **{k: kwargs[k] for k in hub if k in kwargs})
         if config.get("licensed"):
@@ -215,8 +216,10 @@ class HandBodyModel(PortableConfigMixin, ModelMixin, ConfigMixin):
         for name, buffer in model.named_buffers():
             if buffer.is_floating_point() and not torch.isfinite(buffer).all():
                 raise ValueError(f"The body model at {pretrained_model_name_or_path} is not finite in {name}.")
+        model._nominal_dtype = next((dtype for dtype in dtypes if isinstance(dtype, torch.dtype)), torch.float32)
         return (model, info) if output_loading_info else model
 
+    @functools.wraps(ModelMixin.save_pretrained, assigned=())  # pipelines pass `variant` to what shows it
     def save_pretrained(self, save_directory: str | os.PathLike, *args, **kwargs) -> None:
         """As in diffusers; of a licensed body only the config is written."""
         if self.config.licensed:
@@ -304,6 +307,11 @@ class HandBodyModel(PortableConfigMixin, ModelMixin, ConfigMixin):
         np.savez_compressed(path, **self._smplh_arrays())
         return path
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """That which it was cast to or loaded with, like the rest of a pipeline; its arrays stay float32."""
+        return self._nominal_dtype
+
     def _apply(self, fn, recurse=True):
         def keep_float32(tensor):
             moved = fn(tensor)
@@ -312,6 +320,7 @@ class HandBodyModel(PortableConfigMixin, ModelMixin, ConfigMixin):
             return moved
 
         self._smplx = None
+        self._nominal_dtype = fn(torch.empty(0, dtype=self._nominal_dtype)).dtype
         return super()._apply(keep_float32, recurse)
 
     def _pose_joints(self, rotations, betas):

@@ -1,5 +1,8 @@
 """Pictures of hand parameters for people to look at: shaded meshes and 2D skeletons, with no GL and no display."""
 
+import functools
+from collections.abc import Iterator
+
 import torch
 from PIL import Image, ImageDraw
 
@@ -14,6 +17,12 @@ FINGER_COLORS = ((230, 60, 60), (240, 160, 40), (80, 190, 90), (70, 160, 230), (
 HAND_COLORS = {"left": (0.55, 0.72, 0.90), "right": (0.93, 0.72, 0.55)}
 """Meshes: the left hand is bluish, the right one orange."""
 _PAPER = (0.94, 0.94, 0.95)
+
+
+@functools.cache
+def procedural_body() -> HandBodyModel:
+    """The body that ships with the package, read once: for drawing where no other is given."""
+    return HandBodyModel.procedural()
 
 
 @torch.no_grad()
@@ -32,18 +41,27 @@ def draw_hand_mesh(
     """
     width = height if width is None else width
     _check_size(height, width)
+    left, right = body_model.config.num_left_vertices, body_model.config.num_right_vertices
+    colors = torch.tensor([HAND_COLORS["left"]] * left + [HAND_COLORS["right"]] * right)
+    pictures = []
+    for vertices, faces, camera in visible_meshes(hand_params, body_model):
+        pictures.append(_shade(vertices, faces, colors.to(vertices), camera, height, width))
+    return pictures
+
+
+def visible_meshes(
+    hand_params: HandParams, body_model: HandBodyModel
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """For every row: vertices `(V, 3)` of both hands, left first, faces `(F, 3)` of the visible ones, camera `(3,)`.
+
+    Metres, camera frame, on the device of `body_model`. `F` is 0 where no hand is visible.
+    """
     rows = hand_params.to(body_model.device).reshape(-1)
     geometry = body_model(rows)
-    hands = (geometry.left_vertices, geometry.right_vertices)
-    vertices = torch.cat(hands, -2)
-    faces = (body_model.left_faces, body_model.right_faces + hands[0].shape[-2])
-    paint = [vertices.new_tensor(HAND_COLORS[side]) for side in SIDES]
-    colors = torch.cat([color.expand(hand.shape[-2], 3) for color, hand in zip(paint, hands, strict=True)])
-    pictures = []
+    parts = (body_model.left_faces, body_model.right_faces + geometry.left_vertices.shape[-2])
     for i, visible in enumerate(rows.hand_visible.tolist()):
-        seen = torch.cat([part if shown else part[:0] for part, shown in zip(faces, visible, strict=True)])
-        pictures.append(_shade(vertices[i], seen, colors, rows.camera[i], height, width))
-    return pictures
+        faces = torch.cat([part if shown else part[:0] for part, shown in zip(parts, visible, strict=True)])
+        yield torch.cat([geometry.left_vertices[i], geometry.right_vertices[i]]), faces, rows.camera[i]
 
 
 def draw_skeleton(image: Image.Image, geometry: HandGeometry, hand_visible: torch.Tensor) -> Image.Image:

@@ -43,10 +43,20 @@ def write_glb(
     faces: Sequence[torch.Tensor],
     colors: Sequence[tuple[float, float, float]],
 ) -> None:
-    """glTF 2.0 in one file; one node per mesh. No mesh at all makes a legal, empty scene.
+    """glTF 2.0 in one file, see [`glb_bytes`]; `path`, names, vertices and faces as in [`write_obj`]."""
+    Path(path).write_bytes(glb_bytes(names, vertices, faces, colors))
+
+
+def glb_bytes(
+    names: Sequence[str],
+    vertices: Sequence[torch.Tensor],
+    faces: Sequence[torch.Tensor],
+    colors: Sequence[tuple[float, float, float]],
+) -> bytes:
+    """Binary glTF 2.0; one node per mesh. No mesh at all makes a legal, empty scene.
 
     Args:
-        path, names, vertices, faces: as in [`write_obj`]; meshes must not be empty.
+        names, vertices, faces: as in [`write_obj`]; meshes must not be empty.
         colors (sequence of `tuple[float, float, float]`): one per mesh, linear RGB in `[0, 1]`.
     """
     chunks: list[bytes] = []
@@ -100,7 +110,7 @@ def write_glb(
     content = struct.pack("<I4s", len(text), b"JSON") + text
     if body:
         content += struct.pack("<I4s", len(body), b"BIN\0") + body
-    Path(path).write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + len(content)) + content)
+    return struct.pack("<4sII", b"glTF", 2, 12 + len(content)) + content
 
 
 def _to_y_up(points: torch.Tensor) -> torch.Tensor:

@@ -5,12 +5,19 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from .skeleton import MIRRORED_JOINTS, NUM_JOINTS
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from .body_model import HandBodyModel
+    from .viewer import HandView
+
+_ROWS_IN_REPR = 8
 _FORMAT = "diffusers_handiffuser.HandParams"
 _VERSION = 1
 
@@ -157,7 +164,16 @@ class HandParams:
         return self._map(lambda value: value[(*index, slice(None))])
 
     def __repr__(self) -> str:
-        return f"HandParams(batch_shape={tuple(self.batch_shape)}, device='{self.device}')"
+        words = {(True, True): "both", (True, False): "left", (False, True): "right", (False, False): "none"}
+        rows = [words[tuple(row)] for row in self.hand_visible.reshape(-1, 2)[:_ROWS_IN_REPR].tolist()]
+        rows += ["..."] if self.hand_visible.numel() > 2 * _ROWS_IN_REPR else []
+        visible = f"[{', '.join(rows)}]" if self.batch_shape else rows[0]
+        return f"HandParams(batch_shape={tuple(self.batch_shape)}, visible={visible}, device='{self.device}')"
+
+    def _repr_html_(self) -> str:
+        from .notebook import preview_html
+
+        return preview_html(self)
 
     def replace(self, **changes: torch.Tensor) -> "HandParams":
         """A copy with some fields changed; the new ones are checked like any other."""
@@ -188,6 +204,54 @@ class HandParams:
         pose = pose * pose.new_tensor([1.0, -1.0, -1.0])
         camera = self.camera * self.camera.new_tensor([1.0, -1.0, 1.0])
         return HandParams.from_full_pose(pose, self.betas, camera, self.hand_visible.flip(-1))
+
+    def to_condition(
+        self, kind: str, size: int | tuple[int, int], body_model: "HandBodyModel | None" = None
+    ) -> "Image | list[Image]":
+        """The visible hands as a picture that public ControlNets and T2I-Adapters take, see `conditions`.
+
+        Args:
+            kind (`str`): `"openpose"` (skeleton on black), `"depth"` (near is white), `"normal"` (red to the left,
+                green upwards, blue to the viewer) or `"mask"` (white hands).
+            size (`int` or `tuple[int, int]`): of the picture, or `(width, height)`.
+            body_model ([`HandBodyModel`], *optional*): the body that the parameters pose; else the procedural one.
+
+        Returns:
+            `PIL.Image.Image`, RGB or for a mask "L"; with a batch dimension a list, one per row.
+        """
+        from .conditions import draw_condition
+
+        return draw_condition(self, kind, size, body_model)
+
+    def show(self, size: int = 256, body_model: "HandBodyModel | None" = None, max_rows: int = 16) -> "Image":
+        """The visible hands as shaded meshes, one square per row, four next to each other; a notebook displays it.
+
+        Args:
+            size (`int`): of a square, pixels.
+            body_model ([`HandBodyModel`], *optional*): the body that the parameters pose; else the procedural one.
+            max_rows (`int`): rows behind it are left out.
+        """
+        from .notebook import draw_rows
+
+        return draw_rows(self, size, body_model, max_rows)
+
+    def to_glb(self, path: str | os.PathLike | None = None, body_model: "HandBodyModel | None" = None) -> bytes:
+        """The visible hands of one row as binary glTF, metres, y up; also written to `path` if there is one."""
+        from .viewer import hands_glb
+
+        content = hands_glb(self, body_model)
+        if path is not None:
+            Path(path).write_bytes(content)
+        return content
+
+    def view_3d(self, body_model: "HandBodyModel | None" = None) -> "HandView":
+        """The visible hands of one row to turn with the mouse: a notebook displays it, `.save("hands.html")` keeps it.
+
+        The page holds the mesh and its viewer and fetches nothing.
+        """
+        from .viewer import HandView
+
+        return HandView(self.to_glb(body_model=body_model))
 
     def to_dict(self) -> dict[str, list]:
         """Nested lists under the field names, as in a row of a data set."""

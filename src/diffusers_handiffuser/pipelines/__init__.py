@@ -1,11 +1,27 @@
 """Sampling: hands from text (stage 1), and the picture from text and hands (stage 2).
 
 `hand_conditioning` holds everything that hands add to a Stable Diffusion pipeline; `pipeline_handiffuser` is the
-text-to-image pipeline made of it.
+text-to-image pipeline made of it, and its neighbours are the same for image-to-image and inpainting, and with
+ControlNets and T2I-Adapters.
 """
 
 from .hand_conditioning import HandConditioningMixin
+from .modular_handiffuser import HanDiffuserBlocks, HanDiffuserModularPipeline
 from .pipeline_handiffuser import HanDiffuserPipeline
+from .pipeline_handiffuser_adapter import HanDiffuserAdapterPipeline
+from .pipeline_handiffuser_controlnet import HanDiffuserControlNetPipeline
+from .pipeline_handiffuser_img2img import HanDiffuserImg2ImgPipeline
+from .pipeline_handiffuser_inpaint import HanDiffuserInpaintPipeline
 from .pipeline_output import HanDiffuserPipelineOutput
 
-__all__ = ["HanDiffuserPipeline", "HanDiffuserPipelineOutput", "HandConditioningMixin"]
+__all__ = [
+    "HanDiffuserAdapterPipeline",
+    "HanDiffuserBlocks",
+    "HanDiffuserControlNetPipeline",
+    "HanDiffuserImg2ImgPipeline",
+    "HanDiffuserInpaintPipeline",
+    "HanDiffuserModularPipeline",
+    "HanDiffuserPipeline",
+    "HanDiffuserPipelineOutput",
+    "HandConditioningMixin",
+]

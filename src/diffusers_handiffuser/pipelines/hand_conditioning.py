@@ -7,10 +7,12 @@ the `prompt_embeds` on to the one it inherits.
 """
 
 import contextlib
+import inspect
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import retrieve_timesteps
@@ -24,6 +26,7 @@ from ..hands import HandBodyModel, HandParams
 from ..hub import HubMixin, loadable_by_bare_class
 from ..models import TextHandEncoder, TextToHandParamsModel
 from ..models.text_to_hand_params import SAMPLE_SIZE
+from .from_stable_diffusion import FromStableDiffusionMixin
 from .hand_sampling import (
     Generators,
     accepts_generator,
@@ -37,6 +40,7 @@ from .inputs import (
     check_embeds,
     check_finite,
     check_generators,
+    check_names,
     check_number,
     check_text,
     hand_rows,
@@ -64,7 +68,7 @@ HAND_COMPONENTS = (
 HandCallback = Callable[[Any, int, torch.Tensor, dict[str, torch.Tensor]], dict[str, torch.Tensor] | None]
 
 
-class HandConditioningMixin(HubMixin):
+class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
     """Samples hands for a prompt and encodes prompt and hands together.
 
     The constructor is Stable Diffusion's plus the components of stage 1 and the body model, all of which may be
@@ -73,7 +77,8 @@ class HandConditioningMixin(HubMixin):
     Args:
         text_encoder ([`TextHandEncoder`]): takes the place of Stable Diffusion's text encoder.
         hand_tokenizer (`CLIPTokenizer`, *optional*): of stage 1; its own, as textual inversion changes `tokenizer`.
-        hand_text_encoder (`CLIPTextModel`, *optional*): of stage 1, frozen.
+        hand_text_encoder (`CLIPTextModel` or [`TextHandEncoder`], *optional*): of stage 1, frozen. The second gives
+            the same states and follows diffusers' switches, such as its attention backends.
         text_to_hand_params ([`TextToHandParamsModel`], *optional*): the denoiser of stage 1. Without it hands have to
             be given, or the pipeline is plain Stable Diffusion.
         text_to_hand_scheduler (`SchedulerMixin`, *optional*): of stage 1, with `prediction_type="sample"`.
@@ -82,12 +87,14 @@ class HandConditioningMixin(HubMixin):
         default_guidance_scale (`float`, *optional*): the same for the guidance of the picture.
         default_num_hand_inference_steps (`int`, *optional*): the same for the steps of stage 1.
         default_hand_guidance_scale (`float`, *optional*): the same for the guidance of stage 1.
+        further_components: those of the pipeline behind in the bases; a class that has any declares them by
+            [`with_component`].
     """
 
-    model_cpu_offload_seq = (
-        "hand_text_encoder->text_to_hand_params->body_model->text_encoder->image_encoder->unet->vae"
-    )
+    model_cpu_offload_seq = "hand_text_encoder->text_to_hand_params->text_encoder->image_encoder->unet->vae"
     _optional_components = ["safety_checker", "feature_extractor", "image_encoder", *HAND_COMPONENTS]
+    # Accelerate's hooks ask a model for its first parameter, and the body has none; it is small.
+    _exclude_from_cpu_offload = ["safety_checker", "body_model"]
     _interrupt = False
     _hands_interrupted = False
 
@@ -103,7 +110,7 @@ class HandConditioningMixin(HubMixin):
         feature_extractor: CLIPImageProcessor,
         image_encoder: CLIPVisionModelWithProjection | None = None,
         hand_tokenizer: CLIPTokenizer | None = None,
-        hand_text_encoder: CLIPTextModel | None = None,
+        hand_text_encoder: CLIPTextModel | TextHandEncoder | None = None,
         text_to_hand_params: TextToHandParamsModel | None = None,
         text_to_hand_scheduler: KarrasDiffusionSchedulers | None = None,
         body_model: HandBodyModel | None = None,
@@ -112,6 +119,7 @@ class HandConditioningMixin(HubMixin):
         default_guidance_scale: float | None = None,
         default_num_hand_inference_steps: int | None = None,
         default_hand_guidance_scale: float | None = None,
+        **further_components: Any,
     ):
         components = {
             "vae": vae,
@@ -134,6 +142,7 @@ class HandConditioningMixin(HubMixin):
             feature_extractor=feature_extractor,
             image_encoder=image_encoder,
             requires_safety_checker=requires_safety_checker,
+            **further_components,
         )
         self.register_modules(
             hand_tokenizer=hand_tokenizer,
@@ -228,9 +237,15 @@ class HandConditioningMixin(HubMixin):
             if getattr(self, name) is None:
                 raise ValueError(f"`{name}` is needed for {purpose}, but this pipeline has None in its place.")
 
-    def run_safety_checker(self, image: torch.Tensor, device: torch.device, dtype: torch.dtype):
-        if isinstance(image, torch.Tensor):
-            check_finite("The decoded picture", image)
+    def __call__(self, *args, **kwargs):
+        """Stands between the `__call__` of a pipeline and the one that it inherits, whose latents nobody checks."""
+        outputs = super().__call__(*args, **kwargs)
+        if isinstance(outputs[0], torch.Tensor):
+            check_finite("The picture", outputs[0])
+        return outputs
+
+    def run_safety_checker(self, image: torch.Tensor | np.ndarray, device: torch.device, dtype: torch.dtype):
+        check_finite("The decoded picture", torch.as_tensor(image))
         return super().run_safety_checker(image, device, dtype)
 
     @torch.no_grad()
@@ -305,7 +320,8 @@ class HandConditioningMixin(HubMixin):
                     break
                 model_input = scheduler.scale_model_input(sample, t).to(model.dtype)
                 model_input = torch.cat([model_input] * 2) if guided else model_input
-                clean = model(model_input, t, states, encoder_attention_mask=mask, return_dict=False)[0].float()
+                with model.cache_context("hands"):
+                    clean = model(model_input, t, states, encoder_attention_mask=mask, return_dict=False)[0].float()
                 if guided:
                     unconditional, conditional = clean.chunk(2)
                     clean = unconditional + guidance_scale * (conditional - unconditional)
@@ -316,6 +332,81 @@ class HandConditioningMixin(HubMixin):
         self._hands_interrupted = self._interrupt
         check_finite("The sample of `text_to_hand_params`", sample)
         return model.decode(sample).to("cpu")
+
+    def prepare_call(
+        self,
+        *,
+        prompt: str | list[str] | None,
+        num_inference_steps: int | None,
+        guidance_scale: float | None,
+        negative_prompt: str | list[str] | None,
+        num_images_per_prompt: int,
+        eta: float,
+        generator: Generators,
+        prompt_embeds: torch.Tensor | None,
+        negative_prompt_embeds: torch.Tensor | None,
+        cross_attention_kwargs: dict[str, Any] | None,
+        clip_skip: int | None,
+        callback_on_step_end_tensor_inputs: Sequence[str],
+        hand_params: HandParams | None,
+        num_hand_inference_steps: int | None,
+        hand_guidance_scale: float | None,
+        hand_conditioning_scale: float,
+        hand_generator: Generators,
+        hand_callback_on_step_end: HandCallback | None,
+        **further: Any,
+    ) -> tuple[dict[str, Any], HandParams | None]:
+        """From the arguments of a pipeline's `__call__` to those of the `__call__` that it inherits.
+
+        Defaults are filled in, the arguments named here are checked, and text and hands become `prompt_embeds`.
+
+        Args:
+            further: what is passed on as it is.
+
+        Returns:
+            `tuple`: keyword arguments of the inherited `__call__`, with `return_dict=False`, and the hands, see
+            `encode_hand_conditioning`.
+        """
+        num_inference_steps = self.with_default("num_inference_steps", num_inference_steps)
+        guidance_scale = self.with_default("guidance_scale", guidance_scale)
+        self._require("a picture", "unet", "scheduler")
+        check_count("num_inference_steps", num_inference_steps)
+        check_number("guidance_scale", guidance_scale)
+        check_number("eta", eta)
+        tensor_inputs = callback_on_step_end_tensor_inputs
+        check_names("callback_on_step_end_tensor_inputs", tensor_inputs, self._callback_tensor_inputs)
+        self._guidance_scale = guidance_scale
+
+        prompt_embeds, negative_prompt_embeds, hand_params = self.encode_hand_conditioning(
+            prompt,
+            num_images_per_prompt,
+            self.do_classifier_free_guidance,
+            negative_prompt=negative_prompt,
+            prompt_embeds=prompt_embeds,
+            negative_prompt_embeds=negative_prompt_embeds,
+            lora_scale=(cross_attention_kwargs or {}).get("scale"),
+            clip_skip=clip_skip,
+            hand_params=hand_params,
+            num_hand_inference_steps=num_hand_inference_steps,
+            hand_guidance_scale=hand_guidance_scale,
+            hand_conditioning_scale=hand_conditioning_scale,
+            generator=generator,
+            hand_generator=hand_generator,
+            hand_callback_on_step_end=hand_callback_on_step_end,
+        )
+        arguments = {
+            "num_inference_steps": num_inference_steps,
+            "guidance_scale": guidance_scale,
+            "eta": eta,
+            "generator": generator,
+            "prompt_embeds": prompt_embeds,
+            "negative_prompt_embeds": negative_prompt_embeds,
+            "cross_attention_kwargs": cross_attention_kwargs,
+            "clip_skip": clip_skip,
+            "callback_on_step_end_tensor_inputs": tensor_inputs,
+            "return_dict": False,
+        }
+        return {**arguments, **further}, hand_params
 
     def encode_hand_conditioning(
         self,
@@ -501,6 +592,18 @@ class HandConditioningMixin(HubMixin):
             return self._encode_with_nulls(input_ids)
         return self.text_encoder(input_ids).last_hidden_state
 
+    def caption_states(self, prompt_embeds: torch.Tensor) -> torch.Tensor:
+        """What `(B, 165, D)` states of caption and hands hold of the caption, `(B, 77, D)`; others are returned whole.
+
+        It is what plain CLIP says of the caption, as the hands come after it.
+        """
+        if self.text_encoder is None:
+            return prompt_embeds
+        text_length = self.text_encoder.config.max_position_embeddings
+        if prompt_embeds.shape[1] != text_length + self.text_encoder.num_hand_states:
+            return prompt_embeds
+        return _split_states(prompt_embeds, text_length)[0]
+
     def _caption_ids(self, texts: list[str], device: torch.device) -> torch.Tensor:
         """`(B, 77)` tokens for `text_encoder`; too long a caption is cut with a warning, as in Stable Diffusion."""
         texts = self.maybe_convert_prompt(texts, self.tokenizer)
@@ -537,6 +640,27 @@ class HandConditioningMixin(HubMixin):
             return super().progress_bar(iterable=iterable, total=total)
         finally:
             self._progress_bar_config = config
+
+
+def with_component(name: str, annotation: Any) -> Callable[[type], type]:
+    """Decorates a pipeline whose constructor takes one more component, named before the scheduler as in diffusers."""
+
+    def decorate(pipeline_class: type) -> type:
+        signature = inspect.signature(HandConditioningMixin.__init__)
+        parameters = list(signature.parameters.values())
+        place = list(signature.parameters).index("scheduler")
+        component = inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=annotation)
+        signature = signature.replace(parameters=[*parameters[:place], component, *parameters[place:]])
+
+        def __init__(self, *args, **kwargs):
+            HandConditioningMixin.__init__(**signature.bind_partial(self, *args, **kwargs).arguments)
+
+        __init__.__signature__ = signature
+        __init__.__annotations__ = {**HandConditioningMixin.__init__.__annotations__, name: annotation}
+        pipeline_class.__init__ = __init__
+        return pipeline_class
+
+    return decorate
 
 
 def _check_class(name: str, value: Any, wanted: type, hint: str = "") -> None:

@@ -9,6 +9,9 @@ import torch
 
 from ..hands import HandParams
 
+LEGACY_CALLBACKS = ("callback", "callback_steps")
+"""Keyword arguments that diffusers' pipelines take without naming them, with a warning."""
+
 
 def check_text(name: str, value: Any) -> None:
     """A `str`, or a `list` of at least one `str`."""
@@ -38,6 +41,16 @@ def check_number(name: str, value: Any, minimum: float = -math.inf) -> None:
         raise TypeError(f"`{name}` must be {wanted}, got {value!r}.")
     if not math.isfinite(value) or value < minimum:
         raise ValueError(f"`{name}` must be {wanted}, got {value!r}.")
+
+
+def check_strength(value: Any, num_inference_steps: int) -> None:
+    """A number from 0 to 1 that leaves at least one of the steps."""
+    check_count("num_inference_steps", num_inference_steps)
+    check_number("strength", value, minimum=0)
+    if value > 1:
+        raise ValueError(f"`strength` must be a number from 0 to 1, got {value!r}.")
+    if int(num_inference_steps * value) < 1:
+        raise ValueError(f"`strength` {value!r} leaves none of the {num_inference_steps} `num_inference_steps`.")
 
 
 def check_size(height: Any, width: Any, multiple: int) -> None:

@@ -12,7 +12,7 @@ from diffusers.image_processor import PipelineImageInput
 from ..hands import HandParams
 from .hand_conditioning import HandCallback, HandConditioningMixin
 from .hand_sampling import Generators
-from .inputs import check_count, check_names, check_number, check_size
+from .inputs import LEGACY_CALLBACKS, check_names, check_number, check_size
 from .pipeline_output import HanDiffuserPipelineOutput
 
 
@@ -100,43 +100,19 @@ class HanDiffuserPipeline(HandConditioningMixin, StableDiffusionPipeline):
             [`HanDiffuserPipelineOutput`], or with `return_dict=False` the tuple `(images, nsfw_content_detected,
             hand_params)`.
         """
-        num_inference_steps = self.with_default("num_inference_steps", num_inference_steps)
-        guidance_scale = self.with_default("guidance_scale", guidance_scale)
-        self._require("a picture", "unet", "scheduler")
         check_size(height, width, math.lcm(8, self.vae_scale_factor))
-        check_count("num_inference_steps", num_inference_steps)
-        check_number("guidance_scale", guidance_scale)
         check_number("guidance_rescale", guidance_rescale)
-        check_number("eta", eta)
-        check_names("keyword argument", kwargs, ("callback", "callback_steps"))
-        tensor_inputs = callback_on_step_end_tensor_inputs
-        check_names("callback_on_step_end_tensor_inputs", tensor_inputs, self._callback_tensor_inputs)
-        self._guidance_scale = guidance_scale
-
-        prompt_embeds, negative_prompt_embeds, hand_params = self.encode_hand_conditioning(
-            prompt,
-            num_images_per_prompt,
-            self.do_classifier_free_guidance,
-            negative_prompt=negative_prompt,
-            prompt_embeds=prompt_embeds,
-            negative_prompt_embeds=negative_prompt_embeds,
-            lora_scale=(cross_attention_kwargs or {}).get("scale"),
-            clip_skip=clip_skip,
-            hand_params=hand_params,
-            num_hand_inference_steps=num_hand_inference_steps,
-            hand_guidance_scale=hand_guidance_scale,
-            hand_conditioning_scale=hand_conditioning_scale,
-            generator=generator,
-            hand_generator=hand_generator,
-            hand_callback_on_step_end=hand_callback_on_step_end,
-        )
-        images, nsfw_content_detected = super().__call__(
+        check_names("keyword argument", kwargs, LEGACY_CALLBACKS)
+        arguments, hand_params = self.prepare_call(
+            prompt=prompt,
             height=height,
             width=width,
             num_inference_steps=num_inference_steps,
             timesteps=timesteps,
             sigmas=sigmas,
             guidance_scale=guidance_scale,
+            negative_prompt=negative_prompt,
+            num_images_per_prompt=num_images_per_prompt,
             eta=eta,
             generator=generator,
             latents=latents,
@@ -145,14 +121,19 @@ class HanDiffuserPipeline(HandConditioningMixin, StableDiffusionPipeline):
             ip_adapter_image=ip_adapter_image,
             ip_adapter_image_embeds=ip_adapter_image_embeds,
             output_type=output_type,
-            return_dict=False,
             cross_attention_kwargs=cross_attention_kwargs,
             guidance_rescale=guidance_rescale,
             clip_skip=clip_skip,
             callback_on_step_end=callback_on_step_end,
-            callback_on_step_end_tensor_inputs=tensor_inputs,
+            callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
+            hand_params=hand_params,
+            num_hand_inference_steps=num_hand_inference_steps,
+            hand_guidance_scale=hand_guidance_scale,
+            hand_conditioning_scale=hand_conditioning_scale,
+            hand_generator=hand_generator,
+            hand_callback_on_step_end=hand_callback_on_step_end,
             **kwargs,
         )
-        if not return_dict:
-            return images, nsfw_content_detected, hand_params
-        return HanDiffuserPipelineOutput(images, nsfw_content_detected, hand_params)
+        images, nsfw_content_detected = super().__call__(**arguments)
+        output = HanDiffuserPipelineOutput(images, nsfw_content_detected, hand_params)
+        return output if return_dict else output.to_tuple()

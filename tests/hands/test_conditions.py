@@ -1,0 +1,249 @@
+"""Pictures for ControlNets, held against geometry that is known without drawing."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diffusers_handiffuser import HandParams
+from diffusers_handiffuser.hands import conditions
+from diffusers_handiffuser.hands.camera import project_weak_perspective, square_to_pixels
+from diffusers_handiffuser.hands.conditions import BODY_COLORS, BODY_LIMBS, HAND_EDGE_COLORS, draw_mask
+from diffusers_handiffuser.hands.drawing import procedural_body
+from diffusers_handiffuser.hands.skeleton import JOINT_NAMES, OPENPOSE_HAND_EDGES
+
+KINDS = ("openpose", "depth", "normal", "mask")
+
+
+@pytest.fixture(scope="module")
+def body():
+    return procedural_body()
+
+
+@pytest.fixture(scope="module")
+def person():
+    """Waist-up from the front, arms out: both hands visible, hips and legs below the picture."""
+    return HandParams.zeros().replace(
+        global_orient=torch.tensor([torch.pi, 0.0, 0.0]),
+        camera=torch.tensor([1.1, 0.0, 0.6]),
+        hand_visible=torch.tensor([True, True]),
+    )
+
+
+@pytest.fixture(scope="module")
+def close_up(body):
+    """The right hand alone, seen from above (its back to the camera), fingers spread across the picture."""
+    hands = HandParams.zeros().replace(
+        global_orient=torch.tensor([torch.pi / 2, 0.0, 0.0]), hand_visible=torch.tensor([False, True])
+    )
+    middle = body(hands).joints_3d[1].mean(0)
+    return hands.replace(camera=torch.tensor([7.0, -float(middle[0]), -float(middle[1])]))
+
+
+def pixels(points, camera, height, width):
+    return square_to_pixels(project_weak_perspective(points, camera), height, width)
+
+
+def at(picture: Image.Image, point) -> tuple:
+    return picture.getpixel((int(point[0]), int(point[1])))
+
+
+class TestToCondition:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_one_row_is_a_picture_and_several_are_a_list(self, close_up, kind):
+        alone = close_up.to_condition(kind, 24)
+        assert alone.size == (24, 24) and alone.mode == ("L" if kind == "mask" else "RGB")
+        rows = close_up.reshape(1).repeat_interleave(2)
+        pair = rows.to_condition(kind, (40, 24))
+        assert [picture.size for picture in pair] == [(40, 24)] * 2
+        assert np.array_equal(np.asarray(pair[0]), np.asarray(pair[1]))
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_wide_picture_is_the_square_with_margins(self, close_up, kind):
+        square, wide = close_up.to_condition(kind, 32), close_up.to_condition(kind, (64, 32))
+        different = np.abs(np.asarray(square).astype(int) - np.asarray(wide)[:, 16:48]) > 2
+        assert different.mean() < 0.02, "but for rounding at edges, and points that are in the margins"
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_no_visible_hand(self, kind):
+        drawn = np.asarray(HandParams.zeros().replace(camera=torch.tensor([9.0, 9.0, 9.0])).to_condition(kind, 16))
+        assert (drawn.reshape(256, -1) == ([128, 128, 255] if kind == "normal" else 0)).all()
+
+    def test_given_body(self, close_up, body):
+        assert close_up.to_condition("mask", 24, body).tobytes() == close_up.to_condition("mask", 24).tobytes()
+
+    @pytest.mark.parametrize(
+        "arguments, words",
+        [
+            (("canny", 64), "`kind` must be one of openpose, depth, normal, mask, got 'canny'"),
+            (("depth", 0), "`size`.*0 x 0"),
+            (("depth", (64, 1.5)), "`size`.*64 x 1.5"),
+            (("openpose", "big"), "`size`"),
+        ],
+    )
+    def test_bad_arguments(self, close_up, arguments, words):
+        with pytest.raises(ValueError, match=words):
+            close_up.to_condition(*arguments)
+
+
+class TestOpenpose:
+    def test_hues_go_round(self):
+        assert HAND_EDGE_COLORS[0] == (255, 0, 0) and HAND_EDGE_COLORS[10] == (0, 255, 255)
+        assert HAND_EDGE_COLORS[5] == (127, 255, 0) and len(set(HAND_EDGE_COLORS)) == 20
+
+    def test_points_are_blue_and_bones_have_their_hue(self, close_up, body):
+        picture = close_up.to_condition("openpose", 512)
+        points = pixels(body(close_up).joints_3d[1], close_up.camera, 512, 512)
+        assert ((points > 8) & (points < 504)).all(), "the hand lies in the picture"
+        assert [at(picture, point) for point in points] == [(0, 0, 255)] * 21
+        middles = [(points[a] + points[b]) / 2 for a, b in OPENPOSE_HAND_EDGES]
+        clear = [bool((torch.cdist(m[None], points) > 6).all()) for m in middles]
+        for middle, color, alone in zip(middles, HAND_EDGE_COLORS, clear, strict=True):
+            near = {at(picture, middle + torch.tensor([dx, dy])) for dx in (-1, 0, 1) for dy in (-1, 0, 1)}
+            assert color in near or not alone
+        assert sum(clear) >= 12
+
+    def test_point_size_follows_the_picture(self, close_up, body):
+        """Discs of radius 4 in 512 pixels: the wrist stands alone, so its disc can be counted along a row."""
+        for size in (256, 512, 1024):
+            picture = np.asarray(close_up.to_condition("openpose", size))
+            x, y = pixels(body(close_up).joints_3d[1, :1], close_up.camera, size, size)[0].int().tolist()
+            blue = (picture[:, x] == [0, 0, 255]).all(-1)
+            run = blue[y - size // 40 : y + size // 40].sum()
+            assert abs(run - size / 64) <= 2
+
+    def test_body_in_cocos_order(self, person, body):
+        """The neck between the shoulders, then arms; the wearer's right side is on the picture's left."""
+        picture = person.to_condition("openpose", 512)
+        joints = dict(zip(JOINT_NAMES, pixels(body.full_mesh(person).joints, person.camera, 512, 512), strict=True))
+        neck = (joints["left_shoulder"] + joints["right_shoulder"]) / 2
+        assert at(picture, neck) == (255, 85, 0)
+        for name, color in {
+            "right_shoulder": (255, 170, 0),
+            "right_elbow": (255, 255, 0),
+            "left_shoulder": (85, 255, 0),
+            "left_elbow": (0, 255, 0),
+        }.items():
+            assert at(picture, joints[name]) == color
+        upper_arm = (joints["right_shoulder"] + joints["right_elbow"]) / 2
+        assert joints["right_elbow"][0] < joints["left_elbow"][0]
+        assert at(picture, upper_arm) == tuple(int(0.6 * channel) for channel in BODY_COLORS[2]) == (153, 102, 0)
+        assert BODY_LIMBS[2] == (2, 3)
+
+    def test_points_outside_are_missing_with_their_bones(self, person, body):
+        """Knees lie below this picture, so nothing has a thigh's colour."""
+        joints = pixels(body.full_mesh(person).joints, person.camera, 512, 512)
+        assert joints[JOINT_NAMES.index("left_knee"), 1] > 512
+        colors = {color for _, color in person.to_condition("openpose", 512).getcolors(512 * 512)}
+        assert tuple(int(0.6 * channel) for channel in BODY_COLORS[10]) not in colors
+        assert BODY_COLORS[3] in colors
+
+    def test_body_points_without_a_bone_are_left_out(self, close_up, body):
+        """The wrist is in the picture, the elbow is not."""
+        colors = {color for _, color in close_up.to_condition("openpose", 512).getcolors(512 * 512)}
+        assert colors == {(0, 0, 0), (0, 0, 255), *HAND_EDGE_COLORS}
+
+    def test_hidden_hand_is_not_drawn(self, person):
+        hidden = person.replace(hand_visible=torch.tensor([True, False])).to_condition("openpose", 512)
+        both = person.to_condition("openpose", 512)
+        blue = (np.asarray(both) == [0, 0, 255]).all(-1), (np.asarray(hidden) == [0, 0, 255]).all(-1)
+        assert blue[0][:, :256].sum() > 100 and blue[1][:, :256].sum() == 0
+        assert blue[0][:, 256:].sum() == blue[1][:, 256:].sum() > 100
+
+
+def plane(normal) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A square about the origin that covers a middle part of the picture and faces along `normal`; camera 1."""
+    normal = torch.nn.functional.normalize(torch.tensor(normal), dim=0)
+    xy = torch.tensor([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
+    z = -(xy @ normal[:2]) / normal[2]
+    faces = torch.tensor([[0, 3, 2], [0, 2, 1]])  # (b - a) x (c - a) points to the viewer
+    return torch.cat([xy, z[:, None]], 1), faces, torch.tensor([1.0, 0.0, 0.0])
+
+
+@pytest.fixture
+def draw_plane(monkeypatch):
+    def draw(kind, normal, size=32):
+        monkeypatch.setattr(conditions, "visible_meshes", lambda *_: [plane(normal)])
+        return np.asarray(conditions.CONDITIONS[kind](None, None, size, size)[0]).astype(int)
+
+    return draw
+
+
+class TestNormal:
+    """Red is left, green is up, blue is front, from 0 to 255; the frame has x right, y down, z forward."""
+
+    @pytest.mark.parametrize(
+        "normal, color",
+        [
+            ([0.0, 0.0, -1.0], [128, 128, 255]),
+            ([-0.6, 0.0, -0.8], [204, 128, 230]),
+            ([0.6, 0.0, -0.8], [51, 128, 230]),
+            ([0.0, -0.6, -0.8], [128, 204, 230]),
+            ([0.0, 0.6, -0.8], [128, 51, 230]),
+        ],
+    )
+    def test_planes(self, draw_plane, normal, color):
+        picture = draw_plane("normal", normal)
+        assert np.abs(picture[9:23, 9:23] - color).max() <= 1
+        assert (picture[:7] == [128, 128, 255]).all(), "the background faces the viewer"
+
+    def test_hand(self, close_up, body):
+        picture = np.asarray(close_up.to_condition("normal", 128)).astype(float)
+        mask = np.asarray(close_up.to_condition("mask", 128)) > 0
+        assert (np.linalg.norm(picture[mask] / 127.5 - 1, axis=-1) - 1 < 0.02).all(), "unit vectors"
+        assert (picture[mask][:, 2] >= 127).mean() > 0.98, "what shows faces the viewer, but for rims"
+        top = [picture[:, x][mask[:, x]][0, 1] for x in range(128) if mask[:, x].any()]
+        bottom = [picture[:, x][mask[:, x]][-1, 1] for x in range(128) if mask[:, x].any()]
+        assert np.mean(top) > 160 and np.mean(bottom) < 95, "upper rims look up, lower ones down"
+
+
+class TestDepth:
+    def test_linear_between_nearest_and_farthest(self, draw_plane):
+        """A plane that recedes to the right: brightness falls linearly from 255 to 51."""
+        picture = draw_plane("depth", [0.5, 0.0, -1.0])
+        assert (picture[..., 0] == picture[..., 2]).all()
+        row = picture[16, :, 0]
+        inside = row[row > 0]
+        assert len(inside) == 16 and inside[0] == 255 and inside[-1] == 51
+        np.testing.assert_allclose(inside, np.linspace(255, 51, 16), atol=1)
+
+    def test_flat_is_white(self, draw_plane):
+        assert set(np.unique(draw_plane("depth", [0.0, 0.0, -1.0]))) == {0, 255}
+
+    def test_nearer_hand_is_brighter(self, person):
+        """Turned about the vertical, the person's left hand comes towards the viewer."""
+        turned = person.replace(global_orient=torch.tensor([torch.pi * 0.95, 0.0, -0.9]))
+        vertices = procedural_body()(turned)
+        assert vertices.left_vertices[:, 2].max() < vertices.right_vertices[:, 2].min()
+        depth = np.asarray(turned.to_condition("depth", 256))[..., 0]
+        left, right = (
+            np.asarray(turned.replace(hand_visible=torch.tensor(shown)).to_condition("mask", 256)) > 0
+            for shown in ([True, False], [False, True])
+        )
+        assert depth[left].min() > depth[right].max() and depth[right].min() == 51 and depth[left].max() == 255
+        assert (depth[~left & ~right] == 0).all()
+
+
+class TestMask:
+    def test_is_the_silhouette(self, close_up, body):
+        """A pixel is white if its centre lies in any triangle of the mesh, seen from either side."""
+        size = 40
+        mask = np.asarray(close_up.to_condition("mask", size)) > 0
+        vertices = body(close_up).right_vertices
+        corners = pixels(vertices, close_up.camera, size, size)[body.right_faces].double().numpy()
+        y, x = np.mgrid[:size, :size] + 0.5
+        expected = np.zeros((size, size), bool)
+        for a, b, c in corners:
+            sides = [(q[0] - p[0]) * (y - p[1]) - (q[1] - p[1]) * (x - p[0]) for p, q in ((a, b), (b, c), (c, a))]
+            expected |= np.all([s > 0 for s in sides], 0) | np.all([s < 0 for s in sides], 0)
+        assert 100 < expected.sum() < size * size / 2
+        assert (mask != expected).sum() <= 2, "but for centres on an edge"
+
+    def test_margin_is_at_the_hands_scale(self, close_up, body):
+        """0.01 m at 7 per metre in a square of 100 pixels: 3.5 pixels, so 4 on each side."""
+        bare, wide = (np.asarray(draw_mask(close_up, body, 100, 100, margin)[0]) > 0 for margin in (0.0, 0.01))
+        rows = [np.flatnonzero(mask.any(1)) for mask in (bare, wide)]
+        columns = [np.flatnonzero(mask.any(0)) for mask in (bare, wide)]
+        assert rows[1][0] == rows[0][0] - 4 and rows[1][-1] == rows[0][-1] + 4
+        assert columns[1][0] == columns[0][0] - 4 and wide[bare].all()
+        assert (np.asarray(draw_mask(close_up, body, 20, 20, 100.0)[0]) == 255).all()

@@ -1,0 +1,80 @@
+import diffusers
+import numpy as np
+import pytest
+import torch
+from diffusers import ClassifierFreeGuidance, ModularPipeline
+
+from diffusers_handiffuser import HanDiffuserBlocks, HanDiffuserModularPipeline, HandParams
+
+
+@pytest.fixture(scope="module")
+def folder(make_pipe, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved")
+    make_pipe(default_guidance_scale=3.0, default_num_inference_steps=3).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def modular(folder):
+    pipe = ModularPipeline.from_pretrained(folder)
+    pipe.load_components()
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def seeded():
+    return torch.Generator().manual_seed(3)
+
+
+def test_found_by_diffusers(folder, modular):
+    assert type(modular) is HanDiffuserModularPipeline is diffusers.HanDiffuserModularPipeline
+    assert modular.guider.guidance_scale == 3.0
+    assert modular.text_encoder is not None and modular.body_model is not None
+    by_blocks = HanDiffuserBlocks().init_pipeline(folder)
+    assert type(by_blocks) is HanDiffuserModularPipeline
+
+
+def test_same_pictures_as_the_pipeline(make_pipe, modular):
+    prompts, further = ["a fist", "an open hand"], {"num_images_per_prompt": 2, "output_type": "np"}
+    expected = make_pipe()(prompts, guidance_scale=3.0, num_inference_steps=3, generator=seeded(), **further)
+    state = modular(prompt=prompts, generator=seeded(), **further)
+    assert np.allclose(state.get("images"), expected.images, atol=1e-5)
+    for name in HandParams.FIELDS:
+        ours, theirs = getattr(state.get("hand_params"), name), getattr(expected.hand_params, name)
+        assert torch.allclose(ours.float(), theirs.float(), atol=1e-6)
+
+
+def test_given_hands_and_no_hands(modular, make_pipe, hands):
+    given = modular(prompt="a fist", hand_params=hands[:1], generator=seeded(), output="hand_params")
+    assert torch.equal(given.right_hand_pose, hands[:1].right_hand_pose)
+    without = modular(prompt="a fist", hand_conditioning_scale=0.0, generator=seeded(), output_type="np")
+    expected = make_pipe()("a fist", hand_conditioning_scale=0.0, guidance_scale=3.0, num_inference_steps=3,
+                           generator=seeded(), output_type="np")  # fmt: skip
+    assert np.allclose(without.get("images"), expected.images, atol=1e-5) and without.get("hand_params") is None
+
+
+def test_blocks_recombine(folder, hands):
+    blocks = HanDiffuserBlocks()
+    blocks.sub_blocks.pop("hands")
+    pipe = blocks.init_pipeline(folder)
+    assert "text_to_hand_params" not in pipe.component_names
+    pipe.load_components()
+    pipe.update_components(guider=ClassifierFreeGuidance(guidance_scale=1.0))
+    pipe.set_progress_bar_config(disable=True)
+    images = pipe(prompt="a fist", hand_params=hands[:1], generator=seeded(), num_inference_steps=2, output="images")
+    assert images[0].size == (16, 16)
+
+
+def test_saves_and_loads(modular, tmp_path):
+    modular.save_pretrained(str(tmp_path), overwrite_modular_index=True)
+    again = ModularPipeline.from_pretrained(tmp_path)
+    assert type(again) is HanDiffuserModularPipeline and again.guider.guidance_scale == 3.0
+
+
+def test_bad_input(modular):
+    with pytest.raises(ValueError, match="num_inference_steps"):
+        modular(prompt="a fist", num_inference_steps=0)
+    with pytest.raises(ValueError, match="height"):
+        modular(prompt="a fist", height=15, width=16)
+    with pytest.raises(ValueError, match="prompt"):
+        modular(prompt=[])
