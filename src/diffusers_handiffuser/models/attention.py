@@ -2,8 +2,13 @@
 
 Every attention backend of diffusers (`set_attention_backend`, `attention_backend(...)`,
 `enable_xformers_memory_efficient_attention`) therefore works on both models. The backends differ in which masks they
-get right; what all of them agree on is no mask, `is_causal` (with the exceptions named below), or an additive mask in
-the dtype of the query whose rows start at multiples of eight elements. Nothing else is used here.
+get right; what all of them agree on is no mask, `is_causal` (with the exceptions named below), or, where masks are
+taken at all, an additive one in the dtype of the query whose rows start at multiples of eight elements. Nothing else
+is used here.
+
+Flash, sage and others take no mask. Where one of them was chosen for a model, a call with a mask is an error. Where
+it is merely diffusers' default at the time, which `set_attention_backend` of *any* model changes for all, such a call
+goes to torch's own attention.
 """
 
 from collections.abc import Callable
@@ -24,6 +29,16 @@ which every key is masked still gives finite numbers, which infinity would not."
 
 _BACKENDS_WITHOUT_CAUSAL = (AttentionBackendName.FLEX, AttentionBackendName._NATIVE_NPU)
 """They drop `is_causal=True` without a word (diffusers 0.42), so they are given the mask itself."""
+
+_BACKENDS_WITH_MASK = (
+    AttentionBackendName.NATIVE,
+    AttentionBackendName._NATIVE_CUDNN,
+    AttentionBackendName._NATIVE_EFFICIENT,
+    AttentionBackendName._NATIVE_MATH,
+    AttentionBackendName.FLEX,
+    AttentionBackendName.XFORMERS,
+)
+"""They add a float mask to the scores; all others refuse one, or want another kind."""
 
 
 def additive_mask(keep: torch.Tensor) -> torch.Tensor:
@@ -60,26 +75,41 @@ class HandAttnProcessor:
         is_causal: bool = False,
     ) -> torch.Tensor:
         query, key, value = (x.unflatten(-1, (attn.heads, -1)) for x in attn.project_in(hidden_states))
-        if is_causal and self._backend() in _BACKENDS_WITHOUT_CAUSAL:
+        backend = self._attention_backend
+        if is_causal and self.active_backend in _BACKENDS_WITHOUT_CAUSAL:
             attention_mask = additive_mask(causal_keep(hidden_states.shape[1], hidden_states.device))
             is_causal = False
         if attention_mask is not None:
             attention_mask = attention_mask.to(query.dtype)[..., : key.shape[1]]
+            backend = self._backend_with_mask()
         hidden_states = dispatch_attention_fn(
             query,
             key,
             value,
             attn_mask=attention_mask,
             is_causal=is_causal,
-            backend=self._attention_backend,
+            backend=backend,
             parallel_config=self._parallel_config,
         )
         return attn.project_out(hidden_states.flatten(2, 3).to(query.dtype))
 
-    def _backend(self) -> AttentionBackendName:
+    @property
+    def active_backend(self) -> AttentionBackendName:
+        """The backend chosen for this processor, else diffusers' default at the time."""
         if self._attention_backend is not None:
             return AttentionBackendName(self._attention_backend)
         return _AttentionBackendRegistry.get_active_backend()[0]
+
+    def _backend_with_mask(self) -> AttentionBackendName:
+        if self.active_backend in _BACKENDS_WITH_MASK:
+            return self.active_backend
+        if self._attention_backend is None:
+            return AttentionBackendName.NATIVE
+        usable = ", ".join(backend.value for backend in _BACKENDS_WITH_MASK if not backend.value.startswith("_"))
+        raise ValueError(
+            f"Attention backend {self.active_backend.value!r} takes no mask, and this call has one; "
+            f"set {usable} for this model, or leave the mask out."
+        )
 
 
 class HandAttention(nn.Module, AttentionModuleMixin):
@@ -122,8 +152,10 @@ class HandAttention(nn.Module, AttentionModuleMixin):
         """Switches xformers on or, unlike the method this one overrides, off again."""
         if use_memory_efficient_attention_xformers:
             super().set_use_memory_efficient_attention_xformers(True, attention_op)
-        elif getattr(self.processor, "_attention_backend", None) == AttentionBackendName.XFORMERS:
+        elif getattr(self.processor, "active_backend", None) == AttentionBackendName.XFORMERS:
             self.processor._attention_backend = None
+            if self.processor.active_backend == AttentionBackendName.XFORMERS:
+                self.processor._attention_backend = AttentionBackendName.NATIVE
 
 
 class Float32Buffers:

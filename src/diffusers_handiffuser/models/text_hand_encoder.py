@@ -243,6 +243,8 @@ class TextHandEncoder(Float32Buffers, PortableConfigMixin, ModelMixin, ConfigMix
         basis_radius (`float`, defaults to 0.2): metres; the basis points fill a ball of this radius around the wrist.
         basis_seed (`int`, defaults to 0): draws the basis points. They are saved with the weights all the same.
         hand_hidden_size (`int`, defaults to 1024): width of the hidden layers of `f_theta` and `f_M`.
+        model_type (`str`, defaults to `"clip_text_model"`): transformers' name for this text transformer; tools that
+            train or load LoRA look their target layers up by it.
     """
 
     _supports_gradient_checkpointing = True
@@ -268,6 +270,7 @@ class TextHandEncoder(Float32Buffers, PortableConfigMixin, ModelMixin, ConfigMix
         basis_radius: float = 0.2,
         basis_seed: int = 0,
         hand_hidden_size: int = 1024,
+        model_type: str = "clip_text_model",
     ):
         super().__init__()
         if hidden_act not in ACT2FN:
@@ -395,11 +398,13 @@ class TextHandEncoder(Float32Buffers, PortableConfigMixin, ModelMixin, ConfigMix
             hands that are not visible, `hand_joints_2d (B, 2, 21, 2)` and `hand_visible (B, 2)`.
         """
         distances = []
+        # Under offloading the weights are elsewhere until `forward` is called.
+        basis = self.basis_points.to(geometry.left_vertices.device, torch.float32)
         for side, vertices in enumerate((geometry.left_vertices, geometry.right_vertices)):
             shown = hand_visible[:, side].to(vertices.device)
             centred = (vertices - geometry.joints_3d[:, side, :1])[shown].float()
-            distances.append(vertices.new_zeros(len(vertices), len(self.basis_points), dtype=torch.float32))
-            distances[-1][shown] = basis_point_distances(centred, self.basis_points.float())
+            distances.append(vertices.new_zeros(len(vertices), len(basis), dtype=torch.float32))
+            distances[-1][shown] = basis_point_distances(centred, basis)
         return {
             "hand_rotations": geometry.rotations,
             "hand_bps": torch.stack(distances, -2) / self.basis_radius,
