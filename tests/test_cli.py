@@ -39,7 +39,18 @@ def one_line(message: str) -> str:
     return lines[0]
 
 
+def test_version(capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(["--version"])
+    assert exit_info.value.code == 0 and capsys.readouterr().out.startswith("handiffuser ")
+
+
 class TestGenerate:
+    def test_suffixes_in_capitals(self, run):
+        assert run("generate", "a hand", "-o", "x.PNG", "--seed", "3")[0] == 0
+        assert run("hands", "a hand", "-o", "x.JSON", "--seed", "3")[0] == 0
+        assert Image.open("x.PNG").format == "PNG" and len(HandParams.load("x.JSON")) == 1
+
     def test_leaves_picture_hands_and_preview(self, run, tmp_path):
         code, progress = run("generate", "a hand", "-o", "x.png", "--seed", "3")
         assert code == 0

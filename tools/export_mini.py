@@ -16,6 +16,15 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, TextHandEncoder, TextToHandParamsModel
 from diffusers_handiffuser.hub import save_half
 
+CARD = {
+    "name": "handiffuser-mini",
+    "license": "apache-2.0",
+    "base_model": "None: everything was trained from nothing.",
+    "training_data": "Pictures, captions and hands drawn by the studio of diffusers_handiffuser; no photographs.",
+    "command": "See `model_cards/handiffuser-mini.md` in the repository of diffusers_handiffuser.",
+    "limits": "It knows the studio's words and 128 x 128 rendered pictures, not photographs.",
+}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -57,7 +66,7 @@ def main() -> None:
     )
     aside = args.output.with_name(args.output.name + ".new")
     shutil.rmtree(aside, ignore_errors=True)
-    save_half(pipe, aside)
+    save_half(pipe, aside, card=CARD)
     shutil.rmtree(args.output, ignore_errors=True)
     aside.rename(args.output)
     size = sum(path.stat().st_size for path in args.output.rglob("*") if path.is_file())

@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Text to pictures whose hands are right: first the hands in 3D, then a picture of them.",
         epilog='Example: handiffuser generate "a right hand making a peace sign" -o peace.png',
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     generate = commands.add_parser(
@@ -112,6 +113,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _version() -> str:
+    """Of the installed package; importing it here would make `--help` wait for torch."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("diffusers_handiffuser")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
 def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hand-steps", type=int, metavar="N", help="denoising steps of the hands")
     parser.add_argument("--hand-guidance-scale", type=float, metavar="W", help="how closely the hands follow it")
@@ -168,9 +179,9 @@ def _hands(args: argparse.Namespace) -> None:
         hand_guidance_scale=args.hand_guidance_scale,
         hand_generator=_generators(args, 1),
     )
-    if output.suffix in (".safetensors", ".json"):
+    if output.suffix.lower() in (".safetensors", ".json"):
         hands.save(output)
-    elif output.suffix == ".png":
+    elif output.suffix.lower() == ".png":
         from .hands.drawing import draw_hand_mesh
 
         _write(output, draw_hand_mesh(hands, pipe.body_model, 512)[0].save)
@@ -192,7 +203,7 @@ def _write_mesh(output: Path, hands: "HandParams", pipe: "HanDiffuserPipeline") 
         raise ValueError("no hand is visible in the sampled parameters: there is no mesh to write; try another seed")
     names = [f"{side}_hand" for side in seen]
     vertices, faces = zip(*(meshes[side] for side in seen), strict=True)
-    if output.suffix == ".obj":
+    if output.suffix.lower() == ".obj":
         _write(output, lambda path: write_obj(path, names, vertices, faces))
     else:
         colors = [HAND_COLORS[side] for side in seen]
@@ -319,7 +330,7 @@ def _generators(args: argparse.Namespace, num: int) -> "list[torch.Generator]":
 def _output_path(text: str, suffixes: Sequence[str]) -> Path:
     """The output path, refused before any work if it cannot be written."""
     path = Path(text)
-    if path.suffix not in suffixes:
+    if path.suffix.lower() not in suffixes:
         raise ValueError(f"--output must end in {', '.join(suffixes)}, got {text!r}")
     if path.is_dir():
         raise ValueError(f"--output {text!r} is a folder")

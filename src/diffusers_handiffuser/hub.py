@@ -244,7 +244,7 @@ class HubMixin(PortableConfigMixin):
         super().save_config(save_directory, push_to_hub=push_to_hub, **kwargs)
 
 
-def save_half(pipeline: Any, save_directory: str | os.PathLike) -> None:
+def save_half(pipeline: Any, save_directory: str | os.PathLike, card: Mapping[str, str] | None = None) -> None:
     """Saves a pipeline whose weights are float16 on disk and float32 again when loaded.
 
     The files have their default names (no variant), so `from_pretrained(save_directory)` needs no option; diffusers'
@@ -252,9 +252,10 @@ def save_half(pipeline: Any, save_directory: str | os.PathLike) -> None:
     which is made to say float32. The body model and what is measured rather than learned (basis points, mean and
     standard deviation of the samples) keep their float32 numbers. The pipeline itself is not changed.
 
-    Raises a `ValueError` that names the tensor if a number is too large for float16.
+    `card` is that of `save_pretrained`. Raises a `ValueError` that names the tensor if a number is too large for
+    float16.
     """
-    pipeline.save_pretrained(save_directory)
+    pipeline.save_pretrained(save_directory, card=card)
     for name, component in pipeline.components.items():
         if not isinstance(component, torch.nn.Module) or isinstance(component, HandBodyModel):
             continue

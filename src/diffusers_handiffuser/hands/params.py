@@ -282,14 +282,14 @@ class HandParams:
     def save(self, path: str | os.PathLike) -> None:
         """Writes `.safetensors` or `.json`: aside, then renamed, so that a failure leaves an old file whole."""
         path = Path(path)
-        if path.suffix == ".safetensors":
+        if path.suffix.lower() == ".safetensors":
             from safetensors.torch import save
 
             # Copies, as safetensors refuses fields that share memory (both hands may hold one pose).
             tensors = {name: getattr(self, name).detach().cpu().contiguous().clone() for name in self.FIELDS}
             # One entry: safetensors writes several in an order that changes from run to run.
             content = save(tensors, metadata={"format": f"{_FORMAT}/{_VERSION}"})
-        elif path.suffix == ".json":
+        elif path.suffix.lower() == ".json":
             content = json.dumps({"format": _FORMAT, "version": _VERSION, **self.to_dict()}).encode()
         else:
             raise ValueError(f"`path` must end in .safetensors or .json, got {path.name!r}.")
@@ -307,12 +307,12 @@ class HandParams:
         if not path.is_file():
             raise FileNotFoundError(f"No hand parameters at {path}: there is no such file.")
         try:
-            if path.suffix == ".json":
+            if path.suffix.lower() == ".json":
                 values = json.loads(path.read_text(encoding="utf-8"))
                 if not isinstance(values, dict):
                     raise ValueError("the file does not hold a JSON object")
                 form, version = values.pop("format", None), values.pop("version", None)
-            elif path.suffix == ".safetensors":
+            elif path.suffix.lower() == ".safetensors":
                 form, version, values = cls._read_safetensors(path)
             else:
                 raise ValueError("the name must end in .safetensors or .json")
@@ -323,7 +323,7 @@ class HandParams:
             unknown, missing = sorted(set(values) - set(cls.FIELDS)), sorted(set(cls.FIELDS) - set(values))
             if unknown or missing:
                 raise ValueError(f"fields missing: {missing}; unknown: {unknown}")
-            hands = cls.from_dict(values) if path.suffix == ".json" else cls(**values)
+            hands = cls.from_dict(values) if path.suffix.lower() == ".json" else cls(**values)
         except (ValueError, TypeError, OSError, RecursionError) as error:
             raise ValueError(f"Cannot read hand parameters from {path}: {str(error).rstrip('.')}.") from None
         return hands.to(device)
