@@ -56,7 +56,7 @@ def paragraph(docstring: str | None) -> str:
             code = False
         if bare in ("Args:", "Returns:", "Raises:", "Examples:", "Attributes:"):
             lines.append(f"**{bare[:-1]}**\n")
-        elif line.startswith("    ") and not line.startswith("        ") and re.match(r"[\w`*, ]+(\([^)]*\))?:", bare):
+        elif line.startswith("    ") and not line.startswith("        ") and re.match(r"[\w`*, ]+( \(.*\))?:", bare):
             lines.append(f"- {bare}")
         else:
             lines.append(f"  {bare}" if line.startswith("        ") else bare)
