@@ -17,11 +17,10 @@ from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, TextHandEn
 from diffusers_handiffuser.hub import save_half
 
 CARD = {
-    "name": "handiffuser-mini",
     "license": "apache-2.0",
     "base_model": "None: everything was trained from nothing.",
-    "training_data": "Pictures, captions and hands drawn by the studio of diffusers_handiffuser; no photographs.",
-    "command": "See `model_cards/handiffuser-mini.md` in the repository of diffusers_handiffuser.",
+    "training_data": "Pictures, captions and hands drawn by the studio of diffusers_handiffuser; no photographs. "
+    "The commands stand in `model_cards/handiffuser-mini.md` of its repository.",
     "limits": "It knows the studio's words and 128 x 128 rendered pictures, not photographs.",
 }
 

@@ -235,8 +235,8 @@ class HubMixin(PortableConfigMixin):
         """Writes `model_index.json`; `save_pretrained` calls this after the components and before an upload."""
         folder = Path(save_directory)
         for name, component in self.components.items():
-            if component is not None:
-                forget_origin(folder / name)
+            for place in (folder / name, *folder.glob(f"{name}_[0-9]*")):  # several ControlNets stand side by side
+                forget_origin(place)
             if self._with_loader_code and type(component).__name__ in COMPONENT_CLASSES:
                 _write_loader(folder / name / f"{PACKAGE}.py", *COMPONENT_CLASSES)
         if self._with_loader_code:

@@ -38,7 +38,8 @@ _GENERAL_LIMITS = (
 def write_model_card(folder: str | os.PathLike, model: Any, facts: Mapping[str, str] | None = None) -> None:
     """Writes the card of a pipeline or model into a folder, unless it holds one.
 
-    A pipeline that was loaded from a folder with a card, and whose models are still those, keeps that card.
+    Without facts, a pipeline that was loaded from a folder with a card, and in which no model was replaced, keeps that
+    card. Whoever trains the loaded models further gives the facts anew.
 
     Args:
         folder (`str` or `os.PathLike`): made if absent.
@@ -49,7 +50,7 @@ def write_model_card(folder: str | os.PathLike, model: Any, facts: Mapping[str, 
     facts = _checked(facts or {})
     if path.exists():
         return
-    text = None if facts.keys() - {"name"} else _loaded_card(model)
+    text = None if facts else _loaded_card(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text or render_model_card(model, facts), encoding="utf-8")
 
@@ -65,7 +66,7 @@ def training_facts(
         data (`str` or `os.PathLike`): folder of the data set.
         base_model (`str`, *optional*): folder or Hub id that the weights come from; `None` if from nothing.
     """
-    shown = [Path(argument).name if os.path.isabs(argument) else argument for argument in arguments]
+    shown = [_without_place(argument) for argument in arguments]
     if base_model is not None and os.path.isdir(base_model):
         base_model = f"The pipeline in a folder `{Path(base_model).name}`."
     return {
@@ -73,6 +74,13 @@ def training_facts(
         "training_data": f"The data set in a folder `{Path(data).name}`.",
         "command": shlex.join(["python", "-m", f"diffusers_handiffuser.training.{module}", *shown]),
     }
+
+
+def _without_place(argument: str) -> str:
+    """An argument of a command line, of a path outside the working folder only the name; `--option=PATH` too."""
+    option, sign, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    elsewhere = os.path.isabs(value) or value.startswith(("~", ".."))
+    return f"{option}{sign}{Path(value).name}" if elsewhere else argument
 
 
 def render_model_card(model: Any, facts: Mapping[str, str] | None = None) -> str:
@@ -168,8 +176,9 @@ def _loaded_card(model: Any) -> str | None:
     for name, part in getattr(model, "components", {}).items():
         if not isinstance(part, torch.nn.Module):
             continue
-        origin = Path(getattr(part.config, "_name_or_path", None) or "")
-        if name == "body_model" and part.config.licensed:
+        config = getattr(part, "config", None)  # a MultiControlNetModel has none
+        origin = Path(getattr(config, "_name_or_path", None) or "")
+        if name == "body_model" and config.licensed:
             continue
         folders.add(origin.parent if origin.name == name else None)
     folder = folders.pop() if len(folders) == 1 else None

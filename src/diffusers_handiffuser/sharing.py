@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from .model_card import CARD_FILE, write_model_card
 
 _ARRAY_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".npz", ".npy", ".pkl", ".msgpack", ".h5")
+_NOT_FOR_THE_HUB = ("checkpoint-*/**", "samples/**", "log.jsonl", ".cache/**")
 _BODY_FILE_NAME = re.compile(r"(^|[^a-z])(smpl|mano)(h|x|\+h)?($|[^a-z])", re.IGNORECASE)
 _BODY_ARRAYS = ({"v_template", "shapedirs"}, {"v_template", "J_regressor"})
 
@@ -87,7 +88,8 @@ def push_folder(
 ) -> CommitInfo:
     """Uploads a folder as one commit; the arguments are those of `PushMixin.push_to_hub`.
 
-    Large files go first, by content: an upload that failed, at whatever point, is gone on with by pushing again.
+    Large files go first, by content: an upload that failed, at whatever point, is gone on with by pushing again. What
+    a trainer leaves beside its result (checkpoints to resume from, samples, its log) stays here.
 
     Args:
         keep_card (`bool`): leave a README.md alone that the repository holds.
@@ -107,7 +109,7 @@ def push_folder(
             token=token,
             create_pr=create_pr,
             revision=revision,
-            ignore_patterns=[CARD_FILE] if keep_card else None,
+            ignore_patterns=[*_NOT_FOR_THE_HUB, *([CARD_FILE] if keep_card else [])],
         )
     except (HTTPError, OfflineModeIsEnabled, RuntimeError, ValueError) as error:  # RuntimeError: one of the files
         reason = " ".join(f"{error} {error.__cause__ or ''}".split())

@@ -110,6 +110,12 @@ class TestTrainingFacts:
         assert "--output_dir 'my run'" in facts["command"] and "`data`" in facts["training_data"]
         assert str(tmp_path) not in render_model_card(pipe, facts)
 
+    def test_nor_in_other_spellings_of_an_option(self):
+        arguments = ["--train_data_dir=/home/someone/data", "--cache_dir", "../../someone/x", "--seed=3", "~/y", "a/b"]
+        command = training_facts("vae", arguments, "data")["command"]
+        assert "someone" not in command and "~" not in command
+        assert "--train_data_dir=data --cache_dir x --seed=3 y a/b" in command
+
 
 class TestKept:
     def test_is_never_overwritten(self, pipe, tmp_path):

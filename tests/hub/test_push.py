@@ -190,6 +190,14 @@ class TestCommand:
         assert capsys.readouterr().out.strip().endswith("/discussions/1")
         assert hub.files(REPO, "refs/pr/1")["README.md"] == b"Mine."
 
+    def test_what_a_trainer_leaves_beside_its_result_stays_here(self, hub, folder):
+        for name in ("checkpoint-5/optimizer.bin", "samples/1.png", "log.jsonl"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(b"x")
+        assert main(["push", str(folder), REPO]) == 0
+        assert "unet/config.json" in hub.files(REPO)
+        assert not [name for name in hub.files(REPO) if name.startswith(("checkpoint", "samples", "log"))]
+
     def test_writes_a_card_where_there_is_none(self, hub, folder, capsys):
         (folder / "README.md").unlink()
         assert main(["push", str(folder), REPO]) == 0

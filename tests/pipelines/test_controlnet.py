@@ -269,3 +269,15 @@ class TestAdapter:
     def test_bad_condition(self, with_adapter, hands):
         with pytest.raises(TypeError, match="`image` must be PIL pictures or torch tensors, got NoneType"):
             with_adapter("a hand", hand_params=hands[0])
+
+
+def test_several_controlnets_are_saved_without_a_path_of_the_machine(make_pipe, controlnets, tmp_path):
+    for number, controlnet in enumerate(controlnets):
+        controlnet.save_pretrained(tmp_path / f"part {number}")
+    loaded = [ControlNetModel.from_pretrained(tmp_path / f"part {number}") for number in range(2)]
+    pipe = HanDiffuserControlNetPipeline.from_pipe(make_pipe(), controlnet=loaded)
+    pipe.save_pretrained(tmp_path / "saved")
+    assert (tmp_path / "saved" / "controlnet_1" / "config.json").is_file()
+    assert (tmp_path / "saved" / "README.md").is_file()
+    for path in (tmp_path / "saved").rglob("*.json"):
+        assert str(tmp_path) not in path.read_text(encoding="utf-8")

@@ -53,6 +53,20 @@ def test_given_hands_and_no_hands(modular, make_pipe, hands):
     assert np.allclose(without.get("images"), expected.images, atol=1e-5) and without.get("hand_params") is None
 
 
+def test_hands_come_back_as_they_were_drawn(modular, hands):
+    def drawn(**options):
+        return modular(prompt="a fist", hand_params=hands[:1], generator=seeded(), output="hand_params", **options)
+
+    assert drawn(num_images_per_prompt=2).batch_shape == (2,)
+    assert drawn(hand_conditioning_scale=0.0) is None
+
+
+def test_latents_that_are_not_finite_are_an_error(modular):
+    latents = torch.full((1, 4, 8, 8), float("nan"))
+    with pytest.raises(ValueError, match="finite"):
+        modular(prompt="a fist", latents=latents)
+
+
 def test_blocks_recombine(folder, hands):
     blocks = HanDiffuserBlocks()
     blocks.sub_blocks.pop("hands")
@@ -67,6 +81,8 @@ def test_blocks_recombine(folder, hands):
 
 def test_saves_and_loads(modular, tmp_path):
     modular.save_pretrained(str(tmp_path), overwrite_modular_index=True)
+    for path in tmp_path.glob("*/*config.json"):
+        assert "_name_or_path" not in path.read_text()
     again = ModularPipeline.from_pretrained(tmp_path)
     assert type(again) is HanDiffuserModularPipeline and again.guider.guidance_scale == 3.0
 

@@ -3,8 +3,8 @@ import sys
 import pytest
 import torch
 
+from diffusers_handiffuser.command_line import run_as_command
 from diffusers_handiffuser.training import hand_params_to_image, text_to_hand_params, tokenizer
-from diffusers_handiffuser.training.options import run_as_command
 
 
 def test_bad_files_become_one_line_and_exit_code_2(monkeypatch, capsys, tmp_path):

@@ -1,6 +1,21 @@
 """Measures how well models do, with intervals: so far, stage 1 on the studio's captions."""
 
-from .hands_from_text import GestureRule, evaluate_text_to_hands, score_hands
-from .intervals import Estimate, bootstrap_mean
+import importlib
+from typing import Any
 
-__all__ = ["Estimate", "GestureRule", "bootstrap_mean", "evaluate_text_to_hands", "score_hands"]
+_MODULES = {
+    "Estimate": "intervals",
+    "GestureRule": "hands_from_text",
+    "bootstrap_mean": "intervals",
+    "evaluate_text_to_hands": "hands_from_text",
+    "score_hands": "hands_from_text",
+}
+
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    """Modules that are commands as well (`python -m`) must not be imported by their package first."""
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from ..command_line import run_as_command
 from ..hands import HandBodyModel, HandParams
 from ..hands.rotations import rotvec_to_rotmat
 from ..hands.skeleton import SIDES
@@ -141,11 +142,13 @@ def evaluate_text_to_hands(
 
 
 def _spread(hands: HandParams, samples: int) -> torch.Tensor:
-    """Mean angle, degrees, between the fingers of the first two samples of each caption, `(B,)`."""
-    poses = torch.cat([hands.left_hand_pose, hands.right_hand_pose], -1).unflatten(-1, (30, 3))
+    """Mean angle, degrees, between the fingers of a caption's first two samples, `(B,)`; visible hands only."""
+    poses = torch.stack([hands.left_hand_pose, hands.right_hand_pose], -2).unflatten(-1, (15, 3))
     rotations = rotvec_to_rotmat(poses).unflatten(0, (-1, samples))
     trace = (rotations[:, 0] * rotations[:, 1]).sum((-2, -1))
-    return ((trace - 1) / 2).clamp(-1, 1).acos().rad2deg().mean(-1)
+    angles = ((trace - 1) / 2).clamp(-1, 1).acos().rad2deg().mean(-1)
+    raised = hands.hand_visible.unflatten(0, (-1, samples))[:, :2].any(1).float()
+    return (angles * raised).sum(-1) / raised.sum(-1).clamp(min=1)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -157,6 +160,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--num", type=int, help="the first rows only")
     parser.add_argument("--samples", type=int, default=2, help="per caption")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
     lines = (args.data / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines[: args.num]]
@@ -167,4 +171,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_command(main)

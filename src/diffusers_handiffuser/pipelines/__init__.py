@@ -6,7 +6,17 @@ ControlNets and T2I-Adapters.
 """
 
 from .hand_conditioning import HandConditioningMixin
-from .modular_handiffuser import HanDiffuserBlocks, HanDiffuserModularPipeline
+from .modular_handiffuser import (
+    HanDiffuserBlocks,
+    HanDiffuserDecodeStep,
+    HanDiffuserDenoiseStep,
+    HanDiffuserEncodeStep,
+    HanDiffuserModularPipeline,
+    HanDiffuserPredictNoiseStep,
+    HanDiffuserPrepareLatentsStep,
+    HanDiffuserSampleHandsStep,
+    HanDiffuserSchedulerStep,
+)
 from .pipeline_handiffuser import HanDiffuserPipeline
 from .pipeline_handiffuser_adapter import HanDiffuserAdapterPipeline
 from .pipeline_handiffuser_controlnet import HanDiffuserControlNetPipeline
@@ -21,6 +31,13 @@ __all__ = [
     "HanDiffuserImg2ImgPipeline",
     "HanDiffuserInpaintPipeline",
     "HanDiffuserModularPipeline",
+    "HanDiffuserDecodeStep",
+    "HanDiffuserDenoiseStep",
+    "HanDiffuserEncodeStep",
+    "HanDiffuserPredictNoiseStep",
+    "HanDiffuserPrepareLatentsStep",
+    "HanDiffuserSampleHandsStep",
+    "HanDiffuserSchedulerStep",
     "HanDiffuserPipeline",
     "HanDiffuserPipelineOutput",
     "HandConditioningMixin",

@@ -6,10 +6,12 @@
     image = pipe(prompt="a right hand making a peace sign", output="images")[0]
 
 Leaving the first block out (`blocks.sub_blocks.pop("hands")`) leaves hands to the caller: `pipe(hand_params=...)`.
-Every block does its part through the methods of `HanDiffuserPipeline`, so both give the same picture.
+Every block does its part through the methods of `HanDiffuserPipeline`, so both give the same picture. There is no
+block for a safety checker: pictures come as they are.
 """
 
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,10 +36,11 @@ from diffusers.schedulers import DDIMScheduler, DPMSolverMultistepScheduler
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from ..hands import HandBodyModel, HandParams
+from ..hub import forget_origin
 from ..models import TextHandEncoder, TextToHandParamsModel
 from .hand_conditioning import GENERAL_DEFAULTS
 from .hand_sampling import clone_generators
-from .inputs import check_count, check_size
+from .inputs import check_count, check_finite, check_size
 from .pipeline_handiffuser import HanDiffuserPipeline
 
 MODEL_NAME = "handiffuser"
@@ -80,6 +83,12 @@ class HanDiffuserModularPipeline(
         if guidance_scale is not None and "guider" in self.component_names:
             self.guider.guidance_scale = guidance_scale
             self.guider.register_to_config(guidance_scale=guidance_scale)
+
+    def save_pretrained(self, save_directory: str | os.PathLike, *args, **kwargs) -> None:
+        """As in diffusers; the saved configs name no path of this machine."""
+        super().save_pretrained(os.fspath(save_directory), *args, **kwargs)
+        for name in self.component_names:
+            forget_origin(Path(save_directory) / name)
 
     def as_pipeline(self) -> HanDiffuserPipeline:
         """A `HanDiffuserPipeline` of the components that are here; the others are `None`."""
@@ -184,17 +193,19 @@ class HanDiffuserEncodeStep(HanDiffuserBlock):
 
     @property
     def intermediate_outputs(self) -> list[OutputParam]:
-        return [
+        states = [
             OutputParam(name, type_hint=torch.Tensor, kwargs_type="denoiser_input_fields")
             for name in ("prompt_embeds", "negative_prompt_embeds")
         ]
+        drawn = OutputParam("hand_params", type_hint=HandParams, description="Those drawn, one row per picture")
+        return [*states, drawn]
 
     @torch.no_grad()
     def __call__(self, components: HanDiffuserModularPipeline, state: Any):
         block_state = self.get_block_state(state)
         pipeline = components.as_pipeline()
         pipeline.text_to_hand_params = None  # a block does its own part: hands are not sampled here
-        block_state.prompt_embeds, block_state.negative_prompt_embeds, _ = pipeline.encode_hand_conditioning(
+        encoded = pipeline.encode_hand_conditioning(
             block_state.prompt,
             block_state.num_images_per_prompt,
             do_classifier_free_guidance=True,
@@ -203,6 +214,7 @@ class HanDiffuserEncodeStep(HanDiffuserBlock):
             hand_params=block_state.hand_params,
             hand_conditioning_scale=block_state.hand_conditioning_scale,
         )
+        block_state.prompt_embeds, block_state.negative_prompt_embeds, block_state.hand_params = encoded
         self.set_block_state(state, block_state)
         return components, state
 
@@ -250,7 +262,8 @@ class HanDiffuserPrepareLatentsStep(HanDiffuserBlock):
         steps = pipeline.with_default("num_inference_steps", block_state.num_inference_steps)
         check_count("num_inference_steps", steps)
         check_size(block_state.height, block_state.width, pipeline.vae_scale_factor)
-        side = components.unet.config.sample_size * pipeline.vae_scale_factor
+        size = components.unet.config.sample_size
+        sides = [side * pipeline.vae_scale_factor for side in ((size, size) if isinstance(size, int) else size)]
         embeds = block_state.prompt_embeds
         block_state.timesteps, block_state.num_inference_steps = retrieve_timesteps(
             components.scheduler, steps, embeds.device, block_state.timesteps, block_state.sigmas
@@ -258,8 +271,8 @@ class HanDiffuserPrepareLatentsStep(HanDiffuserBlock):
         block_state.latents = pipeline.prepare_latents(
             len(embeds),
             components.unet.config.in_channels,
-            block_state.height or side,
-            block_state.width or side,
+            block_state.height or sides[0],
+            block_state.width or sides[1],
             embeds.dtype,
             embeds.device,
             block_state.generator,
@@ -408,10 +421,12 @@ class HanDiffuserDecodeStep(HanDiffuserBlock):
     def __call__(self, components: HanDiffuserModularPipeline, state: Any):
         block_state = self.get_block_state(state)
         vae, latents = components.vae, block_state.latents
+        check_finite("`latents`", latents)
         if block_state.output_type == "latent":
             block_state.images = latents
         else:
             decoded = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
+            check_finite("The decoded picture", decoded)
             processor = components.as_pipeline().image_processor
             block_state.images = processor.postprocess(decoded, output_type=block_state.output_type)
         self.set_block_state(state, block_state)

@@ -28,12 +28,13 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from ..command_line import run_as_command
 from ..hands import HandBodyModel, HandParams
 from ..model_card import training_facts
 from ..models import TextHandEncoder, TextToHandParamsModel
 from .dataset import HandDataset, cached_array, swap_sides
 from .losses import min_snr_weights
-from .options import add_data_options, add_training_options, check_training_options, json_option, run_as_command
+from .options import add_data_options, add_training_options, check_training_options, json_option
 from .run import TrainingRun, load_model, start_run
 from .vae import save_grid, to_unit_range
 

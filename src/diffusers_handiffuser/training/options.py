@@ -2,23 +2,9 @@
 
 import argparse
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 LR_SCHEDULERS = ("constant", "constant_with_warmup", "linear", "cosine", "constant_with_decay")
-
-
-def run_as_command(main: Callable[[], None]) -> None:
-    """Runs a trainer; what is wrong with options or files becomes one line and exit code 2 (--debug: a traceback)."""
-    try:
-        main()
-    except (ValueError, TypeError, OSError) as error:
-        if "--debug" in sys.argv:
-            raise
-        message = " ".join(str(error).split()) or type(error).__name__
-        print(f"error: {message} (--debug shows where)", file=sys.stderr)
-        sys.exit(2)
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:

@@ -25,6 +25,7 @@ from diffusers import DDIMScheduler
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from ..command_line import run_as_command
 from ..hands import HandBodyModel, HandParams
 from ..hands.camera import project_weak_perspective
 from ..hands.drawing import draw_hand_mesh
@@ -34,7 +35,7 @@ from ..models import TextToHandParamsModel
 from ..models.text_to_hand_params import SAMPLE_PARTS, SAMPLE_SIZE
 from .dataset import HandDataset, swap_sides
 from .losses import HandJoints, min_snr_weights
-from .options import add_data_options, add_training_options, check_training_options, json_option, run_as_command
+from .options import add_data_options, add_training_options, check_training_options, json_option
 from .run import TrainingRun, load_model, save_model, start_run
 
 SMALL_TEXT_ENCODER = {

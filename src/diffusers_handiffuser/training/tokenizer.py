@@ -16,8 +16,8 @@ from pathlib import Path
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
+from ..command_line import run_as_command
 from .dataset import METADATA_NAME, HandDataset, swap_sides
-from .options import run_as_command
 
 START, END, WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
 

@@ -17,9 +17,10 @@ from diffusers import AutoencoderKL
 from diffusers.models.resnet import ResnetBlock2D
 from PIL import Image
 
+from ..command_line import run_as_command
 from .dataset import HandDataset
 from .losses import pyramid_l1
-from .options import add_data_options, add_training_options, check_training_options, json_option, run_as_command
+from .options import add_data_options, add_training_options, check_training_options, json_option
 from .run import TrainingRun, save_model, start_run
 
 
