@@ -85,7 +85,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     )
     group.add_argument(
         "--init_from",
-        help="take the weights (only) of unet/ and text_encoder/ in this folder; of a checkpoint, the averaged ones",
+        help="take the weights (only) of unet/ and text_encoder/, or of the one that this folder holds; of a "
+        "checkpoint, the averaged ones",
     )
     group.add_argument("--body_model", help="SMPL-H file (default: the body that ships with the package)")
     group.add_argument("--text_to_hand_params_dir", help="output folder of stage 1, to make a whole pipeline")
@@ -255,6 +256,18 @@ def load_noise_scheduler(args: argparse.Namespace) -> DDPMScheduler:
             "`rescale_betas_zero_snr` needs --prediction_type v_prediction: pure noise says nothing of epsilon"
         )
     return DDPMScheduler.from_config(config)
+
+
+def load_initial_weights(folder: Path, models: dict[str, torch.nn.Module]) -> None:
+    """Loads those models that the folder holds; of a checkpoint, the averaged weights."""
+    found = {}
+    for name in models:
+        places = [place for place in (folder / f"{name}_ema", folder / name) if place.is_dir()]
+        found.update({name: places[0]} if places else {})
+    if not found:
+        raise FileNotFoundError(f"`init_from`: {folder} holds none of the folders {', '.join(models)}")
+    for name, place in found.items():
+        load_model(models[name], place)
 
 
 def weights_hash(model: torch.nn.Module) -> str:
@@ -481,9 +494,7 @@ def main(argv=None) -> None:
     vae, tokenizer, text_encoder, unet, noise_scheduler = load_components(args)
     unet = unet.to(memory_format=torch.channels_last)
     if args.init_from is not None:
-        for name, model in (("unet", unet), ("text_encoder", text_encoder)):
-            averaged = Path(args.init_from) / f"{name}_ema"
-            load_model(model, averaged if averaged.is_dir() else Path(args.init_from) / name)
+        load_initial_weights(Path(args.init_from), {"unet": unet, "text_encoder": text_encoder})
     vae.requires_grad_(False)
     body_model = load_body_model(args.body_model)
 
