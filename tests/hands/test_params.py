@@ -480,7 +480,7 @@ def write(path, params, form="diffusers_handiffuser.HandParams", version="1", **
         save_file(tensors, path, {"format": "/".join(metadata.values())})
 
 
-@pytest.mark.parametrize("name", ["hands.npz", "hands", "hands.pt", "hands.JSON"])
+@pytest.mark.parametrize("name", ["hands.npz", "hands", "hands.pt", "hands.JSONL"])
 def test_other_suffixes_are_refused_both_ways(tmp_path, name):
     with pytest.raises(ValueError, match=r"`path` must end in .safetensors or .json, got 'hands"):
         random_params().save(tmp_path / name)
