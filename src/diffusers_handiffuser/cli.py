@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .command_line import one_line
+
 if TYPE_CHECKING:
     import torch
 
@@ -28,8 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except _USER_ERRORS as error:
         if args.debug:
             raise
-        message = " ".join(str(error).split()) or type(error).__name__
-        print(f"handiffuser: error: {message}", file=sys.stderr)
+        print(f"handiffuser: error: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("handiffuser: interrupted", file=sys.stderr)

@@ -1,7 +1,12 @@
-"""How the modules that run as `python -m ...` report what is wrong with their input."""
+"""How commands report what is wrong with their input."""
 
 import sys
 from collections.abc import Callable
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, or else what it is called."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def run_as_command(main: Callable[[], None]) -> None:
@@ -11,6 +16,5 @@ def run_as_command(main: Callable[[], None]) -> None:
     except (ValueError, TypeError, OSError) as error:
         if "--debug" in sys.argv:
             raise
-        message = " ".join(str(error).split()) or type(error).__name__
-        print(f"error: {message} (--debug shows where)", file=sys.stderr)
+        print(f"error: {one_line(error)} (--debug shows where)", file=sys.stderr)
         sys.exit(2)

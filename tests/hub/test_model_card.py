@@ -111,7 +111,7 @@ class TestTrainingFacts:
         assert str(tmp_path) not in render_model_card(pipe, facts)
 
     def test_nor_in_other_spellings_of_an_option(self):
-        arguments = ["--train_data_dir=/home/someone/data", "--cache_dir", "../../someone/x", "--seed=3", "~/y", "a/b"]
+        arguments = ["--train_data_dir=/disk/someone/data", "--cache_dir", "../../someone/x", "--seed=3", "~/y", "a/b"]
         command = training_facts("vae", arguments, "data")["command"]
         assert "someone" not in command and "~" not in command
         assert "--train_data_dir=data --cache_dir x --seed=3 y a/b" in command

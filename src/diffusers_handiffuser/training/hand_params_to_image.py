@@ -186,27 +186,17 @@ def load_components(args: argparse.Namespace):
     else:
         tokenizer = CLIPTokenizer.from_pretrained(base, subfolder="tokenizer", revision=args.revision)
 
-    vae_path = args.pretrained_vae_model_name_or_path
-    if vae_path is None:
+    if args.pretrained_vae_model_name_or_path is None:
         vae = AutoencoderKL.from_pretrained(base, subfolder="vae", **hub)
     else:
-        inside = (Path(vae_path) / "vae" / "config.json").is_file()
-        vae = AutoencoderKL.from_pretrained(vae_path, subfolder="vae" if inside else None)
+        vae = load_vae(args.pretrained_vae_model_name_or_path)
 
     if base is not None:
         text_encoder = load_text_encoder(base, args.text_encoder_config, **hub)
         unet = UNet2DConditionModel.from_pretrained(base, subfolder="unet", **hub)
     else:
         factor = 2 ** (len(vae.config.block_out_channels) - 1)
-        text_encoder = TextHandEncoder.from_config(
-            {
-                **SMALL_TEXT_ENCODER,
-                **args.text_encoder_config,
-                "vocab_size": len(tokenizer),
-                "eos_token_id": tokenizer.eos_token_id,
-                "max_position_embeddings": tokenizer.model_max_length,
-            }
-        )
+        text_encoder = new_text_encoder(args.text_encoder_config, tokenizer)
         unet = UNet2DConditionModel.from_config(
             {
                 **SMALL_UNET,
@@ -218,6 +208,25 @@ def load_components(args: argparse.Namespace):
             }
         )
     return vae, tokenizer, text_encoder.float(), unet.float(), load_noise_scheduler(args)
+
+
+def load_vae(folder: str) -> AutoencoderKL:
+    """The VAE in a folder, or in `vae/` inside it."""
+    inside = (Path(folder) / "vae" / "config.json").is_file()
+    return AutoencoderKL.from_pretrained(folder, subfolder="vae" if inside else None)
+
+
+def new_text_encoder(config: dict, tokenizer: CLIPTokenizer) -> TextHandEncoder:
+    """A small Text+Hand encoder for a tokenizer, with fresh weights; `config` changes the small configuration."""
+    return TextHandEncoder.from_config(
+        {
+            **SMALL_TEXT_ENCODER,
+            **config,
+            "vocab_size": len(tokenizer),
+            "eos_token_id": tokenizer.eos_token_id,
+            "max_position_embeddings": tokenizer.model_max_length,
+        }
+    )
 
 
 def load_text_encoder(base: str, hand_config: dict, revision=None, variant=None) -> TextHandEncoder:
@@ -397,6 +406,21 @@ class TrainingRows:
         return batch
 
 
+def load_training_rows(
+    args: argparse.Namespace, dataset: HandDataset, vae, body_model, text_encoder, tokenizer, device
+) -> TrainingRows:
+    """Latents, hand geometry and tokens of a data set, from the caches or into them."""
+    cache_dir = Path(args.cache_dir or Path(args.train_data_dir) / ".cache")
+    latents = cache_latents(dataset, vae, args.resolution, args.random_flip, cache_dir, args.encode_batch_size, device)
+    geometry = cache_geometry(dataset, body_model, text_encoder, args.random_flip, cache_dir)
+    ids, visible = [tokenize(tokenizer, dataset.texts)], [dataset.hand_params.hand_visible]
+    if args.random_flip:
+        ids.append(tokenize(tokenizer, [swap_sides(text) for text in dataset.texts]))
+        visible.append(visible[0].flip(-1))
+    arrays = {"latents": latents, **geometry}
+    return TrainingRows(arrays, torch.stack(ids), torch.stack(visible), device, args.cache_on_device)
+
+
 class ImageObjective(torch.nn.Module):
     """The U-Net's prediction for noisy latents, given tokens and hands."""
 
@@ -498,16 +522,7 @@ def main(argv=None) -> None:
     vae.requires_grad_(False)
     body_model = load_body_model(args.body_model)
 
-    cache_dir = Path(args.cache_dir or Path(args.train_data_dir) / ".cache")
-    latents = cache_latents(dataset, vae, args.resolution, args.random_flip, cache_dir, args.encode_batch_size, device)
-    geometry = cache_geometry(dataset, body_model, text_encoder, args.random_flip, cache_dir)
-    ids, visible = [tokenize(tokenizer, dataset.texts)], [dataset.hand_params.hand_visible]
-    if args.random_flip:
-        ids.append(tokenize(tokenizer, [swap_sides(text) for text in dataset.texts]))
-        visible.append(visible[0].flip(-1))
-    data = TrainingRows(
-        {"latents": latents, **geometry}, torch.stack(ids), torch.stack(visible), device, args.cache_on_device
-    )
+    data = load_training_rows(args, dataset, vae, body_model, text_encoder, tokenizer, device)
     empty_ids = tokenize(tokenizer, [""]).to(device)
 
     objective = ImageObjective(unet, text_encoder)

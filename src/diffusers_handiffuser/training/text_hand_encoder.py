@@ -5,13 +5,12 @@
 
 A small decoder, thrown away afterwards, predicts the picture's latents, averaged over a coarse grid, from the
 encoder's states of caption and hands; both are trained on the squared error. It is stage 2's task at its noisiest step
-without the noise and without the U-Net: captions that stage 2 hardly learned in an hour of one core are learned in
-minutes. The paper starts from Stable Diffusion's CLIP and needs none of this. Give the result to stage 2 as
-`--init_from OUT`.
+without the noise and without the U-Net. The log tells the error on held-out rows, and what it would be with the
+captions of other rows. The paper starts from Stable Diffusion's CLIP and needs none of this. Give the result to
+stage 2 as `--init_from OUT`.
 """
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,18 +18,12 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import nn
 from torch.nn import functional
+from transformers import CLIPTokenizer
 
 from ..command_line import run_as_command
 from ..models import TextHandEncoder
-from .dataset import HandDataset, swap_sides
-from .hand_params_to_image import (
-    TrainingRows,
-    cache_geometry,
-    cache_latents,
-    load_body_model,
-    load_components,
-    tokenize,
-)
+from .dataset import HandDataset
+from .hand_params_to_image import load_body_model, load_training_rows, load_vae, new_text_encoder
 from .options import add_data_options, add_training_options, check_training_options, json_option
 from .run import TrainingRun, save_model, start_run
 
@@ -97,10 +90,6 @@ def parse_args(argv=None) -> argparse.Namespace:
     group.add_argument("--random_flip", action="store_true", help="also train on mirrored rows")
     group.add_argument("--encode_batch_size", type=int, default=16)
     group.add_argument("--cache_on_device", action="store_true")
-    parser.set_defaults(
-        pretrained_model_name_or_path=None, revision=None, variant=None, unet_config={}, rescale_betas_zero_snr=False,
-        beta_schedule=None, beta_start=None, beta_end=None, prediction_type=None,
-    )  # fmt: skip
     args = parser.parse_args(argv)
     check_training_options(parser, args)
     return args
@@ -109,28 +98,20 @@ def parse_args(argv=None) -> argparse.Namespace:
 def main(argv=None) -> None:
     args = parse_args(argv)
     accelerator = start_run(args)
-    device = accelerator.device
     dataset = HandDataset(args.train_data_dir, args.max_train_samples, need_images=True)
     num_train = len(dataset) - args.num_validation_rows
     if num_train < 1:
         raise ValueError(f"`num_validation_rows` ({args.num_validation_rows}) leaves none of {len(dataset)} rows")
     torch.manual_seed(args.seed)
-    vae, tokenizer, text_encoder, _, _ = load_components(args)
+    vae = load_vae(args.pretrained_vae_model_name_or_path)
+    tokenizer = CLIPTokenizer.from_pretrained(args.tokenizer_name)
+    text_encoder = new_text_encoder(args.text_encoder_config, tokenizer)
     if not 1 <= args.grid <= args.resolution // 2 ** (len(vae.config.block_out_channels) - 1):
         raise ValueError(f"`grid` must be at least 1 and at most the latents' side, but is {args.grid}")
     decoder = LayoutDecoder(text_encoder.config.hidden_size, vae.config.latent_channels, args.grid)
 
-    cache_dir = Path(args.cache_dir or Path(args.train_data_dir) / ".cache")
-    latents = cache_latents(dataset, vae, args.resolution, args.random_flip, cache_dir, args.encode_batch_size, device)
     body_model = load_body_model(args.body_model)
-    geometry = cache_geometry(dataset, body_model, text_encoder, args.random_flip, cache_dir)
-    ids, visible = [tokenize(tokenizer, dataset.texts)], [dataset.hand_params.hand_visible]
-    if args.random_flip:
-        ids.append(tokenize(tokenizer, [swap_sides(text) for text in dataset.texts]))
-        visible.append(visible[0].flip(-1))
-    data = TrainingRows(
-        {"latents": latents, **geometry}, torch.stack(ids), torch.stack(visible), device, args.cache_on_device
-    )
+    data = load_training_rows(args, dataset, vae, body_model, text_encoder, tokenizer, accelerator.device)
 
     objective = LayoutObjective(text_encoder, decoder)
     run = TrainingRun(

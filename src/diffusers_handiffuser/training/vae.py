@@ -27,8 +27,7 @@ from .run import TrainingRun, save_model, start_run
 def default_config(resolution: int) -> dict:
     """4 pixels to one latent position and 4 latent channels; few channels elsewhere, for the CPU's sake.
 
-    Stable Diffusion takes 8 pixels to one position. At 128 x 128 that is a 16 x 16 latent, too coarse for fingers:
-    after the same training time it blurred them, where this one draws them.
+    Stable Diffusion takes 8 pixels to one position, which at 128 x 128 makes a 16 x 16 latent, too coarse for fingers.
     """
     levels = 3
     return {
