@@ -1,4 +1,4 @@
-"""Measures how well models do, with intervals: so far, stage 1 on the studio's captions."""
+"""Measures how well models do, with intervals: both stages on the studio's captions."""
 
 import importlib
 from typing import Any
@@ -7,8 +7,11 @@ _MODULES = {
     "Estimate": "intervals",
     "GestureRule": "hands_from_text",
     "bootstrap_mean": "intervals",
+    "evaluate_own_pictures": "pictures_from_text",
     "evaluate_text_to_hands": "hands_from_text",
+    "evaluate_text_to_pictures": "pictures_from_text",
     "score_hands": "hands_from_text",
+    "score_pictures": "pictures_from_text",
 }
 
 __all__ = list(_MODULES)

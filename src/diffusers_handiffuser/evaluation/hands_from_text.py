@@ -126,7 +126,7 @@ def evaluate_text_to_hands(
     missing = next((i for i, row in enumerate(rows) if not row.get("scene")), None)
     if not rows or missing is not None:
         raise ValueError(f"`rows` must be rows of the studio, with a `scene`; got {missing if rows else 'no row'}.")
-    scores = {name: [] for name in (*METRICS, "diversity")}
+    scores: dict[str, list[torch.Tensor]] = {name: [] for name in (*METRICS, "diversity")}
     for start in range(0, len(rows), batch_size):
         part = rows[start : start + batch_size]
         first = seed + start * samples

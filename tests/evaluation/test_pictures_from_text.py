@@ -1,0 +1,112 @@
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diffusers_handiffuser import HandBodyModel, HandParams
+from diffusers_handiffuser.evaluation import evaluate_own_pictures, evaluate_text_to_pictures, score_pictures
+from diffusers_handiffuser.evaluation.pictures_from_text import METRICS, main
+from diffusers_handiffuser.studio import Scene, make_dataset
+
+NUM = 32
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_dataset(tmp_path_factory.mktemp("data"), NUM, "test", size=96, progress=False).parent
+
+
+@pytest.fixture(scope="module")
+def rows(folder):
+    return [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def truth(folder, rows):
+    """Pictures, hands, scenes."""
+    pictures = torch.stack([torch.from_numpy(np.array(Image.open(folder / row["file_name"]))) for row in rows]) / 255
+    hands = HandParams.cat([HandParams.from_dict(row).reshape(1) for row in rows])
+    return pictures, hands, [Scene(**row["scene"]) for row in rows]
+
+
+class Oracle:
+    """A pipeline that draws the right picture of every caption, and the samples of a caption alike."""
+
+    def __init__(self, rows, truth):
+        self.texts, (self.pictures, self.hands, _) = [row["text"] for row in rows], truth
+        self.body_model = HandBodyModel.procedural()
+        self.seeds = []
+
+    def __call__(self, prompts, hand_params, num_images_per_prompt, generator, output_type):
+        assert output_type == "pt" and len(generator) == len(prompts) * num_images_per_prompt
+        self.seeds += [g.initial_seed() for g in generator]
+        places = torch.tensor([self.texts.index(text) for text in prompts]).repeat_interleave(num_images_per_prompt)
+        hands = self.hands[places] if hand_params is None else hand_params
+        if hand_params is not None:
+            hands = hands[torch.arange(len(prompts)).repeat_interleave(num_images_per_prompt)]
+        return SimpleNamespace(images=self.pictures[places].permute(0, 3, 1, 2), hand_params=hands)
+
+
+def test_the_data_sets_own_pictures_score_well(folder, rows):
+    report = evaluate_own_pictures(folder, rows, HandBodyModel.procedural())
+    assert set(report) == set(METRICS) and all(estimate.n == NUM for estimate in report.values())
+    assert report["background"].value > 0.9 and report["skin_within_one"].value > 0.8
+    assert report["hand_iou"].value > 0.55
+
+
+def test_other_rows_pictures_score_badly(truth):
+    pictures, hands, scenes = truth
+    found = score_pictures(pictures.roll(1, 0), hands, scenes)
+    own = score_pictures(pictures, hands, scenes)
+    assert found["background"].mean() < 0.3 and found["skin"].mean() < 0.35
+    assert found["hand_iou"].mean() < 0.7 * own["hand_iou"].mean()
+    moved = score_pictures(pictures.roll(12, 2), hands, scenes)
+    assert moved["hand_iou"].mean() < 0.8 * own["hand_iou"].mean()
+
+
+def test_a_painted_outline_has_iou_one(truth):
+    _, hands, scenes = truth
+    masks = torch.stack([torch.from_numpy(np.array(mask)) for mask in hands.to_condition("mask", 96)]) > 127
+    painted = torch.where(masks[..., None], torch.tensor([0.8, 0.6, 0.5]), torch.tensor([0.1, 0.1, 0.4]))
+    assert score_pictures(painted, hands, scenes)["hand_iou"].min() == 1
+
+
+def test_absent_hands_are_not_judged(truth):
+    pictures, hands, scenes = truth
+    none = hands.replace(hand_visible=torch.zeros_like(hands.hand_visible))
+    found = score_pictures(pictures, none, scenes)
+    assert all(found[name].isnan().all() for name in METRICS[1:]) and found["background"].mean() > 0.9
+
+
+def test_a_right_pipeline_gets_the_ceiling(folder, rows, truth):
+    ceiling = evaluate_own_pictures(folder, rows, HandBodyModel.procedural())
+    oracle, done = Oracle(rows, truth), []
+    report = evaluate_text_to_pictures(oracle, rows, samples=2, seed=5, batch_size=10, progress=done.append)
+    assert done == [10, 20, 30, NUM] and oracle.seeds == [5 + k for k in range(2 * NUM)]
+    given = evaluate_text_to_pictures(Oracle(rows, truth), rows, samples=1, given_hands=True)
+    for name in METRICS:
+        assert report[name].value == pytest.approx(ceiling[name].value)
+        assert given[name].value == pytest.approx(ceiling[name].value)
+
+
+def test_bad_input(folder, rows, truth):
+    pictures, hands, scenes = truth
+    with pytest.raises(ValueError, match="`pictures`"):
+        score_pictures(pictures[:, :, :, 0], hands, scenes)
+    with pytest.raises(ValueError, match="`pictures`"):
+        score_pictures(pictures[:3], hands, scenes)
+    with pytest.raises(ValueError, match="`samples`"):
+        evaluate_text_to_pictures(None, rows, samples=0)
+    with pytest.raises(ValueError, match="`rows`"):
+        evaluate_text_to_pictures(None, [{"text": "a hand"}])
+    with pytest.raises(ValueError, match="`rows`"):
+        evaluate_own_pictures(folder, [], HandBodyModel.procedural())
+
+
+def test_command_scores_own_pictures(folder, capsys):
+    main(["--data", str(folder), "--own_pictures", "--num", "8"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(METRICS) and all(line.endswith("n = 8") for line in lines)
