@@ -6,9 +6,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .command_line import one_line
+from .data.commands import add_data_commands
 
 if TYPE_CHECKING:
     import torch
@@ -23,10 +24,10 @@ _USER_ERRORS = (ValueError, TypeError, OSError, ImportError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit code: 0, or 2 after an error that one line explains."""
+    """Runs the command and returns its exit code: 0, 1 if a check found something, 2 after an error of one line."""
     args = _parser().parse_args(argv)
     try:
-        args.run(args)
+        return args.run(args) or 0
     except _USER_ERRORS as error:
         if args.debug:
             raise
@@ -35,7 +36,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("handiffuser: interrupted", file=sys.stderr)
         return 130
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_sampling_options(sample)
     sample.set_defaults(run=_hands)
 
-    data = commands.add_parser("data", help="studio data sets", description="Makes data sets for training and tests.")
+    data = commands.add_parser("data", help="data sets", description="Makes, checks and curates data sets.")
     tasks = data.add_subparsers(title="tasks", metavar="TASK", required=True)
     make = tasks.add_parser(
         "make",
@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
     make.add_argument("--device", default="cpu", help='what draws: "cpu" (default) or "cuda"')
     make.set_defaults(run=_data_make)
+    data_tasks = [make, *add_data_commands(tasks)]
 
     push = commands.add_parser(
         "push",
@@ -109,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     push.add_argument("--commit-message", metavar="TEXT")
     push.set_defaults(run=_push)
 
-    for command in (generate, sample, make, push):
+    for command in (generate, sample, *data_tasks, push):
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -192,22 +193,14 @@ def _hands(args: argparse.Namespace) -> None:
 
 
 def _write_mesh(output: Path, hands: "HandParams", pipe: "HanDiffuserPipeline") -> None:
-    from .hands.drawing import HAND_COLORS
-    from .hands.mesh_file import write_glb, write_obj
-    from .hands.skeleton import SIDES
+    from .hands.mesh_file import visible_meshes, write_glb, write_obj
 
-    body = pipe.body_model
-    geometry = body(hands[0].to(body.device))
-    meshes = {"left": (geometry.left_vertices, body.left_faces), "right": (geometry.right_vertices, body.right_faces)}
-    seen = [side for side, visible in zip(SIDES, hands.hand_visible[0].tolist(), strict=True) if visible]
-    if not seen:
+    names, vertices, faces, colors = visible_meshes(hands[0], pipe.body_model)
+    if not names:
         raise ValueError("no hand is visible in the sampled parameters: there is no mesh to write; try another seed")
-    names = [f"{side}_hand" for side in seen]
-    vertices, faces = zip(*(meshes[side] for side in seen), strict=True)
     if output.suffix.lower() == ".obj":
         _write(output, lambda path: write_obj(path, names, vertices, faces))
     else:
-        colors = [HAND_COLORS[side] for side in seen]
         _write(output, lambda path: write_glb(path, names, vertices, faces, colors))
 
 
@@ -259,7 +252,8 @@ def _load_to_push(folder: Path) -> "HanDiffuserPipeline":
     _hide_loading_bars()
     body = folder / "body_model" / "config.json"
     licensed = body.is_file() and json.loads(body.read_text(encoding="utf-8")).get("licensed")
-    pipe = HanDiffuserPipeline.from_pretrained(folder, **({"body_model": None} if licensed else {}))
+    without: dict[str, Any] = {"body_model": None} if licensed else {}
+    pipe = HanDiffuserPipeline.from_pretrained(folder, **without)
     for name, component in pipe.components.items():
         if isinstance(component, torch.nn.Module):
             for key, value in component.state_dict().items():
@@ -298,7 +292,7 @@ def _check_device(device: str) -> None:
         raise ValueError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from None
 
 
-def _scheduler(pipe: "HanDiffuserPipeline", name: str):
+def _scheduler(pipe: "HanDiffuserPipeline", name: str) -> Any:
     """The scheduler of that class name, with or without "Scheduler", configured as the pipeline's own."""
     classes = {cls.__name__: cls for cls in (*pipe.scheduler.compatibles, type(pipe.scheduler))}
     found = classes.get(name) or classes.get(f"{name}Scheduler")

@@ -1,0 +1,121 @@
+"""Square crops that are never padded, and mirrored pictures, with hands that stay on their pixels.
+
+The paper's own pictures show black bars where crops went beyond the photograph. Here a crop lies inside its picture or
+the row is refused; how to choose the crop is not told in the paper, so the rule below is ours.
+"""
+
+import math
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from ..hands import HandBodyModel, HandParams
+from .captions import swap_sides
+from .geometry import are_inside, body_joints_in_pixels, hand_joints_in_pixels
+
+AROUND = ("person", "hands")
+
+
+class CropRefused(ValueError):
+    """There is no square inside the picture that holds what it should; the message says why."""
+
+
+def square_around(
+    needed: np.ndarray, wanted: np.ndarray, width: int, height: int, margin: float = 0.15, min_side: int = 0
+) -> tuple[int, int, int, int]:
+    """The square inside the picture that holds all `needed` points and as many of the `wanted` ones as fit.
+
+    Args:
+        needed (`np.ndarray` of shape `(N, 2)`): (x, y) in pixels, inside the picture.
+        wanted (`np.ndarray` of shape `(M, 2)`): more points, inside the picture.
+        width, height (`int`): of the picture.
+        margin (`float`): room on each side as a part of the points' extent; given up where the picture is too small.
+        min_side (`int`): pixels; the square is not made smaller, unless the picture is.
+
+    Returns:
+        `tuple`: left, top, right, bottom in whole pixels. Raises [`CropRefused`] if the needed points do not fit.
+    """
+    largest = min(width, height)
+    low, high = np.floor(needed.min(0)), np.ceil(needed.max(0))
+    span = int((high - low).max())
+    if span > largest:
+        raise CropRefused(f"the hands span {span} pixels, but the shorter side of the picture has {largest}")
+    points = np.concatenate([needed, wanted])
+    extent = (points.max(0) - points.min(0)).max()
+    side = min(largest, max(math.ceil(extent * (1 + 2 * margin)), min_side, span, 1))
+    corner = np.round((points.max(0) + points.min(0)) / 2 - side / 2)
+    corner = np.clip(corner, high - side, low)
+    left, top = np.clip(corner, 0, [width - side, height - side]).astype(int).tolist()
+    return left, top, left + side, top + side
+
+
+def crop_camera(hand_params: HandParams, box: tuple[int, int, int, int], width: int, height: int) -> HandParams:
+    """The hands as the cropped picture shows them: the same joints on the same pixels, exactly.
+
+    Args:
+        hand_params ([`HandParams`]): any batch shape, in the camera of a `width` x `height` picture.
+        box (`tuple`): left, top, right, bottom of a square, pixels.
+    """
+    left, top, right, bottom = box
+    side = right - left
+    if side <= 0 or bottom - top != side:
+        raise ValueError(f"`box` must be a square (left, top, right, bottom), got {box}.")
+    camera = hand_params.camera.double()
+    scale = camera[..., :1] * (min(width, height) / side)
+    middle = camera.new_tensor([(width - 2 * left) / side - 1, (height - 2 * top) / side - 1])
+    return hand_params.replace(camera=torch.cat([scale, camera[..., 1:] + middle / scale], -1).float())
+
+
+def crop_row(
+    image: Image.Image,
+    hand_params: HandParams,
+    body_model: HandBodyModel,
+    around: str = "person",
+    margin: float = 0.15,
+    min_side: int = 0,
+    size: int | None = None,
+) -> tuple[Image.Image, HandParams, tuple[int, int, int, int]]:
+    """The square crop around one person or that person's hands.
+
+    The crop holds every joint of the visible hands that the picture shows. `around="person"` also takes in what it can
+    of the body's joints, `around="hands"` does not care for them.
+
+    Args:
+        image (`PIL.Image.Image`): the picture.
+        hand_params ([`HandParams`]): of one person, no batch dimension.
+        body_model ([`HandBodyModel`]): the body that the parameters pose.
+        around (`str`): `"person"` or `"hands"`.
+        margin, min_side: see `square_around`.
+        size (`int`, *optional*): pixels per side to resize the crop to.
+
+    Returns:
+        `tuple`: the crop, its [`HandParams`], and the box (left, top, right, bottom) in pixels of `image`. Raises
+        [`CropRefused`] if there is no such square.
+    """
+    if around not in AROUND:
+        raise ValueError(f"`around` must be one of {AROUND}, got {around!r}.")
+    if hand_params.batch_shape:
+        raise ValueError(f"`hand_params` must be of one person, got batch shape {tuple(hand_params.batch_shape)}.")
+    hands = hand_joints_in_pixels(hand_params, body_model, *image.size)
+    needed = _points_inside(hands[hand_params.hand_visible.cpu()], *image.size)
+    if not len(needed):
+        raise CropRefused("no visible hand lies in the picture")
+    wanted = needed[:0]
+    if around == "person":
+        wanted = _points_inside(body_joints_in_pixels(hand_params, body_model, *image.size), *image.size)
+    box = square_around(needed, wanted, *image.size, margin, min_side)
+    cropped = crop_camera(hand_params, box, *image.size)
+    if size is None:
+        return image.crop(box), cropped, box
+    return image.resize((size, size), Image.Resampling.LANCZOS, box=box), cropped, box
+
+
+def mirror_row(image: Image.Image, hand_params: HandParams, text: str) -> tuple[Image.Image, HandParams, str]:
+    """Picture, hands and caption as a mirror shows them: left and right change places in all three."""
+    return ImageOps.mirror(image), hand_params.mirror(), swap_sides(text)
+
+
+def _points_inside(joints: torch.Tensor, width: int, height: int) -> np.ndarray:
+    joints = joints.reshape(-1, 2)
+    return joints[are_inside(joints, width, height)].double().numpy()

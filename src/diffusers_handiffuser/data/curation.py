@@ -1,0 +1,282 @@
+"""Rules that pick the rows of stage 2: each drops rows for one reason, and every reason is counted.
+
+The paper does not say how its pictures were chosen; these rules are the usual ones. The thresholds are the user's.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from PIL import Image
+
+from ..hands import HandBodyModel, HandParams
+from ..hands.camera import square_to_pixels
+from ..hands.drawing import procedural_body
+from ..hands.skeleton import SIDES
+from .cropping import CropRefused, crop_row
+from .geometry import are_inside, hand_sizes_in_pixels
+from .rows import HandRow, Picture, PictureError, RowError, parse_row
+from .sources import RawRow
+from .writing import new_metadata
+
+_BATCH = 32
+_UNREADABLE_PICTURE = "picture that cannot be read"
+
+Detector = Callable[[Image.Image], Sequence[tuple[str, torch.Tensor]]]
+"""Finds hands in a picture (RGB): for each `"left"` or `"right"` and its 21 OpenPose joints `(21, 2)` in pixels."""
+
+
+@dataclass
+class Candidate:
+    """A row that rules judge.
+
+    Args:
+        row ([`HandRow`]): as it was read.
+        picture ([`Picture`]): the row's own.
+        hand_params ([`HandParams`]): no batch dimension; in the camera of the picture as it will be kept.
+        size (`tuple[int, int]`): width and height of that picture.
+        cropped (`PIL.Image.Image`, *optional*): that picture, if it is not the row's own.
+        crop (`list[float]`, *optional*): the row's `crop` after it.
+        zoom (`float`): how many pixels per side it has for each pixel of the row's own picture.
+        joints (`torch.Tensor` of shape `(2, 21, 2)`): pixels of that picture, [left, right], OpenPose order.
+    """
+
+    row: HandRow
+    picture: Picture
+    hand_params: HandParams
+    size: tuple[int, int]
+    cropped: Image.Image | None = None
+    crop: list[float] | None = None
+    zoom: float = 1.0
+    joints: torch.Tensor = field(default_factory=lambda: torch.empty(0))
+
+    @cached_property
+    def image(self) -> Image.Image:
+        return self.picture.open() if self.cropped is None else self.cropped
+
+    @property
+    def visible(self) -> torch.Tensor:
+        return self.hand_params.hand_visible.cpu()
+
+
+class Rule(Protocol):
+    """Drops rows for one reason."""
+
+    @property
+    def reason(self) -> str: ...
+
+    def drops(self, candidate: Candidate) -> bool: ...
+
+
+@dataclass(frozen=True)
+class SmallHand:
+    """A visible hand whose box is shorter than so many pixels on its longer side.
+
+    Pixels that a crop was blown up to do not count: a small hand stays small.
+    """
+
+    pixels: float
+
+    @property
+    def reason(self) -> str:
+        return f"hand smaller than {self.pixels:g} pixels"
+
+    def drops(self, candidate: Candidate) -> bool:
+        sizes = hand_sizes_in_pixels(candidate.joints)[candidate.visible] / max(1.0, candidate.zoom)
+        return bool((sizes < self.pixels).any())
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """More people than that.
+
+    Args:
+        people (`int`): how many are kept.
+        count (`str` or callable): the column that holds their number, or what counts them in a [`Candidate`].
+    """
+
+    people: int
+    count: str | Callable[[Candidate], int] = "people"
+
+    @property
+    def reason(self) -> str:
+        return f"more than {self.people} people"
+
+    def drops(self, candidate: Candidate) -> bool:
+        if callable(self.count):
+            return self.count(candidate) > self.people
+        number = candidate.row.columns.get(self.count)
+        if not isinstance(number, int | float):
+            raise RowError(candidate.row.where, [(self.count, f"must hold the number of people, but is {number}")])
+        return number > self.people
+
+
+@dataclass(frozen=True)
+class HandOutside:
+    """A visible hand of which less than this part of its 21 joints lies in the picture."""
+
+    share: float = 1.0
+
+    @property
+    def reason(self) -> str:
+        return "hand outside the picture"
+
+    def drops(self, candidate: Candidate) -> bool:
+        shares = are_inside(candidate.joints, *candidate.size).float().mean(-1)[candidate.visible]
+        return bool((shares < self.share - 1e-6).any())
+
+
+@dataclass(frozen=True)
+class DetectorDisagrees:
+    """A visible hand that a detector does not find on that side within this error.
+
+    Args:
+        detector (callable): see `Detector`.
+        error (`float`): mean distance of the 21 joints, as a part of the hand's size in the picture.
+    """
+
+    detector: Detector
+    error: float = 0.2
+
+    @property
+    def reason(self) -> str:
+        return "detector disagrees"
+
+    def drops(self, candidate: Candidate) -> bool:
+        found = [(side, torch.as_tensor(joints).float()) for side, joints in self.detector(candidate.image)]
+        for joints, side, visible in zip(candidate.joints, SIDES, candidate.visible.tolist(), strict=True):
+            allowed = self.error * hand_sizes_in_pixels(joints)
+            distances = [(other - joints).norm(dim=-1).mean() for name, other in found if name == side]
+            if visible and not any(distance <= allowed for distance in distances):
+                return True
+        return False
+
+
+@dataclass(frozen=True)
+class Crop:
+    """How to crop before the rules judge; the arguments of `crop_row`."""
+
+    around: str = "person"
+    margin: float = 0.15
+    min_side: int = 0
+    size: int | None = None
+
+
+class Curation:
+    """Rules, and how many rows they have dropped.
+
+    Args:
+        rules (sequence of [`Rule`]): tried in this order; a row counts for the first that drops it.
+        crop ([`Crop`], *optional*): crop every picture before the rules judge.
+        body_model ([`HandBodyModel`], *optional*): the body that the parameters pose; else the procedural one.
+
+    Attributes:
+        kept (`int`): rows that passed.
+        dropped (`Counter[str]`): rows by reason.
+    """
+
+    def __init__(self, rules: Sequence[Rule], crop: Crop | None = None, body_model: HandBodyModel | None = None):
+        self.rules, self.crop = list(rules), crop
+        self.body_model = procedural_body() if body_model is None else body_model
+        self.kept = 0
+        self.dropped: Counter[str] = Counter({rule.reason: 0 for rule in self.rules})
+
+    def filter(self, raw_rows: Iterable[RawRow]) -> Iterator[Candidate]:
+        """The rows that pass, as they will be kept. Rows and pictures that cannot be read are dropped and counted."""
+        prepared = (candidate for raw in raw_rows if (candidate := self._prepare(raw)) is not None)
+        while batch := list(islice(prepared, _BATCH)):
+            hands = HandParams.cat([candidate.hand_params.reshape(1) for candidate in batch])
+            with torch.no_grad():
+                joints_2d = self.body_model(hands.to(self.body_model.device)).joints_2d.cpu()
+            for candidate, joints in zip(batch, joints_2d, strict=True):
+                candidate.joints = square_to_pixels(joints, candidate.size[1], candidate.size[0])
+                reason = self._verdict(candidate)
+                if reason is None:
+                    self.kept += 1
+                    yield candidate
+                else:
+                    self.dropped[reason] += 1
+
+    def _verdict(self, candidate: Candidate) -> str | None:
+        try:
+            return next((rule.reason for rule in self.rules if rule.drops(candidate)), None)
+        except PictureError:
+            return _UNREADABLE_PICTURE
+
+    def _prepare(self, raw: RawRow) -> Candidate | None:
+        """The row with its picture as it will be kept; what cannot be is counted."""
+        try:
+            if isinstance(raw.value, RowError):
+                raise raw.value
+            row = parse_row(raw.value, raw.where, raw.folder)
+        except RowError:
+            self.dropped["row that cannot be read"] += 1
+            return None
+        if row.picture is None:
+            self.dropped["no picture"] += 1
+            return None
+        try:
+            if self.crop is None:
+                return Candidate(row, row.picture, row.hand_params, row.picture.size, crop=row.columns.get("crop"))
+            image, hands, box = crop_row(row.picture.open(), row.hand_params, self.body_model, **vars(self.crop))
+        except CropRefused:
+            self.dropped["no square crop"] += 1
+            return None
+        except PictureError:
+            self.dropped[_UNREADABLE_PICTURE] += 1
+            return None
+        crop = _compose(row.columns.get("crop"), row.picture.size, box)
+        return Candidate(row, row.picture, hands, image.size, image, crop, image.width / (box[2] - box[0]))
+
+
+def curate(raw_rows: Iterable[RawRow], folder: str | Path, curation: Curation) -> None:
+    """Writes the rows that pass into a new folder, with all their columns.
+
+    Whole pictures are copied byte by byte; crops of JPEGs become JPEGs (quality 95), all others PNGs.
+
+    Args:
+        raw_rows (iterable of `RawRow`): of `Shard.rows()`.
+        folder (`str` or `Path`): made if absent; must not hold a data set yet. Gets no `metadata.jsonl` if no row
+            passes, which is an error.
+        curation ([`Curation`]): counts what was dropped and why.
+    """
+    pictures = Path(folder) / "images"
+    with new_metadata(folder) as file:
+        pictures.mkdir(exist_ok=True)
+        for number, candidate in enumerate(curation.filter(raw_rows)):
+            name = _write_picture(candidate, pictures, f"{number:06d}")
+            columns = {key: value for key, value in candidate.row.columns.items() if key not in ("file_name", "image")}
+            hands = candidate.hand_params.to_dict()
+            row = {**columns, **hands, "crop": candidate.crop, "file_name": f"images/{name}"}
+            file.write(json.dumps(row, default=str, allow_nan=False) + "\n")
+        if not curation.kept:
+            raise ValueError(f"no row passes: {dict(+curation.dropped)}")
+
+
+def _write_picture(candidate: Candidate, folder: Path, stem: str) -> str:
+    jpeg = candidate.picture.format in ("JPEG", "MPO")
+    if candidate.cropped is None:
+        name = stem + (".jpg" if jpeg else f".{candidate.picture.format.lower()}")
+        (folder / name).write_bytes(candidate.picture.read())
+    elif jpeg:
+        name = f"{stem}.jpg"
+        candidate.cropped.save(folder / name, quality=95, subsampling=0)
+    else:
+        name = f"{stem}.png"
+        candidate.cropped.save(folder / name)
+    return name
+
+
+def _compose(earlier: Sequence[float] | None, size: tuple[int, int], box: Sequence[int]) -> list[float]:
+    """A box of a picture that is itself a crop (perhaps resized), in pixels of the picture that one was cut from."""
+    if not earlier:
+        return list(box)
+    left, top, right, bottom = earlier
+    scale = ((right - left) / size[0], (bottom - top) / size[1])
+    return [left + box[0] * scale[0], top + box[1] * scale[1], left + box[2] * scale[0], top + box[3] * scale[1]]

@@ -1,0 +1,178 @@
+"""Hands in pictures as estimators of MANO parameters write them: HaMeR, WiLoR and tools made of them.
+
+What these tools write, as read in their sources (geopavlakos/hamer: `demo.py`, `hamer/models/hamer.py`,
+`hamer/datasets/vitdet_dataset.py`, `hamer/utils/renderer.py`; rolpotamias/WiLoR: `demo.py`; warmshao/WiLoR-mini:
+`wilor_hand_pose3d_estimation_pipeline.py`):
+
+* `global_orient` and `hand_pose` are rotation matrices (1 and 15 of them), which reach MANO without a mean pose being
+  added, so zero rotation is the flat hand, as here. WiLoR-mini turns them into axis-angle.
+* There is one network, for right hands. Left hands are shown to it flipped, so rotations, 3D joints and `pred_cam` of
+  a left hand are those of a right hand in the flipped crop. To undo that, x is negated: (x, -y, -z) of an axis-angle,
+  x of the joints, the second number of `pred_cam`. HaMeR's and WiLoR's demos do it for the camera and, when drawing,
+  for the mesh, but not for the rotations; WiLoR-mini does it for all.
+* `pred_cam` = (s, tx, ty) draws a point (X, Y, Z) of MANO's frame near `box_center + box_size / 2 * s * (X + tx, Y +
+  ty)`, in pixels. `pred_cam_t_full` (from `cam_crop_to_full`) is the same as a translation for a perspective camera in
+  the middle of the picture whose focal length is 5000 / 256 times the picture's longer side.
+* `pred_keypoints_3d` are 21 joints in OpenPose's order, metres, not moved by the camera's translation. MANO turns a
+  hand about its wrist, which lies at (0.0957, 0.0064, 0.0062) in the mean right hand and not at the origin.
+* MANO's frame at rest is that of a right arm stretched sideways in SMPL-H's T-pose, so `global_orient` is the rotation
+  of SMPL-H's wrist into the camera frame. MANO's `betas` are shapes of hands and mean nothing to SMPL-H, whose betas
+  are shapes of bodies: they are not used, the hand's size goes into the camera.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...hands import HandBodyModel
+from ...hands.drawing import procedural_body
+from ...hands.rotations import rotmat_to_rotvec, rotvec_to_rotmat
+from ...hands.skeleton import SIDES
+from .placing import PlacedHands, hand_targets, place_hands
+
+_MEAN_WRIST = (0.0957, 0.0064, 0.0062)
+_NAMES = {
+    "global_orient": ("global_orient",),
+    "hand_pose": ("hand_pose",),
+    "is_right": ("is_right", "right"),
+    "image_size": ("img_size", "image_size"),
+    "weak_camera": ("pred_cam",),
+    "box_center": ("box_center",),
+    "box_size": ("box_size",),
+    "translation": ("pred_cam_t_full", "cam_t"),
+    "focal_length": ("scaled_focal_length", "focal_length"),
+    "joints_3d": ("pred_keypoints_3d", "keypoints_3d"),
+}
+
+
+def import_mano_hands(
+    people: Sequence[Mapping[str, Any] | Sequence[Mapping[str, Any]]],
+    flipped_pose: bool = True,
+    flipped_camera: bool = True,
+    body_model: HandBodyModel | None = None,
+) -> PlacedHands:
+    """Turns estimated hands into people.
+
+    A hand is a dict with `global_orient` and `hand_pose` (axis-angle or matrices, arrays or lists, with or without
+    dimensions of size 1; also inside a dict `pred_mano_params`), `is_right` (or `right`), `img_size` (width, height),
+    and a camera: `pred_cam_t_full` (or `cam_t`) with `scaled_focal_length` (or `focal_length`), in pixels, for a
+    camera in the middle of the picture; or `pred_cam`, `box_center` and `box_size`. If it has `pred_keypoints_3d`,
+    they say how large the hand is and where; else it has the size of the body model's and MANO's mean wrist.
+
+    Args:
+        people (sequence): for each person one hand, or a list of one or two hands, of different sides. Which hands of
+            a picture belong together the estimators do not say.
+        flipped_pose (`bool`): rotations and 3D joints of left hands are those of the flipped crop, as the networks
+            of HaMeR and WiLoR return them. `False` for WiLoR-mini.
+        flipped_camera (`bool`): so is `pred_cam` of left hands. `False` for WiLoR-mini, and for what is saved after
+            the line of HaMeR's and WiLoR's `demo.py` that multiplies it. `pred_cam_t_full` is never flipped.
+        body_model ([`HandBodyModel`], *optional*): the body that wears the hands; else the procedural one.
+
+    Returns:
+        [`PlacedHands`]: one row per person, see `placing` for the body that is assumed, and how far the hands' joints
+        are drawn from where the estimator has them.
+    """
+    body_model = procedural_body() if body_model is None else body_model
+    if not len(people):
+        raise ValueError("`people` must hold at least one person.")
+    rows = len(people)
+    rotations, poses = torch.eye(3).repeat(rows, 2, 1, 1), torch.zeros(rows, 2, 45)
+    wrists, scales = torch.zeros(rows, 2, 2), torch.ones(rows, 2)
+    joints: dict[tuple[int, int], torch.Tensor] = {}
+    visible, sizes = torch.zeros(rows, 2, dtype=torch.bool), torch.ones(rows, 2)
+    for i, hands in enumerate(people):
+        for hand in [hands] if isinstance(hands, Mapping) else hands:
+            found = _Hand(hand, f"`people[{i}]`", flipped_pose, flipped_camera)
+            if visible[i, found.side]:
+                raise ValueError(f"`people[{i}]` has two {SIDES[found.side]} hands; give each a person of its own.")
+            place = (i, found.side)
+            visible[place] = True
+            rotations[place], poses[place], sizes[i] = found.rotation, found.pose, found.image_size
+            wrists[place], scales[place] = found.draw(found.wrist[None])[0], found.pixels_per_metre()
+            if found.joints_3d is not None:
+                joints[place] = found.draw(found.joints_3d)
+    targets = hand_targets(rotations, poses, wrists, scales, body_model)
+    for place, drawn in joints.items():
+        targets[place] = drawn
+    return place_hands(rotations, poses, targets, visible, sizes, body_model)
+
+
+class _Hand:
+    """One estimated hand, un-flipped: how it is posed, and the camera that draws it."""
+
+    def __init__(self, hand: Mapping[str, Any], where: str, flipped_pose: bool, flipped_camera: bool):
+        values = {**hand, **hand.get("pred_mano_params", {})}
+        self.values = {
+            name: next((values[key] for key in keys if values.get(key) is not None), None)
+            for name, keys in _NAMES.items()
+        }
+        self.where = where
+        self.side = SIDES.index("right" if float(self._numbers("is_right", 1)[0]) > 0.5 else "left")
+        left = self.side == SIDES.index("left")
+        mirror = torch.tensor([-1.0 if left else 1.0, 1.0, 1.0])
+        flip_pose, flip_camera = left and flipped_pose, left and flipped_camera
+
+        rotations = torch.cat([self._rotations("global_orient", 1), self._rotations("hand_pose", 15)])
+        if flip_pose:
+            rotations = mirror[:, None] * rotations * mirror
+        self.rotation, self.pose = rotations[0], rotmat_to_rotvec(rotations[1:]).flatten()
+        self.image_size = self._numbers("image_size", 2)
+        self.joints_3d = None
+        if self.values["joints_3d"] is not None:
+            points = self._numbers("joints_3d", 63).reshape(21, 3)
+            self.joints_3d = points * mirror if flip_pose else points
+        self.wrist = mirror * torch.tensor(_MEAN_WRIST) if self.joints_3d is None else self.joints_3d[0]
+
+        self.perspective = self.values["translation"] is not None
+        if self.perspective:
+            self.translation = self._numbers("translation", 3)
+            self.focal_length = self._numbers("focal_length", None).mean()
+            if not self.translation[2] > 0:
+                raise ValueError(
+                    f"{where}: the hand must be before the camera, got `cam_t` {self.translation.tolist()}"
+                )
+        else:
+            scale, *shift = self._numbers("weak_camera", 3)
+            self.shift = torch.stack(shift) * (mirror[:2] if flip_camera else 1.0)
+            self.scale = scale * self._numbers("box_size", 1)[0] / 2
+            self.box_center = self._numbers("box_center", 2)
+            if not self.scale > 0:
+                raise ValueError(f"{where}: `pred_cam` must have a positive scale, got {float(scale)}")
+
+    def draw(self, points: torch.Tensor) -> torch.Tensor:
+        """Points `(N, 3)` of MANO's frame to pixels `(N, 2)`."""
+        if not self.perspective:
+            return self.box_center + self.scale * (points[:, :2] + self.shift)
+        points = points + self.translation
+        return self.image_size / 2 + self.focal_length * points[:, :2] / points[:, 2:]
+
+    def pixels_per_metre(self) -> torch.Tensor:
+        """At the wrist."""
+        if not self.perspective:
+            return self.scale
+        return self.focal_length / (self.wrist[2] + self.translation[2])
+
+    def _rotations(self, name: str, number: int) -> torch.Tensor:
+        values = self._numbers(name, None)
+        if values.numel() == 9 * number:
+            return values.reshape(number, 3, 3)
+        if values.numel() == 3 * number:
+            return rotvec_to_rotmat(values.reshape(number, 3))
+        raise ValueError(
+            f"{self.where}: `{name}` must hold {number} rotations, as axis-angle ({3 * number} numbers) or matrices "
+            f"({9 * number}); PCA coefficients are not taken; got {values.numel()} numbers"
+        )
+
+    def _numbers(self, name: str, number: int | None) -> torch.Tensor:
+        value, called = self.values[name], " or ".join(f"`{key}`" for key in _NAMES[name])
+        if value is None:
+            raise ValueError(f"{self.where}: {called} is missing")
+        value = value.detach().cpu() if isinstance(value, torch.Tensor) else value
+        numbers = torch.from_numpy(np.asarray(value, np.float32).reshape(-1).copy())
+        if number is not None and numbers.numel() != number:
+            raise ValueError(f"{self.where}: {called} must hold {number} numbers, got {numbers.numel()}")
+        if not torch.isfinite(numbers).all():
+            raise ValueError(f"{self.where}: {called} holds a number that is not finite")
+        return numbers

@@ -1,0 +1,234 @@
+"""Captioned motion capture for stage 1: AMASS sequences of SMPL-H poses, with captions such as HumanML3D's.
+
+What the files hold, as their readers take them (nghorbani/amass, EricGuo5513/HumanML3D `raw_pose_processing.py`): an
+AMASS "SMPL+H G" file is an npz with `poses` (T, 156) axis-angle (root, 21 body joints, 15 left and 15 right finger
+joints, without a mean pose), `betas` (16), `gender`, `trans` (T, 3) and `mocap_framerate`, in a world whose z points
+up. HumanML3D takes every `int(framerate / 20)`-th frame, drops the first seconds of some subsets, cuts by the frames
+in its `index.csv`, and stores a file of captions per clip, a line each: caption, `#`, its words tagged, `#`, start,
+`#`, end in seconds, 0 and 0 for the whole clip. Clips whose names start with M are the others mirrored; training
+mirrors by itself (`--random_flip`).
+
+Motion capture has no picture, so we choose the camera: it stands level, straight before the person at that frame
+(turned aside by as much as asked for), and frames the part of the body that is asked for with a margin. Nothing is
+known about what a picture would hide; a hand counts as visible if all of its joints lie in the frame. Most subsets of
+AMASS tracked no fingers and store one hand pose for all frames: such clips are refused unless asked for.
+"""
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...hands import HandBodyModel, HandParams
+from ...hands.drawing import procedural_body
+from ...hands.rotations import rotmat_to_rotvec, rotvec_to_rotmat
+from ...hands.skeleton import JOINT_NAMES, NUM_JOINTS
+from ..rows import write_row
+
+FRAMINGS = {
+    "hands": JOINT_NAMES[20:],
+    "upper_body": tuple(
+        name for name in JOINT_NAMES if not any(leg in name for leg in ("hip", "knee", "ankle", "foot"))
+    ),
+    "person": JOINT_NAMES,
+}
+_HUMANML3D_RATE = 20
+_HUMANML3D_SKIPS = {  # seconds, by what is in the path
+    "Eyes_Japan_Dataset": 3,
+    "MPI_HDM05": 3,
+    "TotalCapture": 1,
+    "MPI_Limits": 1,
+    "Transitions_mocap": 0.5,
+}
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What a person does from `start` to `end`, seconds; `end` 0 means to the end."""
+
+    text: str
+    start: float = 0.0
+    end: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """A sequence of poses.
+
+    Args:
+        poses (`np.ndarray` of shape `(T, 156)`): axis-angle of the 52 SMPL-H joints, radians; the root's rotation is
+            into a world whose z points up.
+        betas (`np.ndarray` of shape `(10,)`): shape coefficients of SMPL-H.
+        frame_rate (`float`): frames per second.
+        name (`str`): where it comes from.
+    """
+
+    poses: np.ndarray
+    betas: np.ndarray
+    frame_rate: float
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.poses.ndim != 2 or self.poses.shape[1] != 3 * NUM_JOINTS or not len(self.poses):
+            hint = "; this is SMPL-X, take the SMPL-H files" if self.poses.shape[-1:] == (165,) else ""
+            raise ValueError(f"`poses` of {self.name} must have shape (T, 156), got {self.poses.shape}{hint}.")
+        if self.betas.shape != (10,):
+            raise ValueError(f"`betas` of {self.name} must have shape (10,), got {self.betas.shape}.")
+        if not np.isfinite(self.poses).all() or not np.isfinite(self.betas).all():
+            raise ValueError(f"`poses` and `betas` of {self.name} must be finite.")
+        if not self.frame_rate > 0:
+            raise ValueError(f"`frame_rate` of {self.name} must be positive, got {self.frame_rate}.")
+
+    @property
+    def fingers_move(self) -> bool:
+        """Whether the hands have more than one pose."""
+        return len(self.poses) > 1 and bool((np.ptp(self.poses[:, 66:], axis=0) > 1e-4).any())
+
+
+def read_motion(path: str | Path) -> Motion:
+    """Reads an AMASS npz; no pickled objects are loaded."""
+    with np.load(path, allow_pickle=False) as file:
+        missing = [name for name in ("poses", "betas") if name not in file]
+        rate = next((name for name in ("mocap_framerate", "mocap_frame_rate") if name in file), None)
+        if missing or rate is None:
+            raise ValueError(f"{path} is no AMASS sequence: it lacks {missing[0] if missing else 'mocap_framerate'}.")
+        betas = np.asarray(file["betas"], np.float32).reshape(-1)[:10]
+        return Motion(np.asarray(file["poses"], np.float32), betas, float(file[rate]), str(path))
+
+
+def read_humanml3d_captions(path: str | Path) -> list[Caption]:
+    """Reads a HumanML3D text file; times are relative to the clip."""
+    captions = []
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            text, _, start, end = line.strip().rsplit("#", 3)
+            times = [0.0 if math.isnan(time) else time for time in (float(start), float(end))]
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: must be caption#words#start#end, got {line!r}") from error
+        captions.append(Caption(text.strip(), *times))
+    return captions
+
+
+def humanml3d_clips(index: str | Path, texts: str | Path, amass: str | Path) -> Iterator[tuple[Motion, list[Caption]]]:
+    """The clips of HumanML3D with their captions, from one's own copies of HumanML3D and AMASS.
+
+    Args:
+        index (path): HumanML3D's `index.csv` (`source_path, start_frame, end_frame, new_name`).
+        texts (path): folder of its caption files.
+        amass (path): folder of the AMASS subsets, in place of the `pose_data` of `source_path`.
+
+    Clips of HumanAct12, which is not part of AMASS, and clips without captions are left out.
+    """
+    with open(index, newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            captions_file = Path(texts, Path(row["new_name"]).stem + ".txt")
+            if "humanact12" in row["source_path"] or not captions_file.is_file():
+                continue
+            parts = Path(row["source_path"]).parts
+            motion = read_motion(Path(amass, *parts[parts.index("pose_data") + 1 :]).with_suffix(".npz"))
+            every = max(1, int(motion.frame_rate / _HUMANML3D_RATE))
+            skip = next((time for name, time in _HUMANML3D_SKIPS.items() if name in row["source_path"]), 0)
+            poses = motion.poses[::every][int(skip * _HUMANML3D_RATE) :]
+            poses = poses[int(row["start_frame"]) : int(row["end_frame"])]
+            if len(poses):
+                clip = Motion(poses, motion.betas, _HUMANML3D_RATE, f"{motion.name} ({row['new_name']})")
+                yield clip, read_humanml3d_captions(captions_file)
+
+
+def sample_motion(
+    motion: Motion,
+    captions: Sequence[Caption],
+    frames_per_caption: int = 4,
+    framing: str = "upper_body",
+    margin: float = 0.15,
+    max_turn: float = 0.0,
+    seed: int = 0,
+    allow_still_fingers: bool = False,
+    body_model: HandBodyModel | None = None,
+    source: str = "amass",
+) -> list[dict[str, Any]]:
+    """Rows of stage 1: frames of a sequence under the captions that tell of them.
+
+    Args:
+        motion ([`Motion`]): see `read_motion`.
+        captions (sequence of [`Caption`]).
+        frames_per_caption (`int`): drawn at random from the caption's part, one from each of as many equal pieces.
+        framing (`str`): `"hands"`, `"upper_body"` or `"person"`: what the square picture would hold.
+        margin (`float`): room on each side, as a part of its extent.
+        max_turn (`float`): degrees by which the camera may stand aside, at random to either side.
+        seed (`int`): of frames and turns.
+        allow_still_fingers (`bool`): take sequences whose fingers never move.
+        body_model ([`HandBodyModel`], *optional*): the body that is framed; else the procedural one, whose shapes are
+            its own, so that `betas` are set to zero.
+        source (`str`): for the rows.
+
+    Returns:
+        `list[dict]`: rows without pictures, for `write_dataset`. Raises `ValueError` if the fingers never move.
+    """
+    if framing not in FRAMINGS:
+        raise ValueError(f"`framing` must be one of {tuple(FRAMINGS)}, got {framing!r}.")
+    if not motion.fingers_move and not allow_still_fingers:
+        raise ValueError(f"the fingers of {motion.name} never move: it tells nothing about hands.")
+    body_model = procedural_body() if body_model is None else body_model
+    random = np.random.default_rng(seed)
+    frames, texts = [], []
+    for caption in captions:
+        first = min(int(caption.start * motion.frame_rate), len(motion.poses) - 1)
+        last = int(caption.end * motion.frame_rate) if caption.end > caption.start else len(motion.poses)
+        edges = np.linspace(first, max(first + 1, min(last, len(motion.poses))), frames_per_caption + 1)
+        drawn = random.uniform(edges[:-1], edges[1:]).astype(int)
+        picked = set(np.minimum(drawn, len(motion.poses) - 1).tolist())
+        frames += sorted(picked)
+        texts += [caption.text] * len(picked)
+    if not frames:
+        return []
+    turns = torch.from_numpy(random.uniform(-max_turn, max_turn, len(frames)).astype(np.float32))
+    hands = _seen_from_the_front(motion, frames, torch.deg2rad(turns), body_model)
+    hands = _framed(hands, framing, margin, body_model)
+    origins = [f"{Path(motion.name).name}, frame {frame}" for frame in frames]
+    return [
+        write_row(row, text, source=source, origin=origin)
+        for row, text, origin in zip(hands, texts, origins, strict=True)
+    ]
+
+
+def _seen_from_the_front(
+    motion: Motion, frames: Sequence[int], turns: torch.Tensor, body_model: HandBodyModel
+) -> HandParams:
+    pose = torch.from_numpy(motion.poses[list(frames)]).unflatten(-1, (NUM_JOINTS, 3))
+    root = rotvec_to_rotmat(pose[:, 0])
+    forward = root[:, :2, 2]
+    # Someone who lies has the head or the feet in front: the camera stands at the side that the body faces most.
+    lies = forward.norm(dim=-1, keepdim=True) < 0.1
+    forward = torch.where(lies, root[:, :2, 1], forward)
+    heading = torch.atan2(forward[:, 1], forward[:, 0]) + turns
+    none = torch.zeros_like(heading)
+    towards = torch.stack([-heading.cos(), -heading.sin(), none], -1)
+    down = torch.tensor([0.0, 0.0, -1.0]).expand_as(towards)
+    camera = torch.stack([torch.linalg.cross(down, towards, dim=-1), down, towards], -2)
+    pose = torch.cat([rotmat_to_rotvec(camera @ root)[:, None], pose[:, 1:]], 1)
+    licensed = body_model.config.body != "procedural"
+    betas = torch.from_numpy(motion.betas if licensed else np.zeros(10, np.float32)).expand(len(pose), 10)
+    unframed = torch.tensor([[1.0, 0.0, 0.0]]).expand(len(pose), 3)
+    return HandParams.from_full_pose(pose, betas, unframed, torch.ones(len(pose), 2, dtype=torch.bool))
+
+
+@torch.no_grad()
+def _framed(hands: HandParams, framing: str, margin: float, body_model: HandBodyModel) -> HandParams:
+    on_device = hands.to(body_model.device)
+    body = body_model.full_mesh(on_device).joints[..., :2].cpu()
+    fingers = body_model(on_device).joints_3d[..., :2].cpu()
+    kept = [JOINT_NAMES.index(name) for name in FRAMINGS[framing]]
+    points = torch.cat([body[:, kept], fingers.flatten(1, 2)], 1)
+    low, high = points.amin(1), points.amax(1)
+    scale = 2 / ((high - low).amax(-1, keepdim=True) * (1 + 2 * margin)).clamp_min(1e-3)
+    camera = torch.cat([scale, -(low + high) / 2], -1)
+    drawn = scale[:, None, None] * (fingers + camera[:, None, None, 1:])
+    return hands.replace(camera=camera, hand_visible=(drawn.abs() <= 1).all(-1).all(-1))

@@ -1,0 +1,72 @@
+"""Contact sheets: many pictures of a data set on one, each with its number and its skeletons."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw
+
+from ..hands import HandGeometry
+from ..hands.drawing import draw_skeleton
+from .rows import HandRow
+
+_COLUMNS, _TILE = 8, 160
+ROWS_PER_SHEET = 64
+
+
+class RowSample:
+    """Rows with pictures, chosen at random while their number is not known (reservoir sampling)."""
+
+    def __init__(self, size: int):
+        self.size, self.seen = size, 0
+        self.chosen: list[tuple[int, HandRow, torch.Tensor]] = []
+        self.random = random.Random(0)
+
+    def offer(self, number: int, row: HandRow, joints: torch.Tensor) -> None:
+        if row.picture is None or not self.size:
+            return
+        self.seen += 1
+        if len(self.chosen) < self.size:
+            self.chosen.append((number, row, joints))
+        elif (place := self.random.randrange(self.seen)) < self.size:
+            self.chosen[place] = (number, row, joints)
+
+    def rows(self) -> list[tuple[int, HandRow, torch.Tensor]]:
+        return sorted(self.chosen, key=lambda entry: entry[0])
+
+
+def write_sheets(path: str | Path, rows: Sequence[tuple[int, HandRow, torch.Tensor]]) -> list[Path]:
+    """Contact sheets of pictures with the skeletons of their visible hands over them.
+
+    Args:
+        path (path): ends in `.png`; several sheets are called `x_0.png`, `x_1.png` and so on.
+        rows (sequence): of row number, [`HandRow`] and joints `(2, 21, 2)` in [-1, 1].
+    """
+    path = Path(path)
+    if not rows:
+        raise ValueError("there is no row with a picture to draw a sheet of")
+    parts = [rows[start : start + ROWS_PER_SHEET] for start in range(0, len(rows), ROWS_PER_SHEET)]
+    paths = [path] if len(parts) == 1 else [path.with_stem(f"{path.stem}_{i}") for i in range(len(parts))]
+    for name, part in zip(paths, parts, strict=True):
+        columns = min(_COLUMNS, len(part))
+        sheet = Image.new("RGB", (columns * _TILE, -(-len(part) // columns) * _TILE))
+        for place, (number, row, joints) in enumerate(part):
+            sheet.paste(_tile(number, row, joints), (place % columns * _TILE, place // columns * _TILE))
+        sheet.save(name)
+    return paths
+
+
+def _tile(number: int, row: HandRow, joints: torch.Tensor) -> Image.Image:
+    if row.picture is None:
+        raise ValueError(f"{row.where}: the row has no picture to draw")
+    picture = row.picture.open()
+    scale = _TILE / max(picture.size)
+    picture = picture.resize([max(1, round(side * scale)) for side in picture.size], Image.Resampling.LANCZOS)
+    none = joints.new_empty(0)
+    geometry = HandGeometry(rotations=none, joints_3d=none, joints_2d=joints, left_vertices=none, right_vertices=none)
+    picture = draw_skeleton(picture, geometry, torch.from_numpy(row.fields["hand_visible"]))
+    tile = Image.new("RGB", (_TILE, _TILE))
+    tile.paste(picture, ((_TILE - picture.width) // 2, (_TILE - picture.height) // 2))
+    ImageDraw.Draw(tile).text((4, 3), str(number), fill="white", stroke_width=1, stroke_fill="black")
+    return tile

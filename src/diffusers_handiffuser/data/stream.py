@@ -1,0 +1,166 @@
+"""Reading a data set from front to back without holding it: any size, several processes, exact resume.
+
+The stream of a process is a function of the seed: the order of the shards is drawn anew every epoch, Hugging Face
+`datasets` shares the rows out among the processes, and a buffer of rows is filled, shuffled and emptied again and
+again. Because the buffer is emptied before it is refilled, where the stream stands is told by two numbers and the
+position at which the buffer was filled: a resumed stream goes on with the very next row, and reads no more than one
+buffer again. (`datasets`' own shuffle buffer is not part of its state: rows in it are lost on resume.)
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .rows import HandRow, RowError, import_datasets, parse_row
+from .sources import Shard, find_shards
+
+
+def stream_dataset(
+    name_or_path: str | Path,
+    split: str = "train",
+    revision: str | None = None,
+    subset: str | None = None,
+    process_index: int = 0,
+    num_processes: int = 1,
+    shuffle_buffer: int = 0,
+    seed: int = 0,
+    repeat: bool = False,
+    need_images: bool = False,
+) -> "HandStream":
+    """Opens a data set for streaming; nothing is downloaded before it is read.
+
+    Args:
+        name_or_path, split, revision, subset: see `find_shards`.
+        process_index, num_processes (`int`): this process and how many share the data, as `accelerate` numbers them.
+            Whole shards are shared out if their number is a multiple of `num_processes`, else single rows.
+        shuffle_buffer (`int`): rows that are shuffled together; 0 leaves the order of the files.
+        seed (`int`): of the shuffling; the same in all processes.
+        repeat (`bool`): go on with the next epoch for ever.
+        need_images (`bool`): refuse rows that name no picture.
+
+    Returns:
+        [`HandStream`]: iterate over it for [`HandRow`]s.
+    """
+    import_datasets("streaming")
+    if not 0 <= process_index < num_processes:
+        raise ValueError(f"`process_index` must be from 0 to {num_processes - 1}, got {process_index}.")
+    if shuffle_buffer < 0:
+        raise ValueError(f"`shuffle_buffer` must not be negative, got {shuffle_buffer}.")
+    shards = find_shards(name_or_path, split, revision, subset)
+    return HandStream(shards, process_index, num_processes, shuffle_buffer, seed, repeat, need_images)
+
+
+class HandStream(torch.utils.data.IterableDataset):
+    """Rows of a data set one after the other, see `stream_dataset`.
+
+    Iterating goes on where the stream stands; at the end (or after `set_epoch`) it stands at the front of an epoch.
+    A bad row raises a `RowError` that names file, row and column. Pictures are not decoded: `row.picture.square(512)`.
+
+    In a `DataLoader` with workers the shards are shared out among them, and the position is not known here.
+    """
+
+    def __init__(
+        self,
+        shards: list[Shard],
+        process_index: int,
+        num_processes: int,
+        shuffle_buffer: int,
+        seed: int,
+        repeat: bool,
+        need_images: bool,
+    ):
+        super().__init__()
+        self.shards, self.shuffle_buffer, self.seed = shards, shuffle_buffer, seed
+        self.process_index, self.num_processes = process_index, num_processes
+        self.repeat, self.need_images = repeat, need_images
+        self.set_epoch(0)
+
+    @property
+    def epoch(self) -> int:
+        return self._position["epoch"]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Goes to the front of an epoch."""
+        self._position: dict[str, Any] = {"epoch": epoch, "buffer": 0, "taken": 0, "rows": None}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the stream stands, ready for JSON: after the row that was yielded last."""
+        return {**self._position, "sharing": self._sharing()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes to where a stream of the same data, processes, buffer and seed stood."""
+        missing = {"sharing", *self._position} - set(state)
+        if missing:
+            raise ValueError(f"`state` is not the state of a stream: it lacks {sorted(missing)}.")
+        if state["sharing"] != self._sharing():
+            raise ValueError(f"`state` is of another stream: {state['sharing']}, but this is {self._sharing()}.")
+        self._position = {name: state[name] for name in self._position}
+
+    def __iter__(self) -> Iterator[HandRow]:
+        while True:
+            position = dict(self._position)
+            dataset = self._open_epoch(position["epoch"])
+            if position["rows"] is not None:
+                dataset.load_state_dict(position["rows"])
+            rows, empty = iter(dataset), True
+            while buffer := list(islice(rows, max(1, self.shuffle_buffer))):
+                empty = False
+                after = dataset.state_dict()
+                for place in self._order(position, len(buffer))[position["taken"] :]:
+                    position["taken"] += 1
+                    self._position = dict(position)
+                    yield self._parse(buffer[place]["row"])
+                position = {"epoch": position["epoch"], "buffer": position["buffer"] + 1, "taken": 0, "rows": after}
+            if empty and position["buffer"] == 0:
+                if torch.utils.data.get_worker_info() is not None:
+                    return  # more workers than shards
+                raise ValueError(f"{self.shards[0].path} holds no row for process {self.process_index}")
+            self.set_epoch(position["epoch"] + 1)
+            if not self.repeat:
+                return
+
+    def _open_epoch(self, epoch: int) -> Any:
+        datasets = import_datasets("streaming")
+        from datasets.distributed import split_dataset_by_node
+
+        shards = list(self.shards)
+        if self.shuffle_buffer:
+            order = np.random.default_rng([self.seed, epoch]).permutation(len(shards))
+            shards = [shards[place] for place in order]
+        dataset = datasets.IterableDataset.from_generator(_raw_rows, gen_kwargs={"shards": shards})
+        if self.num_processes == 1:
+            return dataset
+        return split_dataset_by_node(dataset, self.process_index, self.num_processes)
+
+    def _order(self, position: dict, size: int) -> list[int]:
+        if not self.shuffle_buffer:
+            return list(range(size))
+        key = [self.seed, position["epoch"], self.process_index, position["buffer"]]
+        return np.random.default_rng(key).permutation(size).tolist()
+
+    def _parse(self, raw: tuple) -> HandRow:
+        where, value, folder, _ = raw
+        if isinstance(value, RowError):
+            raise value
+        row = parse_row(value, where, folder)
+        if self.need_images and row.picture is None:
+            raise RowError(where, [("", "neither `file_name` nor `image` names a picture")])
+        return row
+
+    def _sharing(self) -> dict[str, Any]:
+        return {
+            "shards": len(self.shards),
+            "process": [self.process_index, self.num_processes],
+            "shuffle_buffer": self.shuffle_buffer,
+            "seed": self.seed,
+        }
+
+
+def _raw_rows(shards: list[Shard]) -> Iterator[dict[str, Any]]:
+    for shard in shards:
+        for raw in shard.rows():
+            yield {"row": raw}

@@ -1,0 +1,60 @@
+"""Writes rows into a folder: pictures first, `metadata.jsonl` last, so that a folder with one is complete."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from PIL import Image
+
+from .rows import parse_row
+from .sources import METADATA_NAME, PARQUET_METADATA_NAME
+
+
+@contextmanager
+def new_metadata(folder: str | os.PathLike) -> Iterator[TextIO]:
+    """An open file for the lines of a new folder's `metadata.jsonl`; it appears when all have been written."""
+    folder = Path(folder)
+    for name in (METADATA_NAME, PARQUET_METADATA_NAME):
+        if (folder / name).exists():
+            raise ValueError(f"`folder` must not hold a data set yet, but {folder / name} exists.")
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder / f"{METADATA_NAME}.{os.getpid()}.tmp"
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            yield file
+        os.replace(aside, folder / METADATA_NAME)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_dataset(
+    folder: str | os.PathLike, rows: Iterable[Mapping[str, Any] | tuple[Mapping[str, Any], Image.Image | None]]
+) -> int:
+    """Writes rows, checked one by one, as a folder that trainers read.
+
+    Args:
+        folder (path): made if absent; must not hold a data set yet.
+        rows (iterable): rows as `write_row` makes them, or pairs of a row and its picture (`PIL.Image.Image`), which
+            is stored as PNG under `images/`.
+
+    Returns:
+        `int`: how many rows were written.
+    """
+    number = 0
+    with new_metadata(folder) as file:
+        for row in rows:
+            row, image = row if isinstance(row, tuple) else (row, None)
+            row = dict(row)
+            if image is not None:
+                row["file_name"] = f"images/{number:06d}.png"
+                (Path(folder) / "images").mkdir(exist_ok=True)
+                image.save(Path(folder) / row["file_name"])
+            parse_row(row, f"`rows`, row {number}")
+            file.write(json.dumps(row, allow_nan=False) + "\n")
+            number += 1
+        if not number:
+            raise ValueError("`rows` must hold at least one row.")
+    return number

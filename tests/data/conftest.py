@@ -1,0 +1,76 @@
+"""Small data sets in every form: a folder, Parquet shards, WebDataset archives."""
+
+import io
+import json
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from data_samples import NUM_ROWS, NUM_SHARDS, make_picture, make_row
+
+from diffusers_handiffuser.data import hand_features, write_dataset
+from diffusers_handiffuser.hands import HandBodyModel
+from diffusers_handiffuser.hands.drawing import procedural_body
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "hub"))
+
+
+@pytest.fixture(scope="session")
+def body() -> HandBodyModel:
+    return procedural_body()
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+    write_dataset(tmp_path / "data", [(make_row(number), make_picture(number)) for number in range(NUM_ROWS)])
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def parquet_dir(tmp_path):
+    import datasets
+
+    (tmp_path / "parquet").mkdir()
+    rows = [{**make_row(number), "image": make_picture(number)} for number in range(NUM_ROWS)]
+    table = datasets.Dataset.from_list(rows, features=hand_features())
+    for shard in range(NUM_SHARDS):
+        name = f"train-{shard:05d}-of-{NUM_SHARDS:05d}.parquet"
+        table.shard(NUM_SHARDS, shard, contiguous=True).to_parquet(tmp_path / "parquet" / name)
+    return tmp_path / "parquet"
+
+
+@pytest.fixture
+def webdataset_dir(tmp_path):
+    (tmp_path / "tar").mkdir()
+    for shard, numbers in enumerate(np.array_split(np.arange(NUM_ROWS), NUM_SHARDS)):
+        with tarfile.open(tmp_path / "tar" / f"{shard}.tar", "w") as archive:
+            for number in numbers.tolist():
+                picture = io.BytesIO()
+                make_picture(number).save(picture, "PNG")
+                # Whole numbers first: the types of the first rows must not become those of all.
+                row = make_row(number) | ({"betas": [0] * 10, "note": None} if number == 0 else {"note": [number]})
+                for suffix, content in (("json", json.dumps(row).encode()), ("png", picture.getvalue())):
+                    member = tarfile.TarInfo(f"rows/{number:06d}.{suffix}")
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
+    return tmp_path / "tar"
+
+
+@pytest.fixture(autouse=True)
+def caches(monkeypatch, tmp_path):
+    """What `datasets` keeps goes with the test; it says nothing meanwhile."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets cache")
+    datasets.disable_progress_bars()
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -1,0 +1,248 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diffusers_handiffuser.data import (
+    HandDataset,
+    HandRow,
+    Picture,
+    RowError,
+    open_dataset,
+    parse_row,
+    stream_dataset,
+    write_row,
+)
+from diffusers_handiffuser.data.dataset import cached_array
+from diffusers_handiffuser.data.rows import hand_features
+from diffusers_handiffuser.hands import HandParams
+
+
+def read_rows(folder):
+    return [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
+
+
+def change_row(folder, number, **changes):
+    rows = read_rows(folder)
+    rows[number].update(changes)
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_rows_arrive_as_written(data_dir):
+    dataset = HandDataset(data_dir, need_images=True)
+    rows = read_rows(data_dir)
+    assert dataset.texts == [row["text"] for row in rows]
+    for name in HandParams.FIELDS:
+        written = torch.tensor([row[name] for row in rows])
+        assert torch.equal(getattr(dataset.hand_params, name), written), name
+    assert len(HandDataset(data_dir, max_rows=3)) == 3
+
+
+def test_rows_without_pictures_are_legal_for_stage_1_only(data_dir):
+    change_row(data_dir, 5, file_name=None)
+    assert HandDataset(data_dir).image_paths[5] is None
+    with pytest.raises(ValueError, match=r"row 5: neither `file_name` nor `image`"):
+        HandDataset(data_dir, need_images=True)
+    change_row(data_dir, 5, image="images/000005.png")
+    assert HandDataset(data_dir, need_images=True).image_paths[5].name == "000005.png"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"betas": [0.0] * 9}, r"row 2: `betas` must be a list of 10 numbers, but has shape \(9,\)"),
+        ({"betas": ["thin"] * 10}, r"row 2: `betas` must be a list of 10 numbers"),
+        ({"camera": [float("nan"), 0, 0]}, r"row 2: `camera` holds a value that is not finite"),
+        ({"camera": [-1.0, 0, 0]}, r"row 2: `camera` must have a positive scale"),
+        ({"hand_visible": [0.5, 1]}, r"row 2: `hand_visible` must be two of true and false"),
+        ({"text": None}, r"row 2: `text` must be a string, but is NoneType"),
+        ({"file_name": 7}, r"row 2: `file_name` must be a path"),
+    ],
+)
+def test_a_bad_row_is_named(data_dir, changes, message):
+    change_row(data_dir, 2, **changes)
+    with pytest.raises(ValueError, match=message):
+        HandDataset(data_dir)
+
+
+def test_missing_field_file_folder_and_broken_lines_are_named(data_dir, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"metadata\.jsonl not found"):
+        HandDataset(tmp_path / "nowhere")
+    (data_dir / "images/000004.png").write_bytes(b"not a picture")
+    dataset = HandDataset(data_dir, need_images=True)
+    with pytest.raises(ValueError, match=r"row 4: cannot read picture .*4\.png"):
+        dataset.load_image(4, 16)
+    (data_dir / "images/000004.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"row 4: picture .*4\.png not found"):
+        HandDataset(data_dir, need_images=True)
+    rows = read_rows(data_dir)
+    del rows[1]["betas"]
+    (data_dir / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(ValueError, match="row 1: `betas` is missing"):
+        HandDataset(data_dir)
+    (data_dir / "metadata.jsonl").write_text('{"text": "cut of')
+    with pytest.raises(ValueError, match="row 0: not a line of JSON"):
+        HandDataset(data_dir)
+    (data_dir / "metadata.jsonl").write_text("")
+    with pytest.raises(ValueError, match="holds no rows"):
+        HandDataset(data_dir)
+
+
+def test_pictures_are_the_centred_square_over_the_shorter_side(data_dir):
+    wide = np.zeros((20, 60, 3), np.uint8)
+    wide[:, 20:40] = 255
+    Image.fromarray(wide).save(data_dir / "images/000000.png")
+    assert (HandDataset(data_dir).load_image(0, 20) == 255).all()
+
+
+def test_picture_cache_is_found_again(data_dir, tmp_path):
+    dataset = HandDataset(data_dir, need_images=True)
+    cached = dataset.images(16, tmp_path / "cache")
+    assert np.array_equal(cached, dataset.images(16)) and cached.dtype == np.uint8
+    (path,) = (tmp_path / "cache").iterdir()
+    stamp = path.stat().st_mtime_ns
+    assert np.array_equal(dataset.images(16, tmp_path / "cache"), cached)
+    assert path.stat().st_mtime_ns == stamp
+    change_row(data_dir, 0, text="something else")
+    assert HandDataset(data_dir, need_images=True).fingerprint != dataset.fingerprint
+
+
+def test_cache_that_fails_half_way_leaves_nothing(tmp_path):
+    def fill(array):
+        array[0] = 1
+        raise RuntimeError("the power went out")
+
+    with pytest.raises(RuntimeError):
+        cached_array(tmp_path / "cache.npy", (2, 3), np.float32, fill)
+    assert not list(tmp_path.iterdir())
+
+
+class TestRows:
+    def test_what_is_written_can_be_read(self, hands):
+        row = json.loads(json.dumps(write_row(hands[0], "a hand", source="test", scene={"kind": "close-up"})))
+        assert set(row) == {"text", *HandParams.FIELDS, "source", "crop", "scene"}
+        parsed = parse_row(row, "here")
+        assert isinstance(parsed, HandRow) and parsed.text == "a hand" and parsed.picture is None
+        assert parsed.columns == row
+        for name in HandParams.FIELDS:
+            assert torch.equal(getattr(parsed.hand_params, name), getattr(hands[0], name)), name
+
+    def test_all_problems_of_a_row_are_found(self, hands):
+        row = write_row(hands[0], "a hand") | {"betas": [1.0], "camera": [0.0, 0, 0], "text": 3, "image": 7}
+        del row["body_pose"]
+        with pytest.raises(RowError, match="file, row 3: `body_pose` is missing") as refusal:
+            parse_row(row, "file, row 3")
+        assert [column for column, _ in refusal.value.problems] == ["body_pose", "betas", "camera", "text", "image"]
+
+    def test_a_row_is_an_object(self):
+        with pytest.raises(RowError, match="row 3: must be a JSON object, but is a list"):
+            parse_row([1, 2], "row 3")
+
+    def test_only_one_person_makes_a_row(self, hands):
+        with pytest.raises(ValueError, match=r"`hand_params` must be of one person, got batch shape \(2,\)"):
+            write_row(hands, "two")
+
+    def test_a_picture_may_be_bytes(self, data_dir, hands):
+        content = (data_dir / "images/000003.png").read_bytes()
+        row = write_row(hands[0], "a hand") | {"image": {"bytes": content, "path": "x.png"}}
+        picture = parse_row(row, "here").picture
+        from_file = Picture("there", data_dir / "images/000003.png")
+        assert np.array_equal(picture.square(16), from_file.square(16))
+        assert picture.num_bytes == from_file.num_bytes == len(content) and picture.size == (16, 16)
+
+    def test_features_hold_a_row(self, hands):
+        import datasets
+
+        row = write_row(hands[1], "a hand", source="test") | {"crop": [1.0, 2.0, 3.0, 4.0]}
+        table = datasets.Dataset.from_list([row], features=hand_features(images=False))
+        assert {name: table[0][name] for name in row} == row
+        with pytest.raises(Exception, match="betas|list"):
+            datasets.Dataset.from_list([{**row, "betas": [0.0] * 9}], features=hand_features(images=False))
+
+
+class TestOtherForms:
+    """What was written in one form and read in another is the same."""
+
+    def compare(self, dataset, reference, first=0):
+        assert dataset.texts == reference.texts
+        for name in HandParams.FIELDS:
+            ours, theirs = getattr(dataset.hand_params, name), getattr(reference.hand_params, name)
+            assert torch.equal(ours[first:], theirs[first:]), name
+        assert np.array_equal(dataset.images(16), reference.images(16))
+        assert np.array_equal(dataset.load_image(3, 8), reference.load_image(3, 8))
+
+    def test_parquet_beside_pictures(self, data_dir):
+        import datasets
+
+        reference = HandDataset(data_dir, need_images=True)
+        datasets.Dataset.from_list(read_rows(data_dir)).to_parquet(data_dir / "metadata.parquet")
+        (data_dir / "metadata.jsonl").unlink()
+        dataset = HandDataset(data_dir, need_images=True)
+        self.compare(dataset, reference)
+        assert dataset.image_paths == reference.image_paths
+
+    def test_parquet_shards(self, parquet_dir, data_dir):
+        dataset = open_dataset(parquet_dir, need_images=True)
+        self.compare(dataset, HandDataset(data_dir))
+        assert len(open_dataset(parquet_dir, max_rows=3)) == 3
+        assert open_dataset(str(parquet_dir / "*-00001-of-*.parquet")).texts == dataset.texts[4:8]
+
+    def test_webdataset_archives(self, webdataset_dir, data_dir, parquet_dir):
+        dataset = open_dataset(webdataset_dir, need_images=True)
+        self.compare(dataset, HandDataset(data_dir), first=1)
+        assert (dataset.hand_params.betas[0] == 0).all() and (dataset.hand_params.betas[1:] != 0).all()
+        assert dataset.fingerprint != open_dataset(parquet_dir).fingerprint  # the first row has other betas
+
+    def test_a_map_style_table_of_ones_own(self, parquet_dir):
+        import datasets
+
+        table = datasets.Dataset.from_parquet(str(next(parquet_dir.iterdir())))
+        dataset = HandDataset.from_datasets(table.remove_columns("image"))
+        assert dataset.texts == table["text"][:]
+        with pytest.raises(ValueError, match="the data set, row 1: the row has no picture"):
+            dataset.load_image(1, 8)
+        with pytest.raises(ValueError, match="row 0: neither `file_name` nor `image` names a picture"):
+            HandDataset.from_datasets(table.remove_columns("image"), need_images=True)
+
+    def test_a_bad_row_is_named(self, parquet_dir):
+        import datasets
+
+        path = parquet_dir / "train-00000-of-00004.parquet"
+        row = datasets.Dataset.from_parquet(str(path))[1] | {"betas": [0.0] * 9}
+        features = hand_features() | {"betas": datasets.List(datasets.Value("float32"))}
+        datasets.Dataset.from_list([row], features=datasets.Features(features)).to_parquet(path)
+        with pytest.raises(ValueError, match=r"train-00000-of-00004.parquet, split train, row 0: `betas` must be"):
+            open_dataset(path)
+
+    def test_splits_are_folders(self, data_dir):
+        (data_dir / "test").mkdir()
+        (data_dir / "test/metadata.jsonl").write_text(json.dumps(read_rows(data_dir)[2] | {"file_name": None}) + "\n")
+        assert len(open_dataset(data_dir)) == 14
+        assert len(open_dataset(data_dir, split="test")) == 1
+        with pytest.raises(ValueError, match="`split` 'dev': .* has no folder of that name"):
+            open_dataset(data_dir, split="dev")
+
+    def test_nothing_there(self, tmp_path):
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(FileNotFoundError, match=r"empty is neither a folder with a metadata.jsonl, nor Parquet"):
+            open_dataset(tmp_path / "empty")
+
+
+def test_every_public_name_is_there():
+    from diffusers_handiffuser import data
+
+    assert all(getattr(data, name) is not None for name in data.__all__)
+    assert data.HAND_FEATURES == hand_features() and set(data.__all__) <= set(dir(data))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        data.nothing  # noqa: B018
+
+
+def test_without_datasets_folders_are_read_and_all_else_says_what_to_install(data_dir, parquet_dir, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    assert len(open_dataset(data_dir)) == 14
+    for attempt in (lambda: open_dataset(parquet_dir), hand_features, lambda: stream_dataset(data_dir)):
+        with pytest.raises(ImportError, match=r"needs Hugging Face datasets: pip install"):
+            attempt()
