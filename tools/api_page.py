@@ -39,28 +39,24 @@ def signature_of(function) -> str:
 
 
 def paragraph(docstring: str | None) -> str:
-    """A docstring as Markdown: argument sections become lists, examples become code."""
+    """A docstring as Markdown: argument sections become lists, examples (fenced, as in diffusers) become code."""
     if not docstring:
         return ""
     lines, code = [], False
     for line in inspect.cleandoc(docstring).splitlines():
         bare = line.strip()
-        if bare.startswith(">>>") or (code and bare and line.startswith("    ")):
-            if not code:
-                lines.append("```python")
-            code = True
+        if bare.startswith("```"):
+            code = not code
+            lines.append("```python" if code else "```")
+        elif code:
             lines.append(re.sub(r"^(>>>|\.\.\.) ?", "", bare))
-            continue
-        if code:
-            lines.append("```")
-            code = False
-        if bare in ("Args:", "Returns:", "Raises:", "Examples:", "Attributes:"):
+        elif bare in ("Args:", "Returns:", "Raises:", "Examples:", "Attributes:"):
             lines.append(f"**{bare[:-1]}**\n")
         elif line.startswith("    ") and not line.startswith("        ") and re.match(r"[\w`*, ]+( \(.*\))?:", bare):
             lines.append(f"- {bare}")
         else:
             lines.append(f"  {bare}" if line.startswith("        ") else bare)
-    return "\n".join([*lines, "```"] if code else lines).strip()
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
 def members_of(cls: type) -> list[tuple[str, object]]:

@@ -1,14 +1,16 @@
 """HanDiffuser for diffusers: pictures of people whose hands are right.
 
 Importing this package registers its pipeline with diffusers, so that `DiffusionPipeline.from_pretrained` can load it,
-and does nothing else: no network, no files, no random numbers. `diffusers_handiffuser.evaluation`, `.studio` and
-`.training` are imported when they are first used.
+and does nothing else: no network, no files, no random numbers. `diffusers_handiffuser.data`, `.evaluation`, `.studio`
+and `.training` are imported when they are first used.
 """
 
 import contextlib
 import importlib
 import os
 from collections.abc import Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from diffusers import ModelMixin  # diffusers' loader asks the package of a component for its base class
 from transformers.utils import logging
@@ -32,7 +34,7 @@ with _quiet_transformers():
         AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
     )
 
-    from .hands import HandBodyModel, HandGeometry, HandParams
+    from .hands import HandBodyModel, HandGeometry, HandParams, HandView
     from .hub import register_library, register_modular_pipeline, register_pipeline
     from .models import TextHandEncoder, TextToHandParamsModel
     from .pipelines import (
@@ -78,13 +80,14 @@ __all__ = [
     "HandBodyModel",
     "HandGeometry",
     "HandParams",
+    "HandView",
     "ModelMixin",
     "TextHandEncoder",
     "TextToHandParamsModel",
     "__version__",
 ]
 
-_LAZY_MODULES = ("evaluation", "studio", "training")
+_LAZY_MODULES = ("data", "evaluation", "studio", "training")
 
 register_library()
 register_pipeline(HanDiffuserPipeline, AUTO_TEXT2IMAGE_PIPELINES_MAPPING)
@@ -95,10 +98,17 @@ register_pipeline(HanDiffuserInpaintPipeline, AUTO_INPAINT_PIPELINES_MAPPING)
 register_modular_pipeline(HanDiffuserModularPipeline, HanDiffuserBlocks)
 
 
-def __getattr__(name: str):
-    if name in _LAZY_MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if TYPE_CHECKING:  # to a type checker that sees `__getattr__`, the package has every name
+    from . import data as data
+    from . import evaluation as evaluation
+    from . import studio as studio
+    from . import training as training
+else:
+
+    def __getattr__(name: str) -> ModuleType:
+        if name in _LAZY_MODULES:
+            return importlib.import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -16,11 +16,11 @@ import json
 import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import diffusers
 import torch
-from diffusers import ModelMixin
+from diffusers import DiffusionPipeline, ModelMixin
 from diffusers.modular_pipelines.modular_pipeline import MODULAR_PIPELINE_MAPPING
 from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
 from huggingface_hub import hf_hub_download
@@ -29,10 +29,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .hands import HandBodyModel
-from .model_card import CARD_FILE, write_model_card
+from .model_card import CARD_FILE
 from .models import TextHandEncoder, TextToHandParamsModel
 from .portable_config import PortableConfigMixin
-from .sharing import push_folder
 
 PACKAGE = __name__.partition(".")[0]
 PIPELINE_FILE = "pipeline"
@@ -42,9 +41,12 @@ _ORIGIN = ("_name_or_path", "is_local", "local_files_only")
 """What diffusers and transformers write into configs about the loading."""
 COMPONENT_CLASSES = {cls.__name__: cls for cls in (TextHandEncoder, TextToHandParamsModel, HandBodyModel)}
 
+_Function = TypeVar("_Function", bound=Callable)
+
 __all__ = [
     "HubMixin",
     "ModelMixin",
+    "forget_last_call",
     "forget_origin",
     "register_library",
     "register_modular_pipeline",
@@ -91,7 +93,7 @@ def _add_to_diffusers(*classes: type) -> None:
             setattr(diffusers, cls.__name__, cls)
 
 
-def loadable_by_bare_class(*components: str) -> Callable[[Callable], Callable]:
+def loadable_by_bare_class(*components: str) -> Callable[[_Function], _Function]:
     """Decorates a pipeline's `__init__`, some of whose components have the default `None`.
 
     `DiffusionPipeline.from_pretrained(..., body_model=mine)` knows a component by its parameter having no default,
@@ -100,14 +102,14 @@ def loadable_by_bare_class(*components: str) -> Callable[[Callable], Callable]:
     same.
     """
 
-    def decorate(init: Callable) -> Callable:
+    def decorate(init: _Function) -> _Function:
         signature = inspect.signature(init)
         parameters = [
             parameter.replace(default=inspect.Parameter.empty) if name in components else parameter
             for name, parameter in signature.parameters.items()
             if parameter.kind is not parameter.VAR_KEYWORD  # would be taken for a component
         ]
-        init.__signature__ = signature.replace(parameters=parameters)
+        init.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         return init
 
     return decorate
@@ -122,18 +124,20 @@ class HubMixin(PortableConfigMixin):
     `trust_remote_code=True`, if the package is installed.
     """
 
+    _saves_card = True
     _with_loader_code = False
 
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | os.PathLike, *, check_body_model: bool = True, **kwargs
-    ) -> Any:
+        cls, pretrained_model_name_or_path: str | os.PathLike, *, check_body_model: bool = True, **kwargs: Any
+    ) -> Self:
         """As `DiffusionPipeline.from_pretrained`; says in one line what is wrong with what cannot be loaded.
 
         Args:
             pretrained_model_name_or_path (`str` or `os.PathLike`): a folder or a Hub id.
             check_body_model (`bool`): of a checkpoint made with a licensed body, which is not stored with it, refuse a
-                `body_model` that is another one.
+                `body_model` that is another one. With diffusers' own class, which refuses it too, `body_sha256=None`
+                says the same as `check_body_model=False`.
 
         Raises:
             OSError: there is no such folder, it holds no pipeline or a damaged one, or the Hub does not have it.
@@ -150,8 +154,10 @@ class HubMixin(PortableConfigMixin):
         try:
             index = cls.load_config(_stored_file(name, cls.config_name, where).parent)
             _check_index(cls, name, index)
-            if check_body_model and isinstance(kwargs.get("body_model"), HandBodyModel):
-                _check_body(name, index, kwargs["body_model"], where)
+            if not check_body_model:
+                kwargs["body_sha256"] = None
+            if isinstance(kwargs.get("body_model"), HandBodyModel):
+                check_body(kwargs.get("body_sha256", index.get("body_sha256")), kwargs["body_model"])
             absent = {key: None for key, entry in index.items() if entry == [None, None]}
             pipeline = super().from_pretrained(name, **{**absent, **kwargs})
             with contextlib.suppress(OSError, HTTPError):
@@ -168,40 +174,25 @@ class HubMixin(PortableConfigMixin):
     def save_pretrained(
         self,
         save_directory: str | os.PathLike,
-        *args,
+        *args: Any,
         push_to_hub: bool = False,
         card: Mapping[str, str] | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         """As in diffusers, and writes a model card (README.md) unless the folder has one.
 
         Args:
             save_directory (`str` or `os.PathLike`): made if absent.
-            push_to_hub (`bool`): uploads the folder too; `repo_id`, `commit_message`, `private`, `token`, `create_pr`
-                and `revision` are those of the method `push_to_hub`.
+            push_to_hub (`bool`): uploads the folder too; `repo_id` (else the folder's name), `commit_message`,
+                `private`, `token`, `create_pr` and `revision` are those of the method `push_to_hub`.
             card (`Mapping[str, str]`, *optional*): facts that the card is to tell, see `model_card.CARD_FACTS`.
         """
-        folder = os.fspath(save_directory)
-        pushing = ("repo_id", "commit_message", "private", "token", "create_pr", "revision")
-        upload = {key: kwargs.pop(key) for key in pushing if key in kwargs}
-        repo_id = upload.pop("repo_id", os.path.basename(os.path.normpath(folder)))
-        write_model_card(folder, self, {**({"name": repo_id} if push_to_hub else {}), **(card or {})})
-        for component in self.components.values():
-            _forget_last_call(component)
-        super().save_pretrained(folder, *args, **kwargs)
-        if push_to_hub:
-            upload.setdefault("commit_message", f"Upload {type(self).__name__}")
-            push_folder(folder, repo_id, keep_card=True, **upload)
+        for name, component in self.components.items():
+            forget_last_call(component)
+            _refuse_adapters(name, component)
+        super().save_pretrained(save_directory, *args, push_to_hub=push_to_hub, card=card, **kwargs)
 
-    @classmethod
-    def from_pipe(cls, pipeline: Any, **kwargs) -> Any:
-        """As in diffusers, except that what `pipeline` lacks for hands is `None` unless given.
-
-        A Stable Diffusion pipeline `sd` needs `text_encoder=TextHandEncoder.from_clip(sd.text_encoder)` at least;
-        `from_stable_diffusion(sd)` makes it.
-        """
-        lacking = {name: None for name in cls._optional_components if name not in pipeline.components}
-        return super().from_pipe(pipeline, **{**lacking, **kwargs})
+    save_pretrained.__wrapped__ = DiffusionPipeline.save_pretrained  # type: ignore[attr-defined]  # its arguments
 
     @classmethod
     def _dict_from_json_file(cls, json_file: str | os.PathLike) -> dict[str, Any]:
@@ -228,10 +219,10 @@ class HubMixin(PortableConfigMixin):
         index = super().to_json_string()
         if not self._with_loader_code:
             return index
-        index = {**json.loads(index), "_class_name": [PIPELINE_FILE, type(self).__name__]}
-        return json.dumps(index, indent=2, sort_keys=True) + "\n"
+        content = {**json.loads(index), "_class_name": [PIPELINE_FILE, type(self).__name__]}
+        return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
-    def save_config(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs) -> None:
+    def save_config(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
         """Writes `model_index.json`; `save_pretrained` calls this after the components and before an upload."""
         folder = Path(save_directory)
         for name, component in self.components.items():
@@ -241,6 +232,9 @@ class HubMixin(PortableConfigMixin):
                 _write_loader(folder / name / f"{PACKAGE}.py", *COMPONENT_CLASSES)
         if self._with_loader_code:
             _write_loader(folder / f"{PIPELINE_FILE}.py", type(self).__name__)
+        body = self.components.get("body_model")
+        if body is not None:
+            self.register_to_config(body_sha256=body.config.sha256 if body.config.licensed else None)
         super().save_config(save_directory, push_to_hub=push_to_hub, **kwargs)
 
 
@@ -277,7 +271,7 @@ def forget_origin(folder: Path) -> None:
             _write_json(path, kept)
 
 
-def _forget_last_call(component: Any) -> None:
+def forget_last_call(component: Any) -> None:
     """Every call of a tokenizer sets its truncation and padding anew, but its file would tell of the last one."""
     backend = getattr(component, "backend_tokenizer", None)
     if backend is not None:
@@ -298,6 +292,26 @@ def _halve(path: Path, keep: Collection[str]) -> None:
     os.replace(aside, path)
 
 
+def check_body(sha256: str | None, body: HandBodyModel) -> None:
+    """Refuses a body in place of the licensed one that a checkpoint was made with, known by its SHA-256."""
+    if sha256 is not None and sha256 != body.config.sha256:
+        raise ValueError(
+            f"`body_model` has the SHA-256 {body.config.sha256}, but this checkpoint was made with {sha256}; "
+            "`body_sha256=None`, or `check_body_model=False` of our own `from_pretrained`, takes it all the same."
+        )
+
+
+def _refuse_adapters(name: str, component: Any) -> None:
+    """What diffusers writes of its own models with LoRA adapters in them, it cannot read again."""
+    adapters = getattr(component, "peft_config", None)
+    if adapters and isinstance(component, ModelMixin) and type(component).__name__ not in COMPONENT_CLASSES:
+        raise ValueError(
+            f"`{name}` holds the LoRA adapters {', '.join(adapters)}, which cannot be saved with the pipeline: "
+            "`save_lora_weights` stores them, or `fuse_lora()` and then `unload_lora_weights()` make them part of its "
+            "weights."
+        )
+
+
 def looks_like_a_path(name: str) -> bool:
     """Whether a name can only be meant as a path: it could be no Hub id."""
     return name.startswith((".", "~", os.sep)) or name.count("/") > 1 or "\\" in name or not name
@@ -313,18 +327,6 @@ def _check_index(cls: type, name: str, index: dict) -> None:
         raise ValueError(
             f"Cannot load {cls.__name__}: {name!r} holds a {index.get('_class_name')} with the text encoder "
             f"{encoder}; wanted a TextHandEncoder. `{cls.__name__}.from_stable_diffusion` adds one."
-        )
-
-
-def _check_body(name: str, index: dict, body: HandBodyModel, where: dict[str, Any]) -> None:
-    """Refuses a body in place of a licensed one whose SHA-256 it does not have."""
-    if index.get("body_model", [None, None]) == [None, None]:
-        return
-    saved = json.loads(_stored_file(name, "body_model/config.json", where).read_text(encoding="utf-8"))
-    if saved.get("licensed") and saved.get("sha256") != body.config.sha256:
-        raise ValueError(
-            f"`body_model` has the SHA-256 {body.config.sha256}, but {name!r} was made with {saved.get('sha256')}; "
-            "`check_body_model=False` takes it all the same."
         )
 
 

@@ -35,7 +35,9 @@ _GENERAL_LIMITS = (
 )
 
 
-def write_model_card(folder: str | os.PathLike, model: Any, facts: Mapping[str, str] | None = None) -> None:
+def write_model_card(
+    folder: str | os.PathLike, model: Any, facts: Mapping[str, str] | None = None, subfolder: str | None = None
+) -> None:
     """Writes the card of a pipeline or model into a folder, unless it holds one.
 
     Without facts, a pipeline that was loaded from a folder with a card, and in which no model was replaced, keeps that
@@ -45,6 +47,7 @@ def write_model_card(folder: str | os.PathLike, model: Any, facts: Mapping[str, 
         folder (`str` or `os.PathLike`): made if absent.
         model: a pipeline or model of this package.
         facts (`Mapping[str, str]`, *optional*): see `CARD_FACTS`.
+        subfolder (`str`, *optional*): where the model stands below the card.
     """
     path = Path(folder) / CARD_FILE
     facts = _checked(facts or {})
@@ -52,7 +55,7 @@ def write_model_card(folder: str | os.PathLike, model: Any, facts: Mapping[str, 
         return
     text = None if facts else _loaded_card(model)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text or render_model_card(model, facts), encoding="utf-8")
+    path.write_text(text or render_model_card(model, facts, subfolder), encoding="utf-8")
 
 
 def training_facts(
@@ -83,28 +86,18 @@ def _without_place(argument: str) -> str:
     return f"{option}{sign}{Path(value).name}" if elsewhere else argument
 
 
-def render_model_card(model: Any, facts: Mapping[str, str] | None = None) -> str:
+def render_model_card(model: Any, facts: Mapping[str, str] | None = None, subfolder: str | None = None) -> str:
     """The text of the card; the arguments are those of `write_model_card`."""
     facts = _checked(facts or {})
-    name, class_name = facts.get("name", "path/or/hub-id"), type(model).__name__
     is_pipeline = hasattr(model, "components")
     body = getattr(model, "body_model", None) if is_pipeline else model
-    needs_body = is_pipeline and body is not None and body.config.licensed
-    extra = ", body_model=HandBodyModel.from_smplh(PATH)" if needs_body else ""
-    usage = [f'model = {class_name}.from_pretrained("{name}")']
-    if is_pipeline:
-        usage = [f'pipe = {class_name}.from_pretrained("{name}"{extra})']
-        if model.unet is not None and class_name == "HanDiffuserPipeline":
-            usage.append('image = pipe("a right hand making a peace sign").images[0]')
-        elif model.unet is None:
-            usage.append('hands = pipe.sample_hand_params("a right hand making a peace sign")')
-    imports = f"{class_name}, HandBodyModel" if extra else class_name
-    usage = ["# pip install diffusers_handiffuser", f"from diffusers_handiffuser import {imports}", "", *usage]
+    name = facts.get("name", "path/or/hub-id")
+    usage = _pipeline_usage(model, name, subfolder) if is_pipeline else _model_usage(model, name, subfolder)
     return Template(TEMPLATE_FILE.read_text(encoding="utf-8")).substitute(
         metadata=_metadata(facts, is_pipeline),
-        title=facts.get("name", class_name),
+        title=facts.get("name", type(model).__name__),
         introduction=_introduction(model, is_pipeline),
-        usage="\n".join(usage),
+        usage="\n".join(["# pip install diffusers_handiffuser", *usage]),
         base_model=facts.get("base_model", "Not given by the author."),
         body=_body(body, facts) if is_pipeline or hasattr(body, "full_mesh") else "None belongs to this model.",
         training_data=facts.get("training_data", "Not given by the author."),
@@ -112,6 +105,37 @@ def render_model_card(model: Any, facts: Mapping[str, str] | None = None) -> str
         limits=f"{facts.get('limits', 'Those of this checkpoint were not given by the author.')}\n\n{_GENERAL_LIMITS}",
         license=facts.get("license", "The licence of the weights was not given by the author."),
     )
+
+
+def _model_usage(model: Any, name: str, subfolder: str | None) -> list[str]:
+    class_name = type(model).__name__
+    place = f'"{name}", subfolder="{subfolder}"' if subfolder else f'"{name}"'
+    return [
+        f"from diffusers_handiffuser import {class_name}",
+        "",
+        f"model = {class_name}.from_pretrained({place})",
+    ]
+
+
+def _pipeline_usage(pipeline: Any, name: str, subfolder: str | None) -> list[str]:
+    class_name, body = type(pipeline).__name__, pipeline.body_model
+    imports, arguments = [class_name], [f'"{name}"']
+    if subfolder:  # diffusers loads models from there, but no pipelines
+        arguments = [f'snapshot_download("{name}") + "/{subfolder}"']
+    if body is not None and body.config.licensed:
+        imports.append("HandBodyModel")
+        arguments.append("body_model=HandBodyModel.from_smplh(PATH)")
+    lines = [
+        f"from diffusers_handiffuser import {', '.join(imports)}",
+        *(["from huggingface_hub import snapshot_download"] if subfolder else []),
+        "",
+        f"pipe = {class_name}.from_pretrained({', '.join(arguments)})",
+    ]
+    if pipeline.unet is None:
+        lines.append('hands = pipe.sample_hand_params("a right hand making a peace sign")')
+    elif class_name == "HanDiffuserPipeline":
+        lines.append('image = pipe("a right hand making a peace sign").images[0]')
+    return lines
 
 
 def _metadata(facts: Mapping[str, str], is_pipeline: bool) -> str:
@@ -176,7 +200,7 @@ def _loaded_card(model: Any) -> str | None:
     for name, part in getattr(model, "components", {}).items():
         if not isinstance(part, torch.nn.Module):
             continue
-        config = getattr(part, "config", None)  # a MultiControlNetModel has none
+        config: Any = getattr(part, "config", None)  # a MultiControlNetModel has none
         origin = Path(getattr(config, "_name_or_path", None) or "")
         if name == "body_model" and config.licensed:
             continue

@@ -11,21 +11,59 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from diffusers import ModelMixin
 from huggingface_hub import CommitInfo, create_branch, create_repo, file_exists, upload_folder
 from huggingface_hub.errors import HFValidationError, HTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import validate_repo_id
 from safetensors import SafetensorError, safe_open
 
+from .diffusers_types import MixinBase
 from .model_card import CARD_FILE, write_model_card
 
+_PUSH_ARGUMENTS = ("repo_id", "commit_message", "private", "token", "create_pr", "revision")
 _ARRAY_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".npz", ".npy", ".pkl", ".msgpack", ".h5")
-_NOT_FOR_THE_HUB = ("checkpoint-*/**", "samples/**", "log.jsonl", ".cache/**")
+_NOT_FOR_THE_HUB = ("checkpoint-*/**", "samples/**", "logs/**", "log.jsonl", ".cache/**")
 _BODY_FILE_NAME = re.compile(r"(^|[^a-z])(smpl|mano)(h|x|\+h)?($|[^a-z])", re.IGNORECASE)
 _BODY_ARRAYS = ({"v_template", "shapedirs"}, {"v_template", "J_regressor"})
 
 
-class PushMixin:
-    """`push_to_hub` for this package's models and pipelines; stands before diffusers' classes in the bases."""
+class PushMixin(MixinBase):
+    """Saving and uploading of this package's models and pipelines; stands before diffusers' classes in the bases."""
+
+    _saves_card = False
+    """Whether a saved folder holds a model card in any case, or only if it is pushed or facts for one are given."""
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike,
+        *args: Any,
+        push_to_hub: bool = False,
+        card: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """As in diffusers, with a model card of our own where one is written.
+
+        Args:
+            save_directory (`str` or `os.PathLike`): made if absent.
+            push_to_hub (`bool`): uploads the folder too; `repo_id` (else the folder's name), `commit_message`,
+                `private`, `token`, `create_pr` and `revision` are those of the method `push_to_hub`.
+            card (`Mapping[str, str]`, *optional*): facts that the card is to tell, see `model_card.CARD_FACTS`.
+        """
+        folder = os.fspath(save_directory)
+        upload = {name: kwargs.pop(name) for name in _PUSH_ARGUMENTS if name in kwargs}
+        repo_id = upload.pop("repo_id", os.path.basename(os.path.normpath(folder)) if push_to_hub else None)
+        if push_to_hub:
+            _check_repo_id(repo_id)
+        if push_to_hub or card is not None or self._saves_card:
+            facts = {**({"name": repo_id} if push_to_hub else {}), **(card or {})}
+            write_model_card(folder, self._described_by_card(), facts)
+        self._save(folder, repo_id, *args, **kwargs)
+        if push_to_hub:
+            upload.setdefault("commit_message", f"Upload {type(self).__name__}")
+            push_folder(folder, repo_id, keep_card=True, **upload)
+
+    # Shows the arguments of diffusers' method: pipelines pass `variant` to components that show it.
+    save_pretrained.__wrapped__ = ModelMixin.save_pretrained  # type: ignore[attr-defined]
 
     def push_to_hub(
         self,
@@ -45,7 +83,8 @@ class PushMixin:
 
         Args:
             repo_id (`str`): made if absent.
-            commit_message, private, token, create_pr, safe_serialization, variant, subfolder: as in diffusers.
+            commit_message, private, token, create_pr, safe_serialization, variant, subfolder: as in diffusers. With a
+                `subfolder`, too, the card belongs to the repository and stands at its top.
             revision (`str`, *optional*): the branch to write to, made if absent. With `create_pr` what it starts from.
             max_shard_size (`int` or `str`, *optional*): as in `save_pretrained`.
             card (`Mapping[str, str]`, *optional*): facts for the model card, see `model_card.CARD_FACTS`. A README.md
@@ -53,25 +92,57 @@ class PushMixin:
 
         Raises:
             OSError: the Hub refuses or cannot be reached; pushing again goes on where this upload ended.
-            ValueError: the upload would hold arrays of a licensed body, or `repo_id` cannot be a name.
+            ValueError: the upload would hold arrays of a licensed body, or `repo_id` or `subfolder` cannot be a name.
         """
         _check_repo_id(repo_id)
-        sizes = {} if max_shard_size is None else {"max_shard_size": max_shard_size}
-        with tempfile.TemporaryDirectory() as folder:
-            if not subfolder:
-                write_model_card(folder, self, {"name": repo_id, **(card or {})})
-            self.save_pretrained(folder, safe_serialization=safe_serialization, variant=variant, **sizes)
+        _check_subfolder(subfolder)
+        sizes: dict[str, Any] = {} if max_shard_size is None else {"max_shard_size": max_shard_size}
+        with tempfile.TemporaryDirectory() as root:
+            write_model_card(root, self._described_by_card(), {"name": repo_id, **(card or {})}, subfolder)
+            folder = Path(root, subfolder or "")
+            self.save_pretrained(
+                folder, repo_id=repo_id, safe_serialization=safe_serialization, variant=variant, **sizes
+            )
+            if subfolder:
+                (folder / CARD_FILE).unlink(missing_ok=True)
             return push_folder(
-                folder,
+                root,
                 repo_id,
                 commit_message=commit_message or f"Upload {type(self).__name__}",
                 private=private,
                 token=token,
                 create_pr=create_pr,
                 revision=revision,
-                subfolder=subfolder,
                 keep_card=True,
             )
+
+    def _save(self, folder: str, repo_id: str | None, *args: Any, **kwargs: Any) -> None:
+        """Writes all files but the card. `repo_id` is where they will be uploaded, if that is known."""
+        super().save_pretrained(folder, *args, **kwargs)
+
+    def _described_by_card(self) -> Any:
+        """The model or pipeline that the card of this one speaks of."""
+        return self
+
+    def _upload_folder(
+        self,
+        working_dir: str | os.PathLike,
+        repo_id: str,
+        token: str | None = None,
+        commit_message: str | None = None,
+        create_pr: bool = False,
+        subfolder: str | None = None,
+    ) -> CommitInfo:
+        """What diffusers calls to upload, as in `save_config(..., push_to_hub=True)`: no upload goes around ours."""
+        return push_folder(
+            working_dir,
+            repo_id,
+            commit_message=commit_message or f"Upload {type(self).__name__}",
+            token=token,
+            create_pr=create_pr,
+            subfolder=subfolder,
+            keep_card=True,
+        )
 
 
 def push_folder(
@@ -89,7 +160,8 @@ def push_folder(
     """Uploads a folder as one commit; the arguments are those of `PushMixin.push_to_hub`.
 
     Large files go first, by content: an upload that failed, at whatever point, is gone on with by pushing again. What
-    a trainer leaves beside its result (checkpoints to resume from, samples, its log) stays here.
+    a trainer leaves beside its result (checkpoints to resume from, samples, its log) stays here, and so does a card
+    that would stand in a `subfolder`: the Hub reads the one at the top.
 
     Args:
         keep_card (`bool`): leave a README.md alone that the repository holds.
@@ -100,16 +172,16 @@ def push_folder(
         repo_id = create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
         if revision not in (None, "main") and not create_pr:
             create_branch(repo_id, branch=revision, token=token, exist_ok=True)
-        keep_card = keep_card and file_exists(repo_id, CARD_FILE, revision=revision, token=token)
+        without_card = subfolder or (keep_card and file_exists(repo_id, CARD_FILE, revision=revision, token=token))
         return upload_folder(
             repo_id=repo_id,
-            folder_path=folder,
+            folder_path=Path(folder),
             path_in_repo=subfolder,
             commit_message=commit_message or "Upload HanDiffuser pipeline",
             token=token,
             create_pr=create_pr,
             revision=revision,
-            ignore_patterns=[*_NOT_FOR_THE_HUB, *([CARD_FILE] if keep_card else [])],
+            ignore_patterns=[*_NOT_FOR_THE_HUB, *([CARD_FILE] if without_card else [])],
         )
     except (HTTPError, OfflineModeIsEnabled, RuntimeError, ValueError) as error:  # RuntimeError: one of the files
         reason = " ".join(f"{error} {error.__cause__ or ''}".split())
@@ -170,3 +242,12 @@ def _check_repo_id(repo_id: Any) -> None:
         validate_repo_id(repo_id)
     except HFValidationError as error:
         raise ValueError(f"`repo_id` must be a name on the Hub, got {repo_id!r}: {error}") from None
+
+
+def _check_subfolder(subfolder: Any) -> None:
+    if subfolder is None:
+        return
+    if not isinstance(subfolder, str):
+        raise TypeError(f"`subfolder` must be a str, got {type(subfolder).__name__}.")
+    if os.path.isabs(subfolder) or ".." in Path(subfolder).parts:
+        raise ValueError(f"`subfolder` must be a folder within the repository, got {subfolder!r}.")

@@ -6,9 +6,12 @@ import logging
 
 import pytest
 import torch
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from diffusers.models.attention_processor import AttnProcessor
 from diffusers.training_utils import EMAModel
+from diffusers.utils import constants
 from peft import LoraConfig
+from safetensors.torch import load_file, save_file
 
 from diffusers_handiffuser import HandBodyModel, TextHandEncoder, TextToHandParamsModel
 
@@ -90,6 +93,13 @@ class TestForward:
         with pytest.raises(AttributeError, match=f"'{model_class.__name__}' object has no attribute 'nothing'"):
             model.nothing  # noqa: B018
 
+    @torch.no_grad()
+    def test_exported_program(self, model_class):
+        """As `torch.export` makes it for ahead-of-time compilation."""
+        model = make(model_class)
+        exported = torch.export.export(model, args=(), kwargs=inputs(model_class)).module()
+        assert torch.equal(exported(**inputs(model_class))[0], run(model))
+
 
 class TestFiles:
     @pytest.mark.parametrize("safe", [True, False])
@@ -115,6 +125,13 @@ class TestFiles:
         shards = set(index["weight_map"].values())
         assert len(shards) == len(list(tmp_path.glob("*.safetensors"))) > 1
         assert torch.equal(run(model_class.from_pretrained(tmp_path, variant=variant)), run(model))
+
+    def test_shards_read_at_the_same_time(self, model_class, tmp_path, monkeypatch):
+        model = make(model_class)
+        model.save_pretrained(tmp_path, max_shard_size="20KB")
+        monkeypatch.setattr(constants, "HF_ENABLE_PARALLEL_LOADING", True)
+        monkeypatch.setattr(constants, "DEFAULT_HF_PARALLEL_LOADING_WORKERS", 2)
+        assert torch.equal(run(model_class.from_pretrained(tmp_path)), run(model))
 
     @pytest.mark.parametrize("dtype", DTYPES, ids=str)
     @torch.no_grad()
@@ -224,10 +241,59 @@ class TestLora:
         assert torch.equal(run(model), expected)
         model.load_lora_adapter(tmp_path, prefix=None, use_safetensors=True)
         torch.testing.assert_close(run(model), with_lora)
+        parsed = model.peft_config["default_0"].to_dict()
+        assert (parsed["r"], parsed["target_modules"]) == (2, set(CASES[model_class]["lora_targets"]))
         with pytest.raises(ValueError, match="already"):
             model.add_adapter(self.config(model_class), "default_0")
         with pytest.raises(ValueError, match="not found"):
             model.save_lora_adapter(tmp_path, adapter_name="unknown")
+
+    def test_stays_in_a_saved_model(self, model_class, tmp_path):
+        model = make(model_class)
+        model.add_adapter(self.config(model_class), "one")
+        model.add_adapter(LoraConfig(r=3, target_modules=CASES[model_class]["lora_targets"][:1]), "two")
+        model.set_adapters(["one", "two"], [0.5, 2.0])
+        expected = run(model)
+        model.save_pretrained(tmp_path, max_shard_size="20KB")
+        for options in ({}, {"device_map": "cpu"}):
+            loaded = model_class.from_pretrained(tmp_path, **options)
+            assert loaded.active_adapters() == ["one", "two"]
+            torch.testing.assert_close(run(loaded), expected)
+        loaded.unload_lora()
+        model.unload_lora()
+        assert torch.equal(run(loaded), run(model))
+
+    def test_hotswap(self, model_class, tmp_path):
+        """One adapter in the place of another, of another rank, without new layers."""
+        expected, files = [], []
+        for rank in (6, 3):
+            model = make(model_class)
+            targets = CASES[model_class]["lora_targets"]
+            model.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=targets, init_lora_weights=False))
+            model.save_lora_adapter(tmp_path / str(rank))
+            expected.append(run(model))
+            files.append(tmp_path / str(rank) / "pytorch_lora_weights.safetensors")
+        model = make(model_class)
+        model.enable_lora_hotswap(target_rank=6)
+        model.load_lora_adapter(str(files[0]), adapter_name="one", prefix=None)
+        torch.testing.assert_close(run(model), expected[0])
+        layers = [id(module) for module in model.modules()]
+        model.load_lora_adapter(str(files[1]), adapter_name="one", hotswap=True, prefix=None)
+        torch.testing.assert_close(run(model), expected[1])
+        assert [id(module) for module in model.modules()] == layers
+        with pytest.raises(ValueError, match="Trying to hotswap LoRA adapter 'two'"):
+            model.load_lora_adapter(str(files[1]), adapter_name="two", hotswap=True, prefix=None)
+
+    def test_unknown_metadata_is_an_error(self, model_class, tmp_path):
+        model = make(model_class)
+        model.add_adapter(self.config(model_class), "one")
+        model.save_lora_adapter(tmp_path, adapter_name="one")
+        file = tmp_path / "pytorch_lora_weights.safetensors"
+        metadata = json.dumps({**model.peft_config["one"].to_dict(), "foo": 1}, default=list)
+        save_file(load_file(file), file, {"format": "pt", LORA_ADAPTER_METADATA_KEY: metadata})
+        model.unload_lora()
+        with pytest.raises(TypeError, match="`LoraConfig` class could not be instantiated"):
+            model.load_lora_adapter(tmp_path, prefix=None, use_safetensors=True)
 
     def test_fuse(self, model_class):
         model = make(model_class)

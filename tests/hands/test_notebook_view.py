@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from diffusers_handiffuser import HandParams
+from diffusers_handiffuser import HandParams, HandView
 from diffusers_handiffuser.hands.drawing import draw_hand_mesh, procedural_body
-from diffusers_handiffuser.hands.viewer import HandView
+from diffusers_handiffuser.hands.mesh_file import glb_bytes, visible_meshes
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +85,17 @@ class TestGlb:
         vertices = procedural_body()(rows[0]).right_vertices * torch.tensor([1.0, -1.0, -1.0])
         assert description["accessors"][0]["count"] == len(vertices)
         assert description["accessors"][0]["min"] == pytest.approx(vertices.amin(0).tolist())
+
+    def test_is_made_of_the_visible_meshes(self, rows):
+        body = procedural_body()
+        both = rows[0].replace(hand_visible=torch.tensor([True, True]))
+        names, vertices, faces, colors = visible_meshes(both, body)
+        assert names == ["left_hand", "right_hand"] and len(set(colors)) == 2
+        geometry = body(both)
+        assert torch.equal(vertices[0], geometry.left_vertices) and torch.equal(vertices[1], geometry.right_vertices)
+        assert faces[0] is body.left_faces and faces[1] is body.right_faces
+        assert both.to_glb() == glb_bytes(names, vertices, faces, colors)
+        assert visible_meshes(HandParams.zeros(), body) == ([], [], [], [])
 
     def test_one_row_only(self, rows):
         assert rows[:1].to_glb() == rows[0].to_glb()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import close_session, constants, hf_api
+from transformers.utils import hub as hub_of_transformers
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -25,6 +26,7 @@ def hub(monkeypatch, tmp_path):
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub cache"))
         monkeypatch.setattr(hf_api.api, "endpoint", server.url)
+        monkeypatch.setattr(hub_of_transformers, "_hf_api", None, raising=False)  # made at first use, and kept
         for name, value in server.environment(tmp_path / "home").items():
             monkeypatch.setenv(name, value)
         close_session()

@@ -218,7 +218,10 @@ class StandInHub:
             entry = {"type": "file", "path": path, "size": len(content), "oid": oid(path, content)}
             if is_large(path):
                 entry["lfs"] = {"oid": oid(path, content), "size": len(content), "pointerSize": 130}
-            entries.append(entry)
+            if path.startswith(match["folder"] or ""):
+                entries.append(entry)
+        if match["folder"] and not entries:
+            raise Refusal(404, "EntryNotFound", f"{match['folder']} does not exist")
         return Answer(entries)
 
     def _file(self, match, query, body) -> Answer:
@@ -295,7 +298,7 @@ class StandInHub:
         (("POST",), f"{_MODEL}/commit/(?P<revision>.+)", _commit),
         (("GET",), _MODEL, _model_info),
         (("GET",), f"{_MODEL}/revision/(?P<revision>.+)", _model_info),
-        (("GET",), f"{_MODEL}/tree/(?P<revision>.+)", _tree),
+        (("GET",), f"{_MODEL}/tree/(?P<revision>refs/pr/\\d+|[^/]+)(/(?P<folder>.+))?", _tree),
         (("POST",), f"/{REPO}\\.git/info/lfs/objects/batch", _large_file_batch),
         (("PUT",), "/lfs/(?P<oid>[0-9a-f]+)", _put_large_file),
         (("GET", "HEAD"), f"/{REPO}/resolve/(?P<revision>refs/pr/\\d+|[^/]+)/(?P<path>.+)", _file),

@@ -169,6 +169,17 @@ class TestStage1:
         with pytest.raises(ValueError, match="hand_text_encoder"):
             HanDiffuserPipeline.from_stable_diffusion(sd, **{**parts, "hand_text_encoder": None})
 
+    def test_made_with_a_licensed_body(self, sd, make_pipe):
+        """Its body has to be given, as the procedural one would take its place otherwise."""
+        source = make_pipe(body_model=None, body_sha256="0" * 64)
+        with pytest.raises(ValueError, match="this checkpoint was made with 0000"):
+            HanDiffuserPipeline.from_stable_diffusion(sd, source)
+        body = HandBodyModel.procedural()
+        body.register_to_config(licensed=True, sha256="0" * 64)
+        made = HanDiffuserPipeline.from_stable_diffusion(sd, source, body_model=body)
+        assert made.body_model is body and made.config.body_sha256 == "0" * 64
+        assert HanDiffuserPipeline.from_stable_diffusion(sd, source, body_sha256=None).body_model is not None
+
     def test_given_text_encoder(self, sd, pipe):
         made = HanDiffuserPipeline.from_stable_diffusion(sd, text_encoder=pipe.text_encoder)
         assert made.text_encoder is pipe.text_encoder
@@ -214,6 +225,23 @@ class TestFromPipe:
             back = StableDiffusionPipeline.from_pipe(ours, text_encoder=text_encoder)
             assert type(back) is StableDiffusionPipeline and back.unet is sd.unet
             assert np.array_equal(draw(back), draw(sd))
+
+    def test_makes_the_joint_encoder_itself(self, sd, clip_text_model):
+        """The source stays as it was, and its config comes back."""
+        ours = HanDiffuserPipeline.from_pipe(sd)
+        assert type(ours.text_encoder) is TextHandEncoder and sd.text_encoder is clip_text_model
+        assert same_pictures(ours, sd) and ours.body_model is None and ours.unet is sd.unet
+        back = StableDiffusionPipeline.from_pipe(ours, text_encoder=sd.text_encoder)
+        public = [key for key in sd.config if not key.startswith("_")]
+        assert {key: back.config[key] for key in public} == {key: sd.config[key] for key in public}
+
+    def test_another_family_is_refused(self, sd):
+        class Other(StableDiffusionPipeline):
+            text_encoder_2 = None
+
+        other = Other(**sd.components, requires_safety_checker=False)
+        with pytest.raises(ValueError, match="`pipeline` must be of Stable Diffusion.*second text encoder"):
+            HanDiffuserPipeline.from_pipe(other)
 
     def test_between_tasks(self, pipe):
         for auto in (AutoPipelineForImage2Image, AutoPipelineForInpainting):

@@ -18,6 +18,7 @@ from diffusers_handiffuser import (
     HandBodyModel,
     HanDiffuserImg2ImgPipeline,
     HanDiffuserPipeline,
+    HandParams,
     TextHandEncoder,
     TextToHandParamsModel,
 )
@@ -175,6 +176,15 @@ class TestOptions:
         loaded = loader.from_pretrained(publish(layouts[layout]), device_map=device_map)
         assert np.array_equal(draw(loaded), draw(pipe))
 
+    @pytest.mark.parametrize("device_map", ["auto", "balanced", "cpu", {"": "cpu"}], ids=str)
+    def test_device_map_of_each_model(self, layouts, pipe, device_map):
+        for name, model_class in OWN_MODELS.items():
+            model = model_class.from_pretrained(layouts["plain"], subfolder=name, device_map=device_map)
+            for key, value in getattr(pipe, name).state_dict().items():
+                assert torch.equal(value, model.state_dict()[key])
+        hands = HandParams.zeros(1)
+        assert torch.equal(model(hands).joints_3d, pipe.body_model(hands).joints_3d)
+
     @pytest.mark.parametrize("loader", [HanDiffuserPipeline, DiffusionPipeline])
     def test_variant(self, publish, pipe, layouts, tmp_path, loader):
         folder = tmp_path / "variants"
@@ -226,6 +236,18 @@ class TestOptions:
         with pytest.raises(OSError):
             loader.from_pretrained(publish(folder), use_safetensors=True)
 
+    @pytest.mark.parametrize("loader", [HanDiffuserPipeline, DiffusionPipeline])
+    def test_proxies_are_ignored_with_a_warning(self, hub, layouts, loader):
+        """huggingface_hub takes them from the environment alone, and says so wherever they are given."""
+        hub.put_folder("someone/behind", layouts["plain"])
+        proxies = {"http": "http://localhost:9", "https": "http://localhost:9"}
+        with pytest.warns(UserWarning, match="`proxies` argument is ignored"):
+            assert loader.from_pretrained("someone/behind", proxies=proxies).unet is not None
+        with pytest.warns(UserWarning, match="`proxies` argument is ignored"):
+            HandBodyModel.from_pretrained(
+                "someone/behind", subfolder="body_model", proxies=proxies, force_download=True
+            )
+
     def test_from_the_cache_without_network(self, hub, layouts, monkeypatch, pipe):
         hub.put_folder("someone/cached", layouts["plain"])
         HanDiffuserPipeline.from_pretrained("someone/cached")
@@ -259,11 +281,16 @@ class TestParts:
         loaded.save_pretrained(tmp_path / "again")
         assert contents(tmp_path / "again") == contents(tmp_path / "stage_1")
 
-    def test_another_body_in_place_of_a_licensed_one(self, publish, make_pipe, tmp_path):
+    @pytest.fixture
+    def licensed(self, publish, make_pipe, tmp_path):
+        """A body that must not be passed on, and the name of a checkpoint made with it."""
         body = HandBodyModel.procedural()
         body.register_to_config(licensed=True, sha256="0" * 64)
         make_pipe(body_model=body).save_pretrained(tmp_path / "licensed")
-        name = publish(tmp_path / "licensed")
+        return body, publish(tmp_path / "licensed")
+
+    def test_another_body_in_place_of_a_licensed_one(self, licensed):
+        body, name = licensed
         assert HanDiffuserPipeline.from_pretrained(name, body_model=body).body_model is body
         other = HandBodyModel.procedural()
         with pytest.raises(ValueError, match=f"SHA-256 {other.config.sha256}.*check_body_model=False"):
@@ -271,6 +298,28 @@ class TestParts:
         loaded = HanDiffuserPipeline.from_pretrained(name, body_model=other, check_body_model=False)
         assert loaded.body_model is other
         assert HanDiffuserPipeline.from_pretrained(name, body_model=None).body_model is None
+
+    @pytest.mark.parametrize("loader", [DiffusionPipeline, AutoPipelineForText2Image, AutoPipelineForImage2Image])
+    def test_another_body_by_the_classes_of_diffusers(self, licensed, loader, tmp_path):
+        body, name = licensed
+        assert loader.from_pretrained(name, body_model=body).body_model is body
+        other = HandBodyModel.procedural()
+        with pytest.raises(ValueError, match=f"SHA-256 {other.config.sha256}.*`body_sha256=None`"):
+            loader.from_pretrained(name, body_model=other)
+        loaded = loader.from_pretrained(name, body_model=other, body_sha256=None)
+        assert loaded.body_model is other
+        loaded.save_pretrained(tmp_path / "free")
+        assert loader.from_pretrained(tmp_path / "free", body_model=body).body_model is body
+
+    def test_what_it_was_made_with_goes_along(self, licensed, make_pipe):
+        """Through pipelines without a body and of another task, and to Stable Diffusion's weights."""
+        body, name = licensed
+        pipe = HanDiffuserImg2ImgPipeline.from_pipe(HanDiffuserPipeline.from_pretrained(name, body_model=None))
+        other = HandBodyModel.procedural()
+        with pytest.raises(ValueError, match="SHA-256"):
+            HanDiffuserPipeline.from_pipe(pipe, body_model=other)
+        assert HanDiffuserPipeline.from_pipe(pipe, body_model=body).body_model is body
+        assert HanDiffuserPipeline.from_pipe(pipe, body_model=other, body_sha256=None).body_model is other
 
 
 class TestErrors:

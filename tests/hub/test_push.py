@@ -8,11 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, ModularPipeline
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
-from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, TextHandEncoder, TextToHandParamsModel
+from diffusers_handiffuser import (
+    HandBodyModel,
+    HanDiffuserModularPipeline,
+    HanDiffuserPipeline,
+    TextHandEncoder,
+    TextToHandParamsModel,
+)
 from diffusers_handiffuser.cli import main
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "hands"))
@@ -105,6 +111,85 @@ class TestModels:
         commit = model.push_to_hub(REPO, create_pr=True, subfolder="part")
         assert commit.pr_revision == "refs/pr/1" and "part/config.json" in hub.files(REPO, "refs/pr/1")
         type(model).from_pretrained(REPO, revision="refs/pr/1", subfolder="part")
+
+    @pytest.mark.parametrize("name", ["text_encoder", "text_to_hand_params", "body_model"])
+    def test_while_saving(self, hub, pipe, tmp_path, name):
+        """By the same upload as `push_to_hub`: with our card, on a branch, and without what is not for the Hub."""
+        model, folder = getattr(pipe, name), tmp_path / "part"
+        (folder / "checkpoint-5").mkdir(parents=True)
+        (folder / "checkpoint-5" / "optimizer.bin").write_bytes(b"x")
+        model.save_pretrained(
+            folder, push_to_hub=True, repo_id=REPO, private=True, revision="r", card={"limits": "Thumbs."}
+        )
+        files = hub.files(REPO, "r")
+        assert hub.repositories[REPO].private and hub.message(REPO, "r") == f"Upload {type(model).__name__}"
+        assert "checkpoint-5/optimizer.bin" not in files and "config.json" not in hub.files(REPO)
+        card = files["README.md"].decode()
+        assert "Thumbs." in card and f'{type(model).__name__}.from_pretrained("{REPO}")' in card
+        assert type(model).from_pretrained(REPO, revision="r") is not None
+
+    def test_without_a_push_no_card_is_written(self, pipe, tmp_path):
+        pipe.text_encoder.save_pretrained(tmp_path / "a")
+        assert not (tmp_path / "a" / "README.md").exists()
+        pipe.text_encoder.save_pretrained(tmp_path / "b", card={"limits": "Thumbs."})
+        assert "Thumbs." in (tmp_path / "b" / "README.md").read_text()
+
+    def test_config_alone(self, hub, pipe, tmp_path):
+        """diffusers' own way of uploading a config ends in our upload."""
+        pipe.text_encoder.save_config(str(tmp_path / "c"), push_to_hub=True, repo_id=REPO)
+        assert set(hub.files(REPO)) == {".gitattributes", "config.json"}
+        HandBodyModel.procedural().to_smplx(tmp_path / "c" / "body.npz")
+        with pytest.raises(ValueError, match="licensed body must not be uploaded"):
+            pipe.text_encoder.save_config(str(tmp_path / "c"), push_to_hub=True, repo_id=REPO)
+
+
+class TestSubfolder:
+    @pytest.mark.parametrize("name", ["text_encoder", "pipeline"])
+    def test_the_card_stands_at_the_top(self, hub, pipe, name, monkeypatch):
+        model = pipe if name == "pipeline" else getattr(pipe, name)
+        model.push_to_hub(REPO, subfolder="parts/first")
+        files = hub.files(REPO)
+        assert "README.md" in files and "parts/first/README.md" not in files
+        code = files["README.md"].decode().split("```python\n")[1].split("```")[0]
+        names = {}
+        exec(code, names)
+        assert "parts/first" in code and ("image" in names) == (name == "pipeline")
+
+    def test_a_card_that_is_there_stays(self, hub, pipe, tmp_path):
+        (tmp_path / "README.md").write_text("Mine.")
+        hub.put_folder(REPO, tmp_path)
+        pipe.push_to_hub(REPO, subfolder="second")
+        files = hub.files(REPO)
+        assert files["README.md"] == b"Mine." and "second/README.md" not in files
+        assert "second/model_index.json" in files
+
+    @pytest.mark.parametrize("subfolder", ["../x", "/x"])
+    def test_is_within_the_repository(self, hub, pipe, subfolder):
+        with pytest.raises(ValueError, match="`subfolder` must be a folder within the repository"):
+            pipe.push_to_hub(REPO, subfolder=subfolder)
+        assert hub.requests == []
+
+
+class TestModular:
+    @pytest.mark.parametrize("way", ["push_to_hub", "save_pretrained"])
+    def test_comes_back(self, hub, pipe, tmp_path, way):
+        pipe.save_pretrained(tmp_path / "plain")
+        modular = ModularPipeline.from_pretrained(tmp_path / "plain")
+        modular.load_components()
+        if way == "push_to_hub":
+            modular.push_to_hub(REPO, card={"limits": "Thumbs."})
+        else:
+            modular.save_pretrained(tmp_path / "m", push_to_hub=True, repo_id=REPO, card={"limits": "Thumbs."})
+        files = hub.files(REPO)
+        card = files["README.md"].decode()
+        assert "Thumbs." in card and f'HanDiffuserPipeline.from_pretrained("{REPO}")' in card
+        assert str(tmp_path).encode() not in files["modular_model_index.json"]
+        loaded = ModularPipeline.from_pretrained(REPO)
+        loaded.load_components()
+        assert type(loaded) is HanDiffuserModularPipeline
+        for key, value in pipe.text_encoder.state_dict().items():
+            assert torch.equal(value, loaded.text_encoder.state_dict()[key])
+        assert type(DiffusionPipeline.from_pretrained(REPO)) is HanDiffuserPipeline
 
 
 class TestResume:
@@ -257,5 +342,7 @@ def load_file_bytes(content: bytes, tmp_path: Path) -> dict[str, torch.Tensor]:
 
 
 def test_every_class_pushes_in_the_same_way():
-    for cls in (HanDiffuserPipeline, TextHandEncoder, TextToHandParamsModel, HandBodyModel):
-        assert cls.push_to_hub.__module__ == "diffusers_handiffuser.sharing"
+    models = (TextHandEncoder, TextToHandParamsModel, HandBodyModel)
+    for cls in (HanDiffuserPipeline, HanDiffuserModularPipeline, *models):
+        for method in ("push_to_hub", "_upload_folder"):
+            assert getattr(cls, method).__module__ == "diffusers_handiffuser.sharing", (cls, method)

@@ -171,6 +171,64 @@ class TestControlNet:
         )
         assert out.images[0].size == (16, 16)
 
+    @pytest.mark.parametrize("form", ["list", "tensor", "array", "results"])
+    def test_result_belongs_to_prompt_and_condition_i_div_n(self, with_controlnet, hands, form):
+        rows = [np.asarray(condition(seed)).astype(np.float32) / 255 for seed in (0, 0, 1, 1)]
+        forms = {
+            "list": [condition(0), condition(1)],
+            "tensor": torch.from_numpy(np.stack(rows[::2])).permute(0, 3, 1, 2),
+            "array": np.stack(rows[::2]),
+            "results": [condition(0), condition(0), condition(1), condition(1)],
+        }
+        common = {"output_type": "np", "num_inference_steps": 2}
+        seeds = [generator(i) for i in range(4)]
+        batch = with_controlnet(
+            ["a", "b"], image=forms[form], num_images_per_prompt=2, hand_params=hands, generator=seeds, **common
+        ).images
+        for i in range(4):
+            alone = with_controlnet(
+                "ab"[i // 2], image=condition(i // 2), hand_params=hands[i // 2], generator=generator(i), **common
+            ).images
+            np.testing.assert_allclose(batch[i], alone[0], atol=1e-4)
+
+    @pytest.mark.parametrize("images", [1, 2])
+    def test_several_for_each_prompt(self, pipe, controlnets, hands, images):
+        """In diffusers' order, a list for each prompt; one condition for all stays one."""
+        several = quiet(HanDiffuserControlNetPipeline.from_pipe(pipe, controlnet=controlnets))
+        common = {"output_type": "np", "num_inference_steps": 2, "num_images_per_prompt": images}
+        seeds = [generator(i) for i in range(2 * images)]
+        conditions = [[condition(0), condition(1)], [condition(2), condition(3)]]
+        batch = several(["a", "b"], image=conditions, hand_params=hands, generator=seeds, **common).images
+        for i in range(2):
+            alone = several(
+                "ab"[i],
+                image=conditions[i],
+                hand_params=hands[i],
+                generator=[generator(images * i + k) for k in range(images)],
+                **common,
+            ).images
+            np.testing.assert_allclose(batch[images * i : images * (i + 1)], alone, atol=1e-4)
+
+    @pytest.mark.parametrize(
+        "image, words",
+        [
+            ([condition()] * 3, r"`image` must hold one picture, one per prompt or one per result \(1, 2\), got 3"),
+            (None, "`image` must be PIL pictures.*NoneType"),
+            (np.zeros((16, 16, 3), np.uint8), "`image` must hold floating-point"),
+        ],
+    )
+    def test_conditions_are_refused_before_anything_runs(self, pipe, controlnets, image, words):
+        def fail(*args):
+            raise AssertionError("stage 1 ran")
+
+        one = quiet(HanDiffuserControlNetPipeline.from_pipe(pipe, controlnet=controlnets[0]))
+        with pytest.raises((TypeError, ValueError), match=words):
+            one(["a", "b"], image=image, hand_callback_on_step_end=fail)
+        two = quiet(HanDiffuserControlNetPipeline.from_pipe(pipe, controlnet=controlnets))
+        for wrong in (condition(), [condition()] * 3, [[condition()] * 2, [condition()]]):
+            with pytest.raises(ValueError, match="one condition for each of the 2 ControlNets"):
+                two(["a", "b"], image=wrong, hand_callback_on_step_end=fail)
+
     def test_condition_drawn_from_the_hands(self, with_controlnet, hands):
         for kind in ("openpose", "depth", "normal", "mask"):
             drawn = hands[0].to_condition(kind, 16, with_controlnet.body_model)

@@ -181,6 +181,9 @@ class TestBadInput:
             ({"strength": 0.1}, "`strength` 0.1 leaves none of the 4"),
             ({"num_inference_steps": 0}, "`num_inference_steps`"),
             ({"guidance": 3}, "guidance"),
+            ({"image": picture(width=17)}, "`image` must have sides divisible by 2, .*got 17 x 16 pixels"),
+            ({"image": np.zeros((15, 16, 3))}, "`image` must have sides divisible by 2, .*got 16 x 15 pixels"),
+            ({"image": torch.zeros(3, 16, 19)}, "`image` must have sides divisible by 2, .*got 19 x 16 pixels"),
             ({"guidance_scale": float("nan")}, "`guidance_scale`"),
         ],
     )

@@ -1,6 +1,7 @@
 """Inpainting: kept pixels are kept, the hands' outline is the mask, and without hands it is Stable Diffusion's."""
 
 import inspect
+import logging
 
 import numpy as np
 import PIL.Image
@@ -165,6 +166,22 @@ class TestKeptPixels:
         assert np.array_equal(np.asarray(out)[~painted], np.asarray(image)[~painted])
         assert not np.array_equal(np.asarray(out)[painted], np.asarray(image)[painted])
 
+    def test_crop_around_one_mask_for_several_results(self, inpaint_4, hands):
+        """Of a picture with transparency, too, whose four channels are no latents."""
+        arguments = {"image": picture().convert("RGBA"), "mask_image": box_mask(), "padding_mask_crop": 2}
+        out = inpaint_4(["a", "b"], hand_params=hands, **arguments).images
+        painted = np.asarray(box_mask()) > 0
+        assert len(out) == 2 and not np.array_equal(np.asarray(out[0]), np.asarray(out[1]))
+        assert all(np.array_equal(np.asarray(image)[~painted], np.asarray(picture())[~painted]) for image in out)
+
+    def test_crop_around_the_hands(self, inpaint_4, close_up):
+        out = inpaint_4(
+            "a hand", image=picture(), hand_params=close_up[0], hand_mask_margin=0.01, padding_mask_crop=1
+        ).images[0]
+        mask = np.asarray(inpaint_4.hand_mask(close_up[0], HEIGHT, WIDTH, margin=0.01)) > 0
+        same = (np.asarray(out) == np.asarray(picture())).all(-1)
+        assert out.size == (WIDTH, HEIGHT) and same[~mask].all() and not same[mask].all()
+
     def test_latents_have_no_pixels_to_keep(self, inpaint_4, hands):
         latents = torch.randn(1, 4, HEIGHT // 2, WIDTH // 2, generator=generator())
         out = inpaint_4(
@@ -222,9 +239,35 @@ class TestMaskOfHands:
         same = (out.images[0] == as_array(picture())).all(-1)
         assert out.hand_params is None and same[~mask].all() and not same[mask].all()
 
-    def test_no_visible_hand_leaves_the_picture_alone(self, inpaint_4):
-        out = inpaint_4("a wall", image=picture(), hand_params=HandParams.zeros(1))
+    @pytest.mark.parametrize("mask", [None, PIL.Image.new("L", (WIDTH, HEIGHT))], ids=["no visible hand", "black"])
+    def test_an_empty_mask_leaves_the_picture_alone_and_says_so(self, inpaint_4, caplog, mask):
+        logger = logging.getLogger("diffusers_handiffuser.pipelines.pipeline_handiffuser_inpaint")
+        logger.addHandler(caplog.handler)
+        try:
+            out = inpaint_4("a wall", image=picture(), mask_image=mask, hand_params=HandParams.zeros(1))
+        finally:
+            logger.removeHandler(caplog.handler)
         assert np.array_equal(np.asarray(out.images[0]), np.asarray(picture()))
+        assert "Nothing will be repainted: `mask_image`" in caplog.text
+
+    def test_no_sampled_hand_to_crop_around(self, inpaint_4):
+        """Known as soon as the hands are, before the picture is begun."""
+
+        def hide(pipe, step, timestep, tensors):
+            tensors["sample"][:, -2:] = -100.0
+            return tensors
+
+        def fail(*args):
+            raise AssertionError("the picture was begun")
+
+        with pytest.raises(ValueError, match="`padding_mask_crop` needs something to crop around"):
+            inpaint_4(
+                "a wall",
+                image=picture(),
+                padding_mask_crop=1,
+                hand_callback_on_step_end=hide,
+                callback_on_step_end=fail,
+            )
 
     def test_each_result_has_its_picture_and_mask(self, inpaint_4, close_up):
         pictures = [picture(0), picture(1)]
@@ -271,6 +314,18 @@ class TestBadInput:
             ({"prompt": None, "prompt_embeds": torch.zeros(1, 77, 16)}, "`mask_image` must be given"),
             ({"mask_image": [box_mask()] * 3}, "`mask_image` must hold.*got 3"),
             ({"mask": box_mask()}, "'mask' is not known"),
+            ({"image": torch.zeros(1, 4, 12, 8)}, "`masked_image_latents` must be given"),
+            ({"padding_mask_crop": -1}, "`padding_mask_crop` must be a whole number"),
+            ({"padding_mask_crop": 1.5}, "`padding_mask_crop` must be a whole number"),
+            ({"padding_mask_crop": 1, "prompt": ["a", "b"]}, "`mask_image` must be given for 2 results"),
+            ({"padding_mask_crop": 1, "num_images_per_prompt": 3}, "`mask_image` must be given for 3 results"),
+            ({"padding_mask_crop": 1, "output_type": "np"}, "`padding_mask_crop`.*`output_type` must be 'pil'"),
+            ({"padding_mask_crop": 1, "output_type": "latent"}, "`padding_mask_crop`.*`output_type` must be 'pil'"),
+            ({"padding_mask_crop": 1, "image": as_array(picture())}, "`padding_mask_crop`.*`image`, got ndarray"),
+            ({"padding_mask_crop": 1, "image": [picture()]}, "`padding_mask_crop`.*`image`, got list"),
+            ({"padding_mask_crop": 1, "mask_image": np.ones((24, 16))}, "`padding_mask_crop`.*`mask_image`, got nd"),
+            ({"padding_mask_crop": 1, "mask_image": PIL.Image.new("L", (WIDTH, HEIGHT))}, "`mask_image`.*marks noth"),
+            ({"padding_mask_crop": 1, "hand_params": HandParams.zeros(1)}, "the visible hands.*marks nothing"),
         ],
     )
     def test_is_named_before_anything_runs(self, inpaint_4, arguments, words):

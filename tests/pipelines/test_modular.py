@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import ClassifierFreeGuidance, ModularPipeline
 
-from diffusers_handiffuser import HanDiffuserBlocks, HanDiffuserModularPipeline, HandParams
+from diffusers_handiffuser import HanDiffuserBlocks, HanDiffuserModularPipeline, HanDiffuserPipeline, HandParams
 
 
 @pytest.fixture(scope="module")
@@ -79,12 +79,41 @@ def test_blocks_recombine(folder, hands):
     assert images[0].size == (16, 16)
 
 
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_saves_and_loads(modular, tmp_path):
-    modular.save_pretrained(str(tmp_path), overwrite_modular_index=True)
-    for path in tmp_path.glob("*/*config.json"):
-        assert "_name_or_path" not in path.read_text()
-    again = ModularPipeline.from_pretrained(tmp_path)
+    first, moved, second = tmp_path / "first", tmp_path / "moved", tmp_path / "second"
+    modular.save_pretrained(first, card={"limits": "Thumbs."})
+    everything = contents(first)
+    assert not any(str(tmp_path).encode() in content for content in everything.values())
+    assert "Thumbs." in (first / "README.md").read_text(encoding="utf-8")
+
+    first.rename(moved)
+    again = ModularPipeline.from_pretrained(moved)
+    again.load_components()
+    again.set_progress_bar_config(disable=True)
     assert type(again) is HanDiffuserModularPipeline and again.guider.guidance_scale == 3.0
+    again.save_pretrained(second, card={"limits": "Thumbs."})
+    assert contents(second) == everything
+
+    expected = modular(prompt="a fist", generator=seeded(), output_type="np", output="images")
+    pictures = again(prompt="a fist", generator=seeded(), output_type="np", output="images")
+    assert np.array_equal(pictures, expected)
+    pipe = HanDiffuserPipeline.from_pretrained(second)
+    pipe.set_progress_bar_config(disable=True)
+    assert np.allclose(pipe("a fist", generator=seeded(), output_type="np").images, expected, atol=1e-5)
+
+
+def test_saves_a_choice_of_blocks(folder, tmp_path):
+    blocks = HanDiffuserBlocks()
+    blocks.sub_blocks.pop("hands")
+    pipe = blocks.init_pipeline(folder)
+    pipe.load_components()
+    pipe.save_pretrained(tmp_path)
+    assert "It has no stage from text to 3D hands" in (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert HanDiffuserPipeline.from_pretrained(tmp_path).text_to_hand_params is None
 
 
 def test_bad_input(modular):

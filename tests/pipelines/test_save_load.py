@@ -95,7 +95,7 @@ class TestRoundTrip:
         ours, theirs = (p("a hand", generator=torch.Generator().manual_seed(0), **arguments) for p in (made, pipe))
         assert np.array_equal(ours.images, theirs.images)
         with pytest.raises(TypeError, match="from_clip"):
-            HanDiffuserPipeline.from_pipe(stable_diffusion)
+            HanDiffuserPipeline.from_pipe(stable_diffusion, text_encoder=clip_text_model)
 
     def test_without_optional_components(self, text_only_pipe, tmp_path):
         text_only_pipe.save_pretrained(tmp_path)

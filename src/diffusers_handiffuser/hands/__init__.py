@@ -17,5 +17,6 @@ Conventions, stated once for the whole package:
 
 from .body_model import BodyMesh, HandBodyModel, HandGeometry
 from .params import HandParams
+from .viewer import HandView
 
-__all__ = ["BodyMesh", "HandBodyModel", "HandGeometry", "HandParams"]
+__all__ = ["BodyMesh", "HandBodyModel", "HandGeometry", "HandParams", "HandView"]

@@ -10,21 +10,21 @@ The body that ships with the package is our own (`tools/build_procedural_body`),
 """
 
 import contextlib
-import functools
 import hashlib
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
 from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
 from safetensors.numpy import load_file
 
+from ..diffusers_types import register_to_config
 from ..portable_config import PortableConfigMixin
 from .camera import project_weak_perspective
 from .params import HandParams
@@ -104,7 +104,17 @@ class HandBodyModel(PortableConfigMixin, ModelMixin, ConfigMixin):
         num_pose_features (`int`): 459 if the body has pose-dependent shape, else 0.
         hand_joints (`list[int]`): the joints that move the hands, parents first, sorted by depth.
         left_fingertips, right_fingertips (`list[int]`): vertices of the fingertips, thumb to pinky.
+
+    Examples:
+        ```py
+        >>> from diffusers_handiffuser import HandBodyModel, HandParams
+
+        >>> body = HandBodyModel.procedural()  # or HandBodyModel.from_smplh("SMPLH_NEUTRAL.npz")
+        >>> joints = body(HandParams.zeros(3)).joints_3d  # row, left and right, joint, metres
+        ```
     """
+
+    _no_split_modules: list[str] = []
 
     @register_to_config
     def __init__(
@@ -133,10 +143,10 @@ class HandBodyModel(PortableConfigMixin, ModelMixin, ConfigMixin):
         self.level_sizes = [depth.count(level) for level in range(max(depth) + 1)]
         num_hand_vertices = num_left_vertices + num_right_vertices + 10
 
-        def floats(*shape):
+        def floats(*shape: int) -> torch.Tensor:
             return torch.zeros(shape, dtype=torch.float32)
 
-        def integers(*shape):
+        def integers(*shape: int) -> torch.Tensor:
             return torch.zeros(shape, dtype=torch.int64)
 
         self.register_buffer("template", floats(num_vertices, 3))
@@ -161,7 +171,7 @@ class HandBodyModel(PortableConfigMixin, ModelMixin, ConfigMixin):
         self.register_buffer("chain_parents", _positions([PARENTS[j] for j in hand_joints if j], hand_joints))
         self.register_buffer("chain_hands", _positions([j for hand in _HAND_JOINTS for j in hand], hand_joints))
         self.register_buffer("openpose_order", torch.tensor(OPENPOSE_FROM_MANO, dtype=torch.int64))
-        self._smplx = None
+        self._smplx: tuple[Any] | None = None
         self._nominal_dtype = torch.float32
 
     @classmethod
@@ -198,7 +208,7 @@ class HandBodyModel(PortableConfigMixin, ModelMixin, ConfigMixin):
         return cls._from_arrays(arrays, "smplh", licensed, vertex_ids)
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs) -> "HandBodyModel":
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> "HandBodyModel":
         """As in diffusers, except that the arrays stay float32 whatever `torch_dtype` says."""
         dtypes = (kwargs.pop("torch_dtype", None), kwargs.pop("dtype", None))
         hub = ("cache_dir", "force_download", "proxies", "local_files_only", "token", "revision", "subfolder")
@@ -217,15 +227,15 @@ class HandBodyModel(PortableConfigMixin, ModelMixin, ConfigMixin):
             if buffer.is_floating_point() and not torch.isfinite(buffer).all():
                 raise ValueError(f"The body model at {pretrained_model_name_or_path} is not finite in {name}.")
         model._nominal_dtype = next((dtype for dtype in dtypes if isinstance(dtype, torch.dtype)), torch.float32)
-        return (model, info) if output_loading_info else model
+        # As in diffusers, `output_loading_info=True` alone gives a pair.
+        return (model, info) if output_loading_info else model  # type: ignore[return-value]
 
-    @functools.wraps(ModelMixin.save_pretrained, assigned=())  # pipelines pass `variant` to what shows it
-    def save_pretrained(self, save_directory: str | os.PathLike, *args, **kwargs) -> None:
+    def _save(self, folder: str, repo_id: str | None, *args: Any, **kwargs: Any) -> None:
         """As in diffusers; of a licensed body only the config is written."""
         if self.config.licensed:
-            self.save_config(save_directory, push_to_hub=kwargs.pop("push_to_hub", False), **kwargs)
+            self.save_config(folder)
         else:
-            super().save_pretrained(save_directory, *args, **kwargs)
+            super()._save(folder, repo_id, *args, **kwargs)
 
     def forward(self, hand_params: HandParams) -> HandGeometry:
         """The geometry of both hands, visible or not, over any leading batch shape. Differentiable."""
@@ -304,7 +314,7 @@ class HandBodyModel(PortableConfigMixin, ModelMixin, ConfigMixin):
         if path.suffix != ".npz":
             path = path / "smplh" / "SMPLH_NEUTRAL.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(path, **self._smplh_arrays())
+        np.savez_compressed(path, **self._smplh_arrays())  # type: ignore[arg-type]  # none is named allow_pickle
         return path
 
     @property
@@ -312,8 +322,8 @@ class HandBodyModel(PortableConfigMixin, ModelMixin, ConfigMixin):
         """That which it was cast to or loaded with, like the rest of a pipeline; its arrays stay float32."""
         return self._nominal_dtype
 
-    def _apply(self, fn, recurse=True):
-        def keep_float32(tensor):
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
+        def keep_float32(tensor: torch.Tensor) -> torch.Tensor:
             moved = fn(tensor)
             if tensor.is_floating_point() and moved.dtype != tensor.dtype:
                 return tensor.to(moved.device)
@@ -323,7 +333,9 @@ class HandBodyModel(PortableConfigMixin, ModelMixin, ConfigMixin):
         self._nominal_dtype = fn(torch.empty(0, dtype=self._nominal_dtype)).dtype
         return super()._apply(keep_float32, recurse)
 
-    def _pose_joints(self, rotations, betas):
+    def _pose_joints(
+        self, rotations: torch.Tensor, betas: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Rest positions, rotations into the camera frame and posed positions of `chain_joints`, level by level."""
         template, directions = self.joint_template[self.chain_joints], self.joint_shape_directions[self.chain_joints]
         rest = template + torch.einsum("bk,jck->bjc", betas, directions)
@@ -341,7 +353,14 @@ class HandBodyModel(PortableConfigMixin, ModelMixin, ConfigMixin):
             start += size
         return rest, global_rotations, positions
 
-    def _skin_hands(self, rotations, betas, rest_joints, joint_rotations, joints):
+    def _skin_hands(
+        self,
+        rotations: torch.Tensor,
+        betas: torch.Tensor,
+        rest_joints: torch.Tensor,
+        joint_rotations: torch.Tensor,
+        joints: torch.Tensor,
+    ) -> torch.Tensor:
         """Vertices `hand_vertex_ids`: left hand, right hand, ten fingertips."""
         ids = self.hand_vertex_ids
         shape = self.shape_directions[ids].flatten(0, 1)
@@ -355,7 +374,7 @@ class HandBodyModel(PortableConfigMixin, ModelMixin, ConfigMixin):
         blended = (weights @ transforms).unflatten(2, (3, 4))
         return (blended[..., :3] * vertices[..., None, :]).sum(-1) + blended[..., 3]
 
-    def _dense_weights(self, ids):
+    def _dense_weights(self, ids: torch.Tensor) -> torch.Tensor:
         weights = self.influence_weights[ids]
         dense = weights.new_zeros(weights.shape[0], NUM_JOINTS)
         return dense.scatter(1, self.influences[ids].long(), weights)
@@ -387,7 +406,7 @@ class HandBodyModel(PortableConfigMixin, ModelMixin, ConfigMixin):
         arrays["kintree_table"] = np.stack([parents, np.arange(NUM_JOINTS, dtype=np.uint32)])
         return arrays
 
-    def _smplx_model(self):
+    def _smplx_model(self) -> Any:
         if self._smplx is None:
             try:
                 import smplx
@@ -422,7 +441,13 @@ class HandBodyModel(PortableConfigMixin, ModelMixin, ConfigMixin):
         return self._smplx[0]
 
     @classmethod
-    def _from_arrays(cls, arrays, body, licensed, vertex_ids=None):
+    def _from_arrays(
+        cls,
+        arrays: Mapping[str, np.ndarray],
+        body: str,
+        licensed: bool,
+        vertex_ids: Mapping[str, int] | None = None,
+    ) -> "HandBodyModel":
         """From the arrays of an SMPL-H file, dense or (our own data file) without zero pose directions."""
         arrays = {name: np.asarray(array) for name, array in arrays.items()}
         template, faces, weights = arrays["v_template"], arrays["f"].astype(np.int64), arrays["weights"]

@@ -144,7 +144,15 @@ def draw_preview(
     return preview
 
 
-def _shade(vertices, faces, vertex_colors, camera, height: int, width: int, supersampling: int = 2) -> Image.Image:
+def _shade(
+    vertices: torch.Tensor,
+    faces: torch.Tensor,
+    vertex_colors: torch.Tensor,
+    camera: torch.Tensor,
+    height: int,
+    width: int,
+    supersampling: int = 2,
+) -> Image.Image:
     """One mesh: vertices `(V, 3)` in metres, faces `(F, 3)`, vertex colours `(V, 3)` in `[0, 1]`, camera `(3,)`."""
     fine_height, fine_width = height * supersampling, width * supersampling
     paper = torch.tensor(_PAPER).expand(fine_height * fine_width, 3).clone()

@@ -9,11 +9,41 @@ import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from .body_model import HandBodyModel
+from .drawing import HAND_COLORS
+from .params import HandParams
+from .skeleton import SIDES
+
 _FLOAT, _UNSIGNED_INT = 5126, 5125
 _VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
+
+
+def visible_meshes(
+    hand_params: HandParams, body_model: HandBodyModel
+) -> tuple[list[str], list[torch.Tensor], list[torch.Tensor], list[tuple[float, float, float]]]:
+    """Names, vertices, faces and colours of the visible hands of one row, as [`glb_bytes`] takes them.
+
+    Args:
+        hand_params (`HandParams` of one row): on any device.
+        body_model ([`HandBodyModel`]).
+    """
+    rows = hand_params.reshape(-1)
+    if len(rows) != 1:
+        raise ValueError(f"`hand_params` must be one row, such as hands[0], got {len(rows)} rows.")
+    geometry = body_model(rows.to(body_model.device))
+    vertices = {"left": geometry.left_vertices[0], "right": geometry.right_vertices[0]}
+    faces = {"left": body_model.left_faces, "right": body_model.right_faces}
+    seen = [side for side, visible in zip(SIDES, rows.hand_visible[0].tolist(), strict=True) if visible]
+    return (
+        [f"{side}_hand" for side in seen],
+        [vertices[side] for side in seen],
+        [faces[side] for side in seen],
+        [HAND_COLORS[side] for side in seen],
+    )
 
 
 def write_obj(
@@ -62,7 +92,7 @@ def glb_bytes(
     chunks: list[bytes] = []
     views, accessors, meshes, nodes, materials = [], [], [], [], []
 
-    def accessor(data: bytes, target: int, **fields) -> int:
+    def accessor(data: bytes, target: int, **fields: Any) -> int:
         views.append({"buffer": 0, "byteOffset": sum(map(len, chunks)), "byteLength": len(data), "target": target})
         accessors.append({"bufferView": len(views) - 1, **fields})
         chunks.append(data)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -43,6 +43,18 @@ class HandParams:
 
     Floating-point input is stored as float32. Wrong shapes, non-finite numbers or a camera whose scale is not positive
     raise a `ValueError` that names the field, wrong types a `TypeError`.
+
+    Examples:
+        ```py
+        >>> from diffusers_handiffuser import MINI, HanDiffuserPipeline, HandParams
+
+        >>> pipe = HanDiffuserPipeline.from_pretrained(MINI)
+        >>> hands = pipe.sample_hand_params("a right hand making a peace sign", num_images_per_prompt=4)
+        >>> hands.show().save("hands.png")
+        >>> hands[:2].save("hands.safetensors")
+        >>> both = HandParams.cat([HandParams.load("hands.safetensors"), hands[2:].mirror()])
+        >>> openpose = both.to_condition("openpose", 512)[0]
+        ```
     """
 
     global_orient: torch.Tensor
@@ -151,7 +163,7 @@ class HandParams:
             raise TypeError("HandParams of a single person (no batch dimension) has no len().")
         return self.batch_shape[0]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator["HandParams"]:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index: Any) -> "HandParams":
@@ -339,5 +351,5 @@ class HandParams:
         except SafetensorError as error:
             raise ValueError(f"not a whole safetensors file ({error})") from None
 
-    def _map(self, function) -> "HandParams":
+    def _map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "HandParams":
         return HandParams(**{field.name: function(getattr(self, field.name)) for field in fields(self)})

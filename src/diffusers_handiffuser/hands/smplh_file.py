@@ -14,9 +14,9 @@ import pickle
 import pickletools
 import re
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -117,7 +117,7 @@ def _read_arrays(path: str | os.PathLike, needed: Iterable[str], optional: Itera
 
 
 def _checked(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    sizes: dict[str, int] = {}
+    sizes: dict[str | int, int] = {}
     for name, shape in _SHAPES.items():
         array = arrays[name]
         fits = array.ndim == len(shape) and array.dtype.kind in "biuf"
@@ -240,7 +240,7 @@ def _check_opcodes(data: bytes) -> None:
         if opcode.name in ("PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER", "INST"):
             raise _NotABody(f"pickle operation {opcode.name} does not belong in a body file")
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT"):
-            highest_memo = max(highest_memo, argument)
+            highest_memo = max(highest_memo, argument or 0)
     if highest_memo > 2 * _MAX_PICKLE_OPCODES:
         raise _NotABody(f"memo number {highest_memo} does not belong in a body file")
 
@@ -248,11 +248,11 @@ def _check_opcodes(data: bytes) -> None:
 class _StandIn:
     """Takes the place of an object from the stream: remembers what it was made from, and does nothing."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
-        self.state = None
+        self.state: Any = None
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: Any) -> None:
         self.state = state
 
 
@@ -285,7 +285,7 @@ class _Object(_StandIn):
 class _Other(_StandIn):
     """Something harmless that a body needs nothing of, such as a set in chumpy's bookkeeping."""
 
-    def __setitem__(self, key, value):
+    def __setitem__(self, key: Any, value: Any) -> None:
         pass
 
 
@@ -294,17 +294,17 @@ class _Function:
 
     __slots__ = ("call",)
 
-    def __init__(self, call):
+    def __init__(self, call: Callable[..., _StandIn]) -> None:
         self.call = call
 
-    def __call__(self, *arguments):
+    def __call__(self, *arguments: Any) -> _StandIn:
         return self.call(*arguments)
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: Any) -> None:
         raise _NotABody("it tries to change a function")
 
 
-def _reconstruct_object(cls, *_):
+def _reconstruct_object(cls: Any, *_: Any) -> _Object:
     if not (isinstance(cls, type) and issubclass(cls, _Object)):
         raise _NotABody("it builds an object of a class that does not belong in a body file")
     return cls()
@@ -313,7 +313,7 @@ def _reconstruct_object(cls, *_):
 class _BodyUnpickler(pickle.Unpickler):
     """An unpickler with a closed table: each name gives a stand-in of this module, made anew for this file."""
 
-    _TABLE = {
+    _TABLE: dict[tuple[str, str], Callable[[], _Function | _Other]] = {
         ("numpy.core.multiarray", "_reconstruct"): lambda: _Function(_Array),
         ("numpy.core.multiarray", "scalar"): lambda: _Function(_Scalar),
         ("numpy.core.numeric", "_frombuffer"): lambda: _Function(_Buffer),
@@ -402,7 +402,7 @@ def _evaluate_sparse(name: str, state: Mapping[str, Any], depth: int) -> np.ndar
         rows, columns = _evaluate(rows, depth + 1), _evaluate(columns, depth + 1)
     elif kind in ("csc", "csr"):
         pointers, minor = _evaluate(state["indptr"], depth + 1), _evaluate(state["indices"], depth + 1)
-        counts = np.diff(pointers.astype(np.int64))
+        counts: np.ndarray = np.diff(pointers.astype(np.int64))
         if len(counts) != shape[kind == "csc"] or (counts < 0).any() or counts.sum() != values.size:
             raise ValueError("a sparse matrix is damaged")
         major = np.repeat(np.arange(len(counts)), counts)
@@ -417,7 +417,7 @@ def _evaluate_sparse(name: str, state: Mapping[str, Any], depth: int) -> np.ndar
     return dense
 
 
-def _from_bytes(data: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
+def _from_bytes(data: Any, dtype: Any, shape: Any, order: Literal["C", "F"]) -> np.ndarray:
     if not isinstance(dtype, _DType) or not isinstance(dtype.arguments[0], str):
         raise ValueError("an array has no data type")
     code = dtype.arguments[0]

@@ -9,30 +9,14 @@ import os
 from pathlib import Path
 
 from .body_model import HandBodyModel
-from .drawing import HAND_COLORS, procedural_body
-from .mesh_file import glb_bytes
+from .drawing import procedural_body
+from .mesh_file import glb_bytes, visible_meshes
 from .params import HandParams
-from .skeleton import SIDES
 
 
 def hands_glb(hand_params: HandParams, body_model: HandBodyModel | None = None) -> bytes:
     """See `HandParams.to_glb`. The scene is empty where no hand is visible."""
-    rows = hand_params.reshape(-1)
-    if len(rows) != 1:
-        raise ValueError(f"`hand_params` must be one row, such as hands[0], got {len(rows)} rows.")
-    body_model = procedural_body() if body_model is None else body_model
-    geometry = body_model(rows.to(body_model.device))
-    meshes = {
-        "left": (geometry.left_vertices[0], body_model.left_faces),
-        "right": (geometry.right_vertices[0], body_model.right_faces),
-    }
-    seen = [side for side, visible in zip(SIDES, rows.hand_visible[0].tolist(), strict=True) if visible]
-    return glb_bytes(
-        [f"{side}_hand" for side in seen],
-        [meshes[side][0] for side in seen],
-        [meshes[side][1] for side in seen],
-        [HAND_COLORS[side] for side in seen],
-    )
+    return glb_bytes(*visible_meshes(hand_params, procedural_body() if body_model is None else body_model))
 
 
 class HandView:
@@ -41,6 +25,16 @@ class HandView:
     Args:
         glb (`bytes`): binary glTF, such as `HandParams.to_glb` makes.
         height (`int`): of the view in a notebook, pixels.
+
+    Examples:
+        ```py
+        >>> from diffusers_handiffuser import MINI, HanDiffuserPipeline, HandView
+
+        >>> pipe = HanDiffuserPipeline.from_pretrained(MINI)
+        >>> hands = pipe.sample_hand_params("a right hand making a peace sign")
+        >>> hands[0].view_3d().save("hands.html")
+        >>> view = HandView(hands[0].to_glb("hands.glb"), height=600)
+        ```
     """
 
     def __init__(self, glb: bytes, height: int = 400):

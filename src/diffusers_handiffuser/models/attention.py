@@ -12,6 +12,7 @@ goes to torch's own attention.
 """
 
 from collections.abc import Callable
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,8 @@ from diffusers.models.attention_dispatch import (
     dispatch_attention_fn,
 )
 from torch import nn
+
+from ..diffusers_types import MixinBase
 
 MASKED = -30000.0
 """Added to the score of a masked key: its weight is exactly zero in float16, bfloat16 and float32 alike, and a row in
@@ -124,6 +127,10 @@ class HandAttention(nn.Module, AttentionModuleMixin):
     _available_processors = [HandAttnProcessor]
     is_cross_attention = False
     use_bias = True
+    # Of `AttentionModuleMixin`; a type checker looks for them in `nn.Module` and finds weights.
+    processor: Any
+    set_processor: Callable[[Any], None]
+    to_qkv: nn.Module
 
     def __init__(self, hidden_size: int, heads: int):
         super().__init__()
@@ -158,14 +165,14 @@ class HandAttention(nn.Module, AttentionModuleMixin):
                 self.processor._attention_backend = AttentionBackendName.NATIVE
 
 
-class Float32Buffers:
+class Float32Buffers(MixinBase):
     """Keeps the buffers named in `_keep_in_fp32_modules` in float32 when the model is cast.
 
     diffusers honours that list in `from_pretrained(dtype=...)` but not in `to(dtype)` or `half()`. Mix in before
     `ModelMixin`.
     """
 
-    def _apply(self, fn, recurse=True):
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
         kept = {name: getattr(self, name) for name in self._keep_in_fp32_modules}
         super()._apply(fn, recurse)
         for name, buffer in kept.items():

@@ -11,12 +11,13 @@ follow.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.configuration_utils import ConfigMixin
 from diffusers.loaders import PeftAdapterMixin
 from diffusers.models.attention import AttentionMixin
 from diffusers.models.modeling_utils import ModelMixin
@@ -24,11 +25,13 @@ from diffusers.utils import BaseOutput
 from torch import nn
 from transformers.activations import ACT2FN
 
+from ..diffusers_types import register_to_config
 from ..hands.body_model import HandGeometry
 from ..hands.bps import ball_basis, basis_point_distances
 from ..hands.rotations import rotmat_to_rot6d
 from ..portable_config import PortableConfigMixin
 from .attention import Float32Buffers, HandAttention, additive_mask, causal_keep
+from .stored_lora import StoredLoraMixin
 
 NUM_JOINT_STATES = 86
 """Per person: two hands, each a marker and the x and y of 21 joints."""
@@ -66,10 +69,10 @@ class TextHandAttention(HandAttention):
         self.q_proj = nn.Linear(hidden_size, hidden_size)
         self.out_proj = nn.Linear(hidden_size, hidden_size)
 
-    def project_in(self, hidden_states):
+    def project_in(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         return self.q_proj(hidden_states), self.k_proj(hidden_states), self.v_proj(hidden_states)
 
-    def project_out(self, hidden_states):
+    def project_out(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return self.out_proj(hidden_states)
 
 
@@ -167,7 +170,8 @@ class JointEmbeddings(nn.Module):
     def init_weights(self) -> None:
         bins, width = self.bin_embedding.weight.shape
         centres = (torch.arange(bins, dtype=torch.float32) + 0.5) / bins
-        octaves = torch.linspace(-1, max(math.log2(bins / 16), 0), (width + 1) // 2)
+        # The device is named because transformers, while it loads a model, has `linspace` make tensors on the CPU.
+        octaves = torch.linspace(-1, max(math.log2(bins / 16), 0), (width + 1) // 2, device=centres.device)
         angles = 2 * math.pi * centres[:, None] * 2**octaves
         waves = torch.cat([angles.sin(), angles.cos()], -1)[:, :width]
         self.bin_embedding.weight.copy_(waves * (_INIT_STD * math.sqrt(2)))
@@ -218,7 +222,9 @@ class HandFeatureMLP(nn.Module):
         return self.norm(self.linear_3(state))
 
 
-class TextHandEncoder(Float32Buffers, PortableConfigMixin, ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin):
+class TextHandEncoder(
+    Float32Buffers, StoredLoraMixin, PortableConfigMixin, ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin
+):
     r"""
     The Text+Hand encoder of HanDiffuser: it takes the place of Stable Diffusion's text encoder.
 
@@ -245,6 +251,7 @@ class TextHandEncoder(Float32Buffers, PortableConfigMixin, ModelMixin, ConfigMix
         hand_hidden_size (`int`, defaults to 1024): width of the hidden layers of `f_theta` and `f_M`.
         model_type (`str`, defaults to `"clip_text_model"`): transformers' name for this text transformer; tools that
             train or load LoRA look their target layers up by it.
+        lora_adapters (`dict`, *optional*): LoRA adapters that the model was saved with, see [`StoredLoraMixin`].
     """
 
     _supports_gradient_checkpointing = True
@@ -271,6 +278,7 @@ class TextHandEncoder(Float32Buffers, PortableConfigMixin, ModelMixin, ConfigMix
         basis_seed: int = 0,
         hand_hidden_size: int = 1024,
         model_type: str = "clip_text_model",
+        lora_adapters: Mapping[str, Mapping[str, Any]] | None = None,
     ):
         super().__init__()
         if hidden_act not in ACT2FN:
@@ -296,6 +304,7 @@ class TextHandEncoder(Float32Buffers, PortableConfigMixin, ModelMixin, ConfigMix
         self.num_basis_points = num_basis_points
         self.gradient_checkpointing = False
         self._init_weights()
+        self.put_adapters_back(lora_adapters)
 
     def _init_weights(self) -> None:
         """CLIP's initialisation for CLIP's parts; small tables; the MLPs as torch makes them."""
@@ -305,6 +314,7 @@ class TextHandEncoder(Float32Buffers, PortableConfigMixin, ModelMixin, ConfigMix
         width = embeddings.token_embedding.embedding_dim
         deep_std = width**-0.5 * (2 * max(len(layers), 1)) ** -0.5
         for layer in layers:
+            assert isinstance(layer, TextHandEncoderLayer)
             attention, mlp = layer.self_attn, layer.mlp
             for linear in (attention.q_proj, attention.k_proj, attention.v_proj, mlp.fc2):
                 nn.init.normal_(linear.weight, std=deep_std)
@@ -344,7 +354,7 @@ class TextHandEncoder(Float32Buffers, PortableConfigMixin, ModelMixin, ConfigMix
             "layer_norm_eps",
             "eos_token_id",
         )
-        config = getattr(clip_text_model, "config", None)
+        config: Any = getattr(clip_text_model, "config", None)
         missing = [name for name in shared if not hasattr(config, name)]
         if missing or not isinstance(clip_text_model, nn.Module):
             raise TypeError(f"`clip_text_model` must be a CLIP text model, got {type(clip_text_model).__name__}.")
@@ -441,8 +451,8 @@ class TextHandEncoder(Float32Buffers, PortableConfigMixin, ModelMixin, ConfigMix
         """
         self._check_shapes(input_ids, attention_mask, hand_rotations, hand_bps, hand_joints_2d, hand_visible)
         sequence = self.text_model.embeddings(input_ids)
-        has_hands = hand_visible is not None
-        if has_hands:
+        if hand_visible is not None:
+            assert hand_joints_2d is not None
             hand_visible = hand_visible.bool()
             joints = torch.where(hand_visible[..., None, None], hand_joints_2d, 0.0).flip(1)
             joint_tokens = self.joint_embeddings(joints).to(sequence.dtype)
@@ -459,11 +469,12 @@ class TextHandEncoder(Float32Buffers, PortableConfigMixin, ModelMixin, ConfigMix
             else:
                 sequence = layer(sequence, mask, mask is None)
             all_states.append(sequence)
-        if has_hands:
+        if hand_visible is not None:
             text, joints = sequence.split([input_ids.shape[1], NUM_JOINT_STATES], 1)
             sequence = torch.cat([text, self._missing_hand_last(joints, hand_visible)], 1)
         last = self.text_model.final_layer_norm(sequence)
-        if has_hands:
+        if hand_visible is not None:
+            assert hand_rotations is not None and hand_bps is not None
             rotations = rotmat_to_rot6d(hand_rotations).flatten(2).to(sequence.dtype)
             theta = self.rotation_mlp(rotations, hand_visible)
             mesh = self.mesh_mlp(hand_bps.to(sequence.dtype), hand_visible)
@@ -472,7 +483,7 @@ class TextHandEncoder(Float32Buffers, PortableConfigMixin, ModelMixin, ConfigMix
         hidden_states = None
         if output_hidden_states:
             hidden_states = tuple(all_states)
-            if has_hands:
+            if hand_visible is not None:
                 length = input_ids.shape[1]
                 hidden_states = tuple(
                     torch.cat([h[:, :length], self._missing_hand_last(h[:, length:], hand_visible)], 1)
@@ -508,7 +519,7 @@ class TextHandEncoder(Float32Buffers, PortableConfigMixin, ModelMixin, ConfigMix
             wanted = "given" if has_hands else "None"
             raise ValueError(f"`hand_visible` must be {wanted}, as it was in the call that gave `output`.")
         last = self.text_model.final_layer_norm(sequence)
-        if not has_hands:
+        if hand_visible is None:
             return last
         return self._with_nulls(output.last_hidden_state[:, :2], last, hand_visible.bool())
 
@@ -536,7 +547,15 @@ class TextHandEncoder(Float32Buffers, PortableConfigMixin, ModelMixin, ConfigMix
         joints = torch.where(visible_joints[..., None], joints, nulls[2:])
         return torch.cat([theta_mesh, text, joints], 1)
 
-    def _check_shapes(self, input_ids, attention_mask, hand_rotations, hand_bps, hand_joints_2d, hand_visible):
+    def _check_shapes(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        hand_rotations: torch.Tensor | None,
+        hand_bps: torch.Tensor | None,
+        hand_joints_2d: torch.Tensor | None,
+        hand_visible: torch.Tensor | None,
+    ) -> None:
         positions = self.text_model.embeddings.position_embedding.num_embeddings
         if input_ids.ndim != 2 or input_ids.shape[1] > positions:
             raise ValueError(
@@ -559,9 +578,8 @@ class TextHandEncoder(Float32Buffers, PortableConfigMixin, ModelMixin, ConfigMix
             raise ValueError(
                 f"`{missing}` is missing beside `{given[0]}`: hand arguments come together or not at all."
             )
-        for name in given:
-            value, shape = shapes[name]
-            if tuple(value.shape) != shape:
+        for name, (value, shape) in shapes.items():
+            if value is not None and tuple(value.shape) != shape:
                 raise ValueError(f"`{name}` must have shape {shape}, got {tuple(value.shape)}.")
 
     def get_input_embeddings(self) -> nn.Embedding:

@@ -12,10 +12,12 @@ the sample because the pictures need them. The paper states no sizes; ours follo
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.configuration_utils import ConfigMixin
 from diffusers.loaders import PeftAdapterMixin
 from diffusers.models.attention import AttentionMixin, FeedForward
 from diffusers.models.cache_utils import CacheMixin
@@ -24,11 +26,13 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import BaseOutput
 from torch import nn
 
+from ..diffusers_types import register_to_config
 from ..hands.params import HandParams
 from ..hands.rotations import rot6d_to_rotmat, rotmat_to_rot6d, rotmat_to_rotvec, rotvec_to_rotmat
 from ..hands.skeleton import NUM_JOINTS
 from ..portable_config import PortableConfigMixin
 from .attention import Float32Buffers, HandAttention, additive_mask
+from .stored_lora import StoredLoraMixin
 
 SAMPLE_PARTS = {"rotations": 6 * NUM_JOINTS, "betas": 10, "camera": 3, "hand_visible": 2}
 SAMPLE_SIZE = sum(SAMPLE_PARTS.values())
@@ -58,12 +62,12 @@ class HandParamsAttention(HandAttention):
         self.to_v = nn.Linear(hidden_size, hidden_size)
         self.to_out = nn.ModuleList([nn.Linear(hidden_size, hidden_size)])
 
-    def project_in(self, hidden_states):
+    def project_in(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         if self.fused_projections:
             return self.to_qkv(hidden_states).chunk(3, -1)
         return self.to_q(hidden_states), self.to_k(hidden_states), self.to_v(hidden_states)
 
-    def project_out(self, hidden_states):
+    def project_out(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return self.to_out[0](hidden_states)
 
 
@@ -83,7 +87,14 @@ class HandParamsBlock(nn.Module):
 
 
 class TextToHandParamsModel(
-    Float32Buffers, PortableConfigMixin, ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin, CacheMixin
+    Float32Buffers,
+    StoredLoraMixin,
+    PortableConfigMixin,
+    ModelMixin,
+    ConfigMixin,
+    AttentionMixin,
+    PeftAdapterMixin,
+    CacheMixin,
 ):
     r"""
     Predicts the clean sample from a noisy one: `prediction_type="sample"`, with any diffusers scheduler that has it.
@@ -98,6 +109,7 @@ class TextToHandParamsModel(
         num_attention_heads (`int`, defaults to 8): must divide `hidden_size`.
         cross_attention_dim (`int`, defaults to 768): width of the text encoder's states.
         mlp_ratio (`float`, defaults to 4.0): width inside the layers' MLPs, in units of `hidden_size`.
+        lora_adapters (`dict`, *optional*): LoRA adapters that the model was saved with, see [`StoredLoraMixin`].
     """
 
     _supports_gradient_checkpointing = True
@@ -114,6 +126,7 @@ class TextToHandParamsModel(
         num_attention_heads: int = 8,
         cross_attention_dim: int = 768,
         mlp_ratio: float = 4.0,
+        lora_adapters: Mapping[str, Mapping[str, Any]] | None = None,
     ):
         super().__init__()
         self.joint_in = nn.Linear(6, hidden_size)
@@ -136,13 +149,16 @@ class TextToHandParamsModel(
         self.cross_attention_dim = cross_attention_dim
         self.gradient_checkpointing = False
         self._init_weights()
+        self.put_adapters_back(lora_adapters)
 
     def _init_weights(self) -> None:
         """Residual branches shrink with depth, and the first prediction is close to the mean of the data."""
         nn.init.normal_(self.token_embedding.weight, std=0.5)
         depth = max(len(self.transformer_blocks), 1)
         for block in self.transformer_blocks:
+            assert isinstance(block, HandParamsBlock)
             for linear in (block.attn.to_out[0], block.ff.net[-1]):
+                assert isinstance(linear, nn.Linear)
                 nn.init.normal_(linear.weight, std=linear.in_features**-0.5 / math.sqrt(2 * depth))
                 nn.init.zeros_(linear.bias)
         for linear in (self.joint_out, self.shape_out, self.camera_out):
@@ -244,7 +260,7 @@ class TextToHandParamsModel(
         self.sample_mean.copy_(mean)
         self.sample_std.copy_(std)
 
-    def enable_cache(self, config) -> None:
+    def enable_cache(self, config: Any) -> None:
         """Adds diffusers' inference caches; see [`~diffusers.CacheMixin.enable_cache`]."""
         from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
 
@@ -262,7 +278,9 @@ class TextToHandParamsModel(
             raise ValueError(f"`timestep` must be a scalar or have shape ({batch},), got {tuple(timestep.shape)}.")
         return timestep.expand(batch)
 
-    def _check_shapes(self, sample, encoder_hidden_states, encoder_attention_mask):
+    def _check_shapes(
+        self, sample: torch.Tensor, encoder_hidden_states: torch.Tensor, encoder_attention_mask: torch.Tensor | None
+    ) -> None:
         if sample.ndim != 2 or sample.shape[1] != SAMPLE_SIZE:
             raise ValueError(f"`sample` must have shape (B, {SAMPLE_SIZE}), got {tuple(sample.shape)}.")
         shape, wanted = tuple(encoder_hidden_states.shape), (sample.shape[0], self.cross_attention_dim)

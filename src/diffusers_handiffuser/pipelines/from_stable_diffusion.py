@@ -1,24 +1,25 @@
 """From any Stable Diffusion 1.x or 2.x pipeline to one of ours: `from_stable_diffusion`."""
 
 import os
-from typing import Any
+from typing import Any, Self
 
 from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from huggingface_hub.errors import HTTPError
 from safetensors import SafetensorError
 
+from ..diffusers_types import MixinBase
 from ..hands import HandBodyModel
 from ..hub import looks_like_a_path
 from ..models import TextHandEncoder, TextToHandParamsModel
 
 SHARED_COMPONENTS = ("vae", "tokenizer", "unet", "scheduler", "safety_checker", "feature_extractor", "image_encoder")
 STAGE_1_COMPONENTS = ("hand_tokenizer", "hand_text_encoder", "text_to_hand_params", "text_to_hand_scheduler")
-STAGE_1_DEFAULTS = ("default_num_hand_inference_steps", "default_hand_guidance_scale")
+STAGE_1_DEFAULTS = ("default_num_hand_inference_steps", "default_hand_guidance_scale", "body_sha256")
 _SINGLE_FILES = (".safetensors", ".ckpt")
 _ACCESS = ("cache_dir", "force_download", "proxies", "local_files_only", "token", "dtype", "torch_dtype")
 
 
-class FromStableDiffusionMixin:
+class FromStableDiffusionMixin(MixinBase):
     """Gives `from_stable_diffusion` to a pipeline that has Stable Diffusion's components and ours."""
 
     @classmethod
@@ -26,8 +27,8 @@ class FromStableDiffusionMixin:
         cls,
         stable_diffusion: DiffusionPipeline | str | os.PathLike,
         text_to_hand_params: TextToHandParamsModel | DiffusionPipeline | str | os.PathLike | None = None,
-        **kwargs,
-    ) -> Any:
+        **kwargs: Any,
+    ) -> Self:
         """This pipeline with the weights of a Stable Diffusion 1.x or 2.x pipeline, which stays as it is.
 
         All parts are shared but the text encoder, of which `TextHandEncoder.from_clip` makes a joint encoder. Until
@@ -55,10 +56,10 @@ class FromStableDiffusionMixin:
         access = {name: kwargs[name] for name in _ACCESS if name in kwargs}
         if isinstance(stable_diffusion, (str, os.PathLike)):
             instead = {name: given[name] for name in SHARED_COMPONENTS if name in given}
-            stable_diffusion = _load_stable_diffusion(os.fspath(stable_diffusion), {**kwargs, **instead})
+            stable_diffusion = load_stable_diffusion(os.fspath(stable_diffusion), {**kwargs, **instead})
         elif unused := kwargs.keys() - (access if isinstance(text_to_hand_params, (str, os.PathLike)) else ()):
             raise TypeError(f"`{min(unused)}` is an option of loading, but `stable_diffusion` is loaded already.")
-        _check_stable_diffusion(stable_diffusion)
+        _check_stable_diffusion("stable_diffusion", stable_diffusion)
 
         parts = {name: getattr(stable_diffusion, name, None) for name in SHARED_COMPONENTS}
         parts["requires_safety_checker"] = stable_diffusion.config.get("requires_safety_checker", True)
@@ -70,18 +71,39 @@ class FromStableDiffusionMixin:
         return cls(**parts)
 
     @classmethod
-    def from_single_file(cls, pretrained_model_link_or_path: str | os.PathLike, **kwargs) -> Any:
+    def from_pipe(cls, pipeline: DiffusionPipeline, **kwargs: Any) -> Self:
+        """As in diffusers, from one of our pipelines or from one of Stable Diffusion 1.x or 2.x.
+
+        What `pipeline` lacks for hands is `None` unless given. The text encoder of Stable Diffusion becomes a joint
+        encoder, as in `from_stable_diffusion`, which also takes a stage 1 and a body. The way back is
+        `StableDiffusionPipeline.from_pipe(pipe, text_encoder=pipe.text_encoder)`.
+        """
+        encoder = getattr(pipeline, "text_encoder", None)
+        if "text_encoder" not in kwargs and encoder is not None and not isinstance(encoder, TextHandEncoder):
+            _check_stable_diffusion("pipeline", pipeline)
+            kwargs["text_encoder"] = TextHandEncoder.from_clip(encoder)
+        lacking = {name: None for name in cls._optional_components if name not in pipeline.components}
+        return super().from_pipe(pipeline, **{**lacking, **kwargs})
+
+    @classmethod
+    def from_single_file(cls, pretrained_model_link_or_path: str | os.PathLike, **kwargs: Any) -> Self:
         """A Stable Diffusion checkpoint in one file, by way of `from_stable_diffusion`; takes its arguments."""
         name = os.fspath(pretrained_model_link_or_path)
-        if not name.endswith(_SINGLE_FILES):
+        if not is_single_file(name):
             raise ValueError(
                 f"`pretrained_model_link_or_path` must end in {' or '.join(_SINGLE_FILES)}, got {name!r}."
             )
         return cls.from_stable_diffusion(name, **kwargs)
 
 
-def _load_stable_diffusion(name: str, options: dict[str, Any]) -> DiffusionPipeline:
-    is_file = name.endswith(_SINGLE_FILES)
+def is_single_file(name: str) -> bool:
+    """Whether a name is that of a checkpoint in one file."""
+    return name.endswith(_SINGLE_FILES)
+
+
+def load_stable_diffusion(name: str, options: dict[str, Any]) -> DiffusionPipeline:
+    """The pipeline in a folder, under a Hub id or in a single file; the options are those of loading it."""
+    is_file = is_single_file(name)
     only_for_files = [option for option in ("config", "original_config") if option in options]
     if only_for_files and not is_file:
         raise ValueError(f"`{only_for_files[0]}` is for single files (.safetensors, .ckpt), got {name!r}.")
@@ -96,17 +118,17 @@ def _load_stable_diffusion(name: str, options: dict[str, Any]) -> DiffusionPipel
         raise OSError(f"Cannot load `stable_diffusion` from {name!r}: {reason}") from error
 
 
-def _check_stable_diffusion(pipeline: Any) -> None:
+def _check_stable_diffusion(argument: str, pipeline: Any) -> None:
     name = type(pipeline).__name__
     wanted = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
     if not isinstance(pipeline, DiffusionPipeline):
-        raise TypeError(f"`stable_diffusion` must be a pipeline, a path or a Hub id, got {name}.")
+        raise TypeError(f"`{argument}` must be a pipeline, a path or a Hub id, got {name}.")
     if isinstance(getattr(pipeline, "text_encoder", None), TextHandEncoder):
-        raise ValueError(f"`stable_diffusion` is a {name} with a TextHandEncoder already; `from_pipe` passes it on.")
+        raise ValueError(f"`{argument}` is a {name} with a TextHandEncoder already; `from_pipe` passes it on.")
     missing = [part for part in wanted if getattr(pipeline, part, None) is None]
     if missing or hasattr(pipeline, "text_encoder_2"):
         detail = f"without {missing[0]}" if missing else "with a second text encoder"
-        raise ValueError(f"`stable_diffusion` must be of Stable Diffusion 1.x or 2.x, got a {name} {detail}.")
+        raise ValueError(f"`{argument}` must be of Stable Diffusion 1.x or 2.x, got a {name} {detail}.")
 
 
 def _stage_1(source: Any, given: dict[str, Any], access: dict[str, Any]) -> dict[str, Any]:
@@ -130,5 +152,5 @@ def _load_stage_1(source: str | os.PathLike, given: dict[str, Any], access: dict
     from .pipeline_handiffuser import HanDiffuserPipeline
 
     not_needed = dict.fromkeys((*SHARED_COMPONENTS, "text_encoder"))
-    instead = {name: given[name] for name in (*STAGE_1_COMPONENTS, "body_model") if name in given}
+    instead = {name: given[name] for name in (*STAGE_1_COMPONENTS, "body_model", "body_sha256") if name in given}
     return HanDiffuserPipeline.from_pretrained(source, **{**access, **not_needed, **instead})

@@ -9,8 +9,8 @@ the `prompt_embeds` on to the one it inherits.
 import contextlib
 import inspect
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from diffusers.utils.torch_utils import is_compiled_module
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from ..hands import HandBodyModel, HandParams
-from ..hub import HubMixin, loadable_by_bare_class
+from ..hub import HubMixin, check_body, loadable_by_bare_class
 from ..models import TextHandEncoder, TextToHandParamsModel
 from ..models.text_to_hand_params import SAMPLE_SIZE
 from .from_stable_diffusion import FromStableDiffusionMixin
@@ -65,6 +65,7 @@ HAND_COMPONENTS = (
     "body_model",
 )
 
+_Class = TypeVar("_Class", bound=type)
 HandCallback = Callable[[Any, int, torch.Tensor, dict[str, torch.Tensor]], dict[str, torch.Tensor] | None]
 
 
@@ -87,6 +88,8 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
         default_guidance_scale (`float`, *optional*): the same for the guidance of the picture.
         default_num_hand_inference_steps (`int`, *optional*): the same for the steps of stage 1.
         default_hand_guidance_scale (`float`, *optional*): the same for the guidance of stage 1.
+        body_sha256 (`str`, *optional*): of the licensed body that the checkpoint was made with, which is not stored
+            with it; a `body_model` with another one is refused. `save_pretrained` sees to it.
         further_components: those of the pipeline behind in the bases; a class that has any declares them by
             [`with_component`].
     """
@@ -95,19 +98,20 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
     _optional_components = ["safety_checker", "feature_extractor", "image_encoder", *HAND_COMPONENTS]
     # Accelerate's hooks ask a model for its first parameter, and the body has none; it is small.
     _exclude_from_cpu_offload = ["safety_checker", "body_model"]
+    _lora_scale = 1.0
     _interrupt = False
     _hands_interrupted = False
 
     @loadable_by_bare_class("image_encoder", *HAND_COMPONENTS)
     def __init__(
         self,
-        vae: AutoencoderKL,
-        text_encoder: TextHandEncoder,
-        tokenizer: CLIPTokenizer,
-        unet: UNet2DConditionModel,
-        scheduler: KarrasDiffusionSchedulers,
-        safety_checker: StableDiffusionSafetyChecker,
-        feature_extractor: CLIPImageProcessor,
+        vae: AutoencoderKL | None,
+        text_encoder: TextHandEncoder | None,
+        tokenizer: CLIPTokenizer | None,
+        unet: UNet2DConditionModel | None,
+        scheduler: KarrasDiffusionSchedulers | None,
+        safety_checker: StableDiffusionSafetyChecker | None,
+        feature_extractor: CLIPImageProcessor | None,
         image_encoder: CLIPVisionModelWithProjection | None = None,
         hand_tokenizer: CLIPTokenizer | None = None,
         hand_text_encoder: CLIPTextModel | TextHandEncoder | None = None,
@@ -119,9 +123,10 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
         default_guidance_scale: float | None = None,
         default_num_hand_inference_steps: int | None = None,
         default_hand_guidance_scale: float | None = None,
+        body_sha256: str | None = None,
         **further_components: Any,
     ):
-        components = {
+        components: dict[str, Any] = {
             "vae": vae,
             "unet": unet,
             "text_encoder": text_encoder,
@@ -132,6 +137,8 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
         _check_class("text_encoder", text_encoder, TextHandEncoder, "`TextHandEncoder.from_clip(...)` makes one")
         _check_class("text_to_hand_params", text_to_hand_params, TextToHandParamsModel)
         _check_class("body_model", body_model, HandBodyModel, "`HandBodyModel.procedural()` makes one")
+        if body_model is not None:
+            check_body(body_sha256, body_model)
         super().__init__(
             vae=vae,
             text_encoder=text_encoder,
@@ -158,6 +165,7 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
             default_hand_guidance_scale=(
                 None if default_hand_guidance_scale is None else float(default_hand_guidance_scale)
             ),
+            body_sha256=body_sha256,
         )
 
     @property
@@ -237,14 +245,16 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
             if getattr(self, name) is None:
                 raise ValueError(f"`{name}` is needed for {purpose}, but this pipeline has None in its place.")
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Stands between the `__call__` of a pipeline and the one that it inherits, whose latents nobody checks."""
         outputs = super().__call__(*args, **kwargs)
         if isinstance(outputs[0], torch.Tensor):
             check_finite("The picture", outputs[0])
         return outputs
 
-    def run_safety_checker(self, image: torch.Tensor | np.ndarray, device: torch.device, dtype: torch.dtype):
+    def run_safety_checker(
+        self, image: torch.Tensor | np.ndarray, device: torch.device, dtype: torch.dtype
+    ) -> tuple[torch.Tensor | np.ndarray, list[bool] | None]:
         check_finite("The decoded picture", torch.as_tensor(image))
         return super().run_safety_checker(image, device, dtype)
 
@@ -475,7 +485,7 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
             hand_conditioning_scale=hand_conditioning_scale,
         )
         check_finite("The output of `text_encoder`", prompt_embeds)
-        if not do_classifier_free_guidance:
+        if not do_classifier_free_guidance or negative_prompt_embeds is None:
             return prompt_embeds, None, hand_params
         check_finite("The output of `text_encoder`", negative_prompt_embeds)
         if negative_prompt_embeds.shape != prompt_embeds.shape:
@@ -523,6 +533,7 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
             if prompt_embeds is not None:
                 raise ValueError("`hand_params` cannot be given with `prompt_embeds`, which are used as they are.")
             check_text("prompt", prompt)
+            assert prompt is not None
             rows = hand_rows(hand_params, _batch_size(prompt), num_images_per_prompt).to(device)
             with self._lora_scaled(lora_scale):
                 input_ids = self._caption_ids(_texts(prompt), device).repeat_interleave(num_images_per_prompt, 0)
@@ -547,6 +558,7 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
             lora_scale=lora_scale,
             clip_skip=clip_skip,
         )
+        self._lora_scale = 1.0  # of this call, which diffusers would also give to the next LoRA that is loaded
         return prompt_embeds, negative_prompt_embeds
 
     def _encode_with_hands(
@@ -625,14 +637,13 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
         if lora_scale is None:
             yield
             return
-        self._lora_scale = lora_scale
         scale_lora_layers(self.text_encoder, lora_scale)
         try:
             yield
         finally:
             unscale_lora_layers(self.text_encoder, lora_scale)
 
-    def progress_bar(self, iterable=None, total=None, desc: str = "picture"):
+    def progress_bar(self, iterable: Iterable | None = None, total: int | None = None, desc: str = "picture") -> Any:
         """diffusers' progress bar under the stage's name, unless `set_progress_bar_config(desc=...)` gave another."""
         config = getattr(self, "_progress_bar_config", {})
         self._progress_bar_config = {"desc": desc, **config}
@@ -642,22 +653,22 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
             self._progress_bar_config = config
 
 
-def with_component(name: str, annotation: Any) -> Callable[[type], type]:
+def with_component(name: str, annotation: Any) -> Callable[[_Class], _Class]:
     """Decorates a pipeline whose constructor takes one more component, named before the scheduler as in diffusers."""
 
-    def decorate(pipeline_class: type) -> type:
+    def decorate(pipeline_class: _Class) -> _Class:
         signature = inspect.signature(HandConditioningMixin.__init__)
         parameters = list(signature.parameters.values())
         place = list(signature.parameters).index("scheduler")
         component = inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=annotation)
         signature = signature.replace(parameters=[*parameters[:place], component, *parameters[place:]])
 
-        def __init__(self, *args, **kwargs):
+        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
             HandConditioningMixin.__init__(**signature.bind_partial(self, *args, **kwargs).arguments)
 
-        __init__.__signature__ = signature
+        __init__.__signature__ = signature  # type: ignore[attr-defined]
         __init__.__annotations__ = {**HandConditioningMixin.__init__.__annotations__, name: annotation}
-        pipeline_class.__init__ = __init__
+        pipeline_class.__init__ = __init__  # type: ignore[misc]
         return pipeline_class
 
     return decorate
@@ -687,7 +698,10 @@ def _texts(prompt: str | list[str]) -> list[str]:
 
 
 def _batch_size(prompt: str | list[str] | None, prompt_embeds: torch.Tensor | None = None) -> int:
-    return len(prompt_embeds) if prompt is None else len(_texts(prompt))
+    if prompt is not None:
+        return len(_texts(prompt))
+    assert prompt_embeds is not None
+    return len(prompt_embeds)
 
 
 def _negative_texts(prompt: str | list[str], negative_prompt: str | list[str] | None) -> list[str]:

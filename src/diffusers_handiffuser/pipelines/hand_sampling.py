@@ -49,7 +49,7 @@ def draw_row_noise(
     for source in generator if isinstance(generator, list) else [generator] * rows:
         noise.append(randn_tensor((1, size), generator=source, device=device, dtype=torch.float32))
         if source is not None:
-            seed = torch.randint(2**62, (1,), generator=source, device=source.device).item()
+            seed = int(torch.randint(2**62, (1,), generator=source, device=source.device))
             step_generators.append(torch.Generator(source.device).manual_seed(seed))
     return torch.cat(noise), step_generators or None
 

@@ -1,15 +1,11 @@
 """HanDiffuser as Modular Diffusers: blocks that can be recombined, and the pipeline that runs them.
 
-    blocks = HanDiffuserBlocks()                      # hands, encode, prepare, denoise, decode
-    pipe = blocks.init_pipeline(MINI)                 # or ModularPipeline.from_pretrained(MINI)
-    pipe.load_components()
-    image = pipe(prompt="a right hand making a peace sign", output="images")[0]
-
 Leaving the first block out (`blocks.sub_blocks.pop("hands")`) leaves hands to the caller: `pipe(hand_params=...)`.
 Every block does its part through the methods of `HanDiffuserPipeline`, so both give the same picture. There is no
 block for a safety checker: pictures come as they are.
 """
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -36,8 +32,9 @@ from diffusers.schedulers import DDIMScheduler, DPMSolverMultistepScheduler
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from ..hands import HandBodyModel, HandParams
-from ..hub import forget_origin
+from ..hub import forget_last_call
 from ..models import TextHandEncoder, TextToHandParamsModel
+from ..sharing import PushMixin
 from .hand_conditioning import GENERAL_DEFAULTS
 from .hand_sampling import clone_generators
 from .inputs import check_count, check_finite, check_size
@@ -60,21 +57,33 @@ _PIPELINE_COMPONENTS = (
 
 
 class HanDiffuserModularPipeline(
-    ModularPipeline, StableDiffusionMixin, TextualInversionLoaderMixin, StableDiffusionLoraLoaderMixin
+    PushMixin, ModularPipeline, StableDiffusionMixin, TextualInversionLoaderMixin, StableDiffusionLoraLoaderMixin
 ):
     """Runs [`HanDiffuserBlocks`] or any choice of its blocks; loads what `HanDiffuserPipeline` saves.
 
     The guidance of the picture is the component `guider`, at first a `ClassifierFreeGuidance` of the scale that the
-    checkpoint asks for; `update_components(guider=...)` changes it.
+    checkpoint asks for; `update_components(guider=...)` changes it. `save_pretrained` writes a folder that
+    `HanDiffuserPipeline` loads, too.
+
+    Examples:
+        ```py
+        >>> from diffusers_handiffuser import MINI, HanDiffuserBlocks
+
+        >>> blocks = HanDiffuserBlocks()
+        >>> pipe = blocks.init_pipeline(MINI)
+        >>> pipe.load_components()
+        >>> image = pipe(prompt="a right hand making a peace sign", output="images")[0]
+        ```
     """
 
     default_blocks_name = "HanDiffuserBlocks"
+    _saves_card = True
 
     def __init__(
         self,
         blocks: ModularPipelineBlocks | None = None,
         pretrained_model_name_or_path: str | os.PathLike | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         if pretrained_model_name_or_path is not None:  # diffusers loads components from a string alone
             pretrained_model_name_or_path = os.fspath(pretrained_model_name_or_path)
@@ -84,11 +93,34 @@ class HanDiffuserModularPipeline(
             self.guider.guidance_scale = guidance_scale
             self.guider.register_to_config(guidance_scale=guidance_scale)
 
-    def save_pretrained(self, save_directory: str | os.PathLike, *args, **kwargs) -> None:
-        """As in diffusers; the saved configs name no path of this machine."""
-        super().save_pretrained(os.fspath(save_directory), *args, **kwargs)
-        for name in self.component_names:
-            forget_origin(Path(save_directory) / name)
+    def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
+        """As in diffusers, and as a `HanDiffuserPipeline` besides, with a model card.
+
+        `push_to_hub` and `card` are those of [`HanDiffuserPipeline`]'s `save_pretrained`.
+        """
+        super().save_pretrained(save_directory, *args, **kwargs)
+
+    save_pretrained.__wrapped__ = ModularPipeline.save_pretrained  # type: ignore[attr-defined]  # its arguments
+
+    def _save(self, folder: str, repo_id: str | None, *args: Any, **kwargs: Any) -> None:
+        """As in diffusers, and as a pipeline besides, so that `HanDiffuserPipeline.from_pretrained` loads the folder.
+
+        Instead of the folder's place on this machine the index names `repo_id` or nothing, which means this folder.
+        """
+        kwargs.setdefault("overwrite_modular_index", True)
+        for component in self.components.values():
+            forget_last_call(component)
+        super()._save(folder, repo_id, *args, **kwargs)
+        self.as_pipeline().save_config(folder)
+        path = Path(folder, self.config_name)
+        index = json.loads(path.read_text(encoding="utf-8"))
+        for entry in index.values():
+            if isinstance(entry, list) and entry[2]["pretrained_model_name_or_path"] == folder:
+                entry[2]["pretrained_model_name_or_path"] = repo_id
+        path.write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+    def _described_by_card(self) -> HanDiffuserPipeline:
+        return self.as_pipeline()
 
     def as_pipeline(self) -> HanDiffuserPipeline:
         """A `HanDiffuserPipeline` of the components that are here; the others are `None`."""
@@ -147,7 +179,7 @@ class HanDiffuserSampleHandsStep(HanDiffuserBlock):
         return [OutputParam("hand_params", type_hint=HandParams, description="Hands, one row per picture")]
 
     @torch.no_grad()
-    def __call__(self, components: HanDiffuserModularPipeline, state: Any):
+    def __call__(self, components: HanDiffuserModularPipeline, state: Any) -> tuple[HanDiffuserModularPipeline, Any]:
         block_state = self.get_block_state(state)
         if block_state.hand_params is None and block_state.hand_conditioning_scale != 0:
             block_state.hand_params = components.as_pipeline().sample_hand_params(
@@ -201,7 +233,7 @@ class HanDiffuserEncodeStep(HanDiffuserBlock):
         return [*states, drawn]
 
     @torch.no_grad()
-    def __call__(self, components: HanDiffuserModularPipeline, state: Any):
+    def __call__(self, components: HanDiffuserModularPipeline, state: Any) -> tuple[HanDiffuserModularPipeline, Any]:
         block_state = self.get_block_state(state)
         pipeline = components.as_pipeline()
         pipeline.text_to_hand_params = None  # a block does its own part: hands are not sampled here
@@ -256,7 +288,7 @@ class HanDiffuserPrepareLatentsStep(HanDiffuserBlock):
         ]
 
     @torch.no_grad()
-    def __call__(self, components: HanDiffuserModularPipeline, state: Any):
+    def __call__(self, components: HanDiffuserModularPipeline, state: Any) -> tuple[HanDiffuserModularPipeline, Any]:
         block_state = self.get_block_state(state)
         pipeline = components.as_pipeline()
         steps = pipeline.with_default("num_inference_steps", block_state.num_inference_steps)
@@ -311,7 +343,9 @@ class HanDiffuserPredictNoiseStep(HanDiffuserBlock):
         ]
 
     @torch.no_grad()
-    def __call__(self, components: HanDiffuserModularPipeline, block_state: Any, i: int, t: torch.Tensor):
+    def __call__(
+        self, components: HanDiffuserModularPipeline, block_state: Any, i: int, t: torch.Tensor
+    ) -> tuple[HanDiffuserModularPipeline, Any]:
         guider, unet = components.guider, components.unet
         guider.set_state(step=i, num_inference_steps=block_state.num_inference_steps, timestep=t)
         batches = guider.prepare_inputs(
@@ -352,7 +386,9 @@ class HanDiffuserSchedulerStep(HanDiffuserBlock):
         return [OutputParam("latents", type_hint=torch.Tensor, description="The denoised latents")]
 
     @torch.no_grad()
-    def __call__(self, components: HanDiffuserModularPipeline, block_state: Any, i: int, t: torch.Tensor):
+    def __call__(
+        self, components: HanDiffuserModularPipeline, block_state: Any, i: int, t: torch.Tensor
+    ) -> tuple[HanDiffuserModularPipeline, Any]:
         accepted = HanDiffuserPipeline.prepare_extra_step_kwargs(components, block_state.generator, block_state.eta)
         dtype = block_state.latents.dtype
         latents = components.scheduler.step(
@@ -385,7 +421,7 @@ class HanDiffuserDenoiseStep(LoopSequentialPipelineBlocks):
         ]
 
     @torch.no_grad()
-    def __call__(self, components: HanDiffuserModularPipeline, state: Any):
+    def __call__(self, components: HanDiffuserModularPipeline, state: Any) -> tuple[HanDiffuserModularPipeline, Any]:
         block_state = self.get_block_state(state)
         with self.progress_bar(total=len(block_state.timesteps)) as progress_bar:
             for i, t in enumerate(block_state.timesteps):
@@ -418,7 +454,7 @@ class HanDiffuserDecodeStep(HanDiffuserBlock):
         return [OutputParam("images", description="The pictures, in the form asked for")]
 
     @torch.no_grad()
-    def __call__(self, components: HanDiffuserModularPipeline, state: Any):
+    def __call__(self, components: HanDiffuserModularPipeline, state: Any) -> tuple[HanDiffuserModularPipeline, Any]:
         block_state = self.get_block_state(state)
         vae, latents = components.vae, block_state.latents
         check_finite("`latents`", latents)

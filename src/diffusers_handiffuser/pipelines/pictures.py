@@ -43,6 +43,25 @@ def picture_size(pictures: Pictures, is_latents: bool, vae_scale_factor: int) ->
     return pictures.shape[2] * scale, pictures.shape[3] * scale
 
 
+def are_latents(pictures: Pictures, processor: VaeImageProcessor) -> bool:
+    """Whether a tensor has as many channels as the VAE's latents, by which diffusers tells them from pictures."""
+    return isinstance(pictures, torch.Tensor) and pictures.shape[1] == processor.config.vae_latent_channels
+
+
+def check_sides(name: str, size: tuple[int, int], multiple: int, remedy: str) -> None:
+    """Refuses a picture whose sides diffusers would round down without a word.
+
+    Args:
+        name (`str`): of the argument.
+        size (`tuple[int, int]`): height and width, pixels.
+        multiple (`int`): what has to divide both.
+        remedy (`str`): what else the caller can do.
+    """
+    height, width = size
+    if height % multiple or width % multiple:
+        raise ValueError(f"`{name}` must have sides divisible by {multiple}, {remedy}; got {width} x {height} pixels.")
+
+
 def num_prompts(prompt: str | list[str] | None, prompt_embeds: torch.Tensor | None) -> int:
     """B; 1 where neither is what it should be, which is left to the checks of the prompt."""
     texts = prompt_embeds if prompt is None else prompt
@@ -85,7 +104,7 @@ def keep_unmasked_pixels(results: Pictures, pictures: Pictures, mask_image: Any,
         mask_image: as diffusers takes it, as many, or one for all; it is cut at one half.
         replaced (`list[bool]`, *optional*): results to leave alone, which the safety checker has blackened.
     """
-    first = results[0]
+    first: Any = results[0]
     output_type = "pil" if isinstance(results, list) else "np" if isinstance(results, np.ndarray) else "pt"
     size = first.shape[1:] if output_type == "pt" else np.asarray(first).shape[:2]
     processor = VaeImageProcessor(vae_scale_factor=1, do_normalize=False)

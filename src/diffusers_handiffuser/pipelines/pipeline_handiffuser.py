@@ -9,11 +9,25 @@ from diffusers import StableDiffusionPipeline
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.image_processor import PipelineImageInput
 
+from ..diffusers_types import replace_example_docstring
 from ..hands import HandParams
 from .hand_conditioning import HandCallback, HandConditioningMixin
 from .hand_sampling import Generators
 from .inputs import LEGACY_CALLBACKS, check_names, check_number, check_size
 from .pipeline_output import HanDiffuserPipelineOutput
+
+EXAMPLE_DOC_STRING = """
+        Examples:
+            ```py
+            >>> import torch
+            >>> from diffusers_handiffuser import MINI, HanDiffuserPipeline
+
+            >>> pipe = HanDiffuserPipeline.from_pretrained(MINI)
+            >>> out = pipe("a right hand making a peace sign", generator=torch.Generator().manual_seed(0))
+            >>> out.images[0].save("peace.png")
+            >>> again = pipe("a right hand making a peace sign, green background", hand_params=out.hand_params)
+            ```
+"""
 
 
 class HanDiffuserPipeline(HandConditioningMixin, StableDiffusionPipeline):
@@ -25,19 +39,10 @@ class HanDiffuserPipeline(HandConditioningMixin, StableDiffusionPipeline):
     textual inversion, IP-Adapter, FreeU, offloading and so on).
 
     The arguments of the constructor are described in [`HandConditioningMixin`].
-
-    Examples:
-
-        >>> import torch
-        >>> from diffusers_handiffuser import MINI, HanDiffuserPipeline
-
-        >>> pipe = HanDiffuserPipeline.from_pretrained(MINI)
-        >>> out = pipe("a right hand making a peace sign", generator=torch.Generator().manual_seed(0))
-        >>> out.images[0].save("peace.png")
-        >>> again = pipe("a right hand making a peace sign, green background", hand_params=out.hand_params)
     """
 
     @torch.no_grad()
+    @replace_example_docstring(EXAMPLE_DOC_STRING)
     def __call__(
         self,
         prompt: str | list[str] | None = None,
@@ -69,8 +74,8 @@ class HanDiffuserPipeline(HandConditioningMixin, StableDiffusionPipeline):
         hand_conditioning_scale: float = 1.0,
         hand_generator: Generators = None,
         hand_callback_on_step_end: HandCallback | None = None,
-        **kwargs,
-    ) -> HanDiffuserPipelineOutput | tuple:
+        **kwargs: Any,
+    ) -> HanDiffuserPipelineOutput | Any:
         """Makes pictures. Arguments that are not listed here are those of `StableDiffusionPipeline.__call__`.
 
         With B prompts and n pictures each, picture `i` belongs to prompt `i // n`. Hands are left out, and the result
@@ -99,6 +104,8 @@ class HanDiffuserPipeline(HandConditioningMixin, StableDiffusionPipeline):
         Returns:
             [`HanDiffuserPipelineOutput`], or with `return_dict=False` the tuple `(images, nsfw_content_detected,
             hand_params)`.
+
+        Examples:
         """
         check_size(height, width, math.lcm(8, self.vae_scale_factor))
         check_number("guidance_rescale", guidance_rescale)

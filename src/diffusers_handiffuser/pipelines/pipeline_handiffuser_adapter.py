@@ -7,7 +7,9 @@ import PIL.Image
 import torch
 from diffusers import MultiAdapter, StableDiffusionAdapterPipeline, T2IAdapter
 from diffusers.loaders import StableDiffusionLoraLoaderMixin, TextualInversionLoaderMixin
+from transformers import CLIPVisionModelWithProjection
 
+from ..diffusers_types import replace_example_docstring
 from ..hands import HandParams
 from .hand_conditioning import HandCallback, HandConditioningMixin, with_component
 from .hand_sampling import Generators
@@ -21,9 +23,26 @@ AdapterImage = torch.Tensor | PIL.Image.Image | list[PIL.Image.Image] | list[tor
 class _AdapterPipeline(StableDiffusionAdapterPipeline):
     """diffusers' pipeline with the image encoder that its siblings have, so that it can share their components."""
 
-    def __init__(self, image_encoder=None, **components: Any):
+    def __init__(self, image_encoder: CLIPVisionModelWithProjection | None = None, **components: Any):
         super().__init__(**components)
         self.register_modules(image_encoder=image_encoder)
+
+
+EXAMPLE_DOC_STRING = """
+        Examples:
+            ```py
+            >>> from diffusers import T2IAdapter
+            >>> from diffusers_handiffuser import MINI, HanDiffuserAdapterPipeline, HanDiffuserPipeline
+
+            >>> pipe = HanDiffuserPipeline.from_pretrained(MINI)
+            >>> # With Stable Diffusion 1.x: a public one. This fits the first block of the bundled checkpoint.
+            >>> adapter = T2IAdapter(channels=[64], num_res_blocks=1, downscale_factor=16)
+            >>> with_depth = HanDiffuserAdapterPipeline.from_pipe(pipe, adapter=adapter)
+            >>> hands = pipe.sample_hand_params("a right hand making a peace sign")
+            >>> depth = hands.to_condition("depth", 128)
+            >>> image = with_depth("a right hand making a peace sign", image=depth, hand_params=hands).images[0]
+            ```
+"""
 
 
 @with_component("adapter", T2IAdapter | MultiAdapter | list[T2IAdapter])
@@ -45,6 +64,7 @@ class HanDiffuserAdapterPipeline(
     _callback_tensor_inputs: list[str] = []
 
     @torch.no_grad()
+    @replace_example_docstring(EXAMPLE_DOC_STRING)
     def __call__(
         self,
         prompt: str | list[str] | None = None,
@@ -75,7 +95,7 @@ class HanDiffuserAdapterPipeline(
         hand_conditioning_scale: float = 1.0,
         hand_generator: Generators = None,
         hand_callback_on_step_end: HandCallback | None = None,
-    ) -> HanDiffuserPipelineOutput | tuple:
+    ) -> HanDiffuserPipelineOutput | Any:
         """Makes pictures that follow a prompt, hands, and the condition of each adapter.
 
         Arguments that are not listed here are those of `StableDiffusionAdapterPipeline.__call__`, and those of the
@@ -92,6 +112,8 @@ class HanDiffuserAdapterPipeline(
         Returns:
             [`HanDiffuserPipelineOutput`], or with `return_dict=False` the tuple `(images, nsfw_content_detected,
             hand_params)`.
+
+        Examples:
         """
         self._require("a picture", "adapter")
         check_size(height, width, 8)
@@ -99,7 +121,8 @@ class HanDiffuserAdapterPipeline(
         if several and not (isinstance(image, list) and len(image) == len(self.adapter.adapters)):
             raise ValueError(f"`image` must be a list of one for each of the {len(self.adapter.adapters)} adapters.")
         repeats = (prompt, prompt_embeds, num_images_per_prompt)
-        conditions = [_per_result(condition, *repeats) for condition in (image if several else [image])]
+        several_images = image if several and isinstance(image, list) else [image]
+        conditions = [_per_result(condition, *repeats) for condition in several_images]
         arguments, hand_params = self.prepare_call(
             prompt=prompt,
             image=conditions if several else conditions[0],

@@ -8,12 +8,30 @@ import torch
 from diffusers import ControlNetModel, MultiControlNetModel, StableDiffusionControlNetPipeline
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.image_processor import PipelineImageInput
+from diffusers.utils.torch_utils import is_compiled_module
 
+from ..diffusers_types import replace_example_docstring
 from ..hands import HandParams
 from .hand_conditioning import HandCallback, HandConditioningMixin, with_component
 from .hand_sampling import Generators
-from .inputs import LEGACY_CALLBACKS, check_names, check_size
+from .inputs import LEGACY_CALLBACKS, check_count, check_names, check_size
+from .pictures import num_prompts, picture_batch, spread
 from .pipeline_output import HanDiffuserPipelineOutput
+
+EXAMPLE_DOC_STRING = """
+        Examples:
+            ```py
+            >>> from diffusers import ControlNetModel
+            >>> from diffusers_handiffuser import MINI, HanDiffuserControlNetPipeline, HanDiffuserPipeline
+
+            >>> pipe = HanDiffuserPipeline.from_pretrained(MINI)
+            >>> controlnet = ControlNetModel.from_unet(pipe.unet)  # with Stable Diffusion 1.x: a public one
+            >>> with_depth = HanDiffuserControlNetPipeline.from_pipe(pipe, controlnet=controlnet)
+            >>> hands = pipe.sample_hand_params("a right hand making a peace sign")
+            >>> depth = hands.to_condition("depth", 128)
+            >>> image = with_depth("a right hand making a peace sign", image=depth, hand_params=hands).images[0]
+            ```
+"""
 
 
 @with_component("controlnet", ControlNetModel | list[ControlNetModel] | tuple[ControlNetModel] | MultiControlNetModel)
@@ -28,21 +46,10 @@ class HanDiffuserControlNetPipeline(HandConditioningMixin, StableDiffusionContro
     controlnet=controlnet)`, or `AutoPipelineForText2Image.from_pipe(pipe, controlnet=controlnet)`. The arguments of
     the constructor are described in [`HandConditioningMixin`], and `controlnet` in
     `StableDiffusionControlNetPipeline`.
-
-    Examples:
-
-        >>> from diffusers import ControlNetModel
-        >>> from diffusers_handiffuser import MINI, HanDiffuserControlNetPipeline, HanDiffuserPipeline
-
-        >>> pipe = HanDiffuserPipeline.from_pretrained(MINI)
-        >>> controlnet = ControlNetModel.from_unet(pipe.unet)  # of Stable Diffusion 1.x: a public one
-        >>> with_depth = HanDiffuserControlNetPipeline.from_pipe(pipe, controlnet=controlnet)
-        >>> hands = pipe.sample_hand_params("a right hand making a peace sign")
-        >>> depth = hands.to_condition("depth", 128)
-        >>> out = with_depth("a right hand making a peace sign", image=depth, hand_params=hands)
     """
 
     @torch.no_grad()
+    @replace_example_docstring(EXAMPLE_DOC_STRING)
     def __call__(
         self,
         prompt: str | list[str] | None = None,
@@ -78,8 +85,8 @@ class HanDiffuserControlNetPipeline(HandConditioningMixin, StableDiffusionContro
         hand_conditioning_scale: float = 1.0,
         hand_generator: Generators = None,
         hand_callback_on_step_end: HandCallback | None = None,
-        **kwargs,
-    ) -> HanDiffuserPipelineOutput | tuple:
+        **kwargs: Any,
+    ) -> HanDiffuserPipelineOutput | Any:
         """Makes pictures that follow a prompt, hands, and the condition of each ControlNet.
 
         Arguments that are not listed here are those of `StableDiffusionControlNetPipeline.__call__`, and those of the
@@ -88,18 +95,23 @@ class HanDiffuserControlNetPipeline(HandConditioningMixin, StableDiffusionContro
 
         Args:
             image (`PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or a list of them): the condition, such as
-                `hand_params.to_condition("depth", 512)`; a list of one for each ControlNet where there are several.
-                Hands that stage 1 samples know nothing of it: sample them first, with `sample_hand_params`.
+                `hand_params.to_condition("depth", 512)`: one for all, one per prompt or one per result. Where there
+                are several ControlNets, a list of one for each, or for each prompt such a list. Hands that stage 1
+                samples know nothing of it: sample them first, with `sample_hand_params`.
             hand_params (`HandParams` of batch shape `(B,)` or `(B * n,)`, *optional*): hands to draw instead of
                 sampled ones.
 
         Returns:
             [`HanDiffuserPipelineOutput`], or with `return_dict=False` the tuple `(images, nsfw_content_detected,
             hand_params)`.
+
+        Examples:
         """
         self._require("a picture", "controlnet")
         check_size(height, width, self.vae_scale_factor)
         check_names("keyword argument", kwargs, LEGACY_CALLBACKS)
+        check_count("num_images_per_prompt", num_images_per_prompt)
+        image = self._conditions(image, prompt, prompt_embeds, num_images_per_prompt)
         arguments, hand_params = self.prepare_call(
             prompt=prompt,
             image=image,
@@ -140,6 +152,26 @@ class HanDiffuserControlNetPipeline(HandConditioningMixin, StableDiffusionContro
         output = HanDiffuserPipelineOutput(images, nsfw_content_detected, hand_params)
         return output if return_dict else output.to_tuple()
 
+    def _conditions(self, image: Any, prompt: Any, prompt_embeds: Any, num_images: int) -> Any:
+        """The conditions as diffusers takes them, with one for each result where there is more than one."""
+        controlnet = self.controlnet._orig_mod if is_compiled_module(self.controlnet) else self.controlnet
+        if not isinstance(controlnet, MultiControlNetModel):
+            rows = list(picture_batch("image", image))
+            return spread("image", rows, len(rows), prompt, prompt_embeds, num_images)
+        number, of_each = len(controlnet.nets), []
+        nested = isinstance(image, list) and any(isinstance(item, list) for item in image)
+        for conditions in image if nested else [image]:
+            if not isinstance(conditions, list) or len(conditions) != number:
+                raise ValueError(
+                    f"`image` must be a list of one condition for each of the {number} ControlNets, or a list of such "
+                    "lists, one for each prompt."
+                )
+        for condition in zip(*image, strict=True) if nested else image:
+            rows = list(picture_batch("image", condition))
+            rows = spread("image", rows, len(rows), prompt, prompt_embeds, num_images)
+            of_each.append(rows * (num_prompts(prompt, prompt_embeds) * num_images if len(rows) == 1 else 1))
+        return [list(of_one) for of_one in zip(*of_each, strict=True)]
+
     @contextlib.contextmanager
     def _captions_for_controlnet(self) -> Iterator[None]:
         """Meanwhile the ControlNet is given the caption's states out of those of caption and hands."""
@@ -149,6 +181,8 @@ class HanDiffuserControlNetPipeline(HandConditioningMixin, StableDiffusionContro
         finally:
             handle.remove()
 
-    def _without_hands(self, controlnet, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    def _without_hands(
+        self, controlnet: torch.nn.Module, args: tuple, kwargs: dict[str, Any]
+    ) -> tuple[tuple, dict[str, Any]]:
         states = self.caption_states(kwargs["encoder_hidden_states"])
         return args, {**kwargs, "encoder_hidden_states": states}

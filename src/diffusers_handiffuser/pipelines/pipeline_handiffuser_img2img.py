@@ -8,12 +8,31 @@ from diffusers import StableDiffusionImg2ImgPipeline
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.image_processor import PipelineImageInput
 
+from ..diffusers_types import replace_example_docstring
 from ..hands import HandParams
 from .hand_conditioning import HandCallback, HandConditioningMixin
 from .hand_sampling import Generators
 from .inputs import LEGACY_CALLBACKS, check_names, check_strength
-from .pictures import picture_batch, spread
+from .pictures import are_latents, check_sides, picture_batch, picture_size, spread
 from .pipeline_output import HanDiffuserPipelineOutput
+
+EXAMPLE_DOC_STRING = """
+        Examples:
+            ```py
+            >>> import torch
+            >>> from diffusers_handiffuser import MINI, HanDiffuserImg2ImgPipeline, HanDiffuserPipeline
+
+            >>> pipe = HanDiffuserPipeline.from_pretrained(MINI)
+            >>> out = pipe("a right hand making a peace sign", generator=torch.Generator().manual_seed(0))
+            >>> img2img = HanDiffuserImg2ImgPipeline.from_pipe(pipe)
+            >>> again = img2img(
+            ...     "a right hand making a peace sign, green background",
+            ...     image=out.images[0],
+            ...     strength=0.6,
+            ...     hand_params=out.hand_params,
+            ... ).images[0]
+            ```
+"""
 
 
 class HanDiffuserImg2ImgPipeline(HandConditioningMixin, StableDiffusionImg2ImgPipeline):
@@ -22,24 +41,10 @@ class HanDiffuserImg2ImgPipeline(HandConditioningMixin, StableDiffusionImg2ImgPi
     It shares its components with [`HanDiffuserPipeline`]: `HanDiffuserImg2ImgPipeline.from_pipe(pipe)`, or
     `AutoPipelineForImage2Image.from_pipe(pipe)`. The arguments of the constructor are described in
     [`HandConditioningMixin`].
-
-    Examples:
-
-        >>> import torch
-        >>> from diffusers_handiffuser import MINI, HanDiffuserImg2ImgPipeline, HanDiffuserPipeline
-
-        >>> pipe = HanDiffuserPipeline.from_pretrained(MINI)
-        >>> out = pipe("a right hand making a peace sign", generator=torch.Generator().manual_seed(0))
-        >>> img2img = HanDiffuserImg2ImgPipeline.from_pipe(pipe)
-        >>> again = img2img(
-        ...     "a right hand making a peace sign, green background",
-        ...     image=out.images[0],
-        ...     strength=0.6,
-        ...     hand_params=out.hand_params,
-        ... )
     """
 
     @torch.no_grad()
+    @replace_example_docstring(EXAMPLE_DOC_STRING)
     def __call__(
         self,
         prompt: str | list[str] | None = None,
@@ -69,8 +74,8 @@ class HanDiffuserImg2ImgPipeline(HandConditioningMixin, StableDiffusionImg2ImgPi
         hand_conditioning_scale: float = 1.0,
         hand_generator: Generators = None,
         hand_callback_on_step_end: HandCallback | None = None,
-        **kwargs,
-    ) -> HanDiffuserPipelineOutput | tuple:
+        **kwargs: Any,
+    ) -> HanDiffuserPipelineOutput | Any:
         """Makes pictures of pictures.
 
         Arguments that are not listed here are those of `StableDiffusionImg2ImgPipeline.__call__`, and those of the
@@ -84,7 +89,8 @@ class HanDiffuserImg2ImgPipeline(HandConditioningMixin, StableDiffusionImg2ImgPi
             image (`PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or a list of them): to start from: one picture, one
                 per prompt or one per result. With B prompts, B pictures and n results each, result `i` is made of
                 picture and prompt `i // n`, other than in diffusers, which mixes them. Arrays `(H, W, C)` and tensors
-                `(C, H, W)` hold numbers in `[0, 1]`; latents are taken too.
+                `(C, H, W)` hold numbers in `[0, 1]`; latents are taken too. Its sides, which are the result's, have
+                to be divisible by `vae_scale_factor`; diffusers would cut the rest off without a word.
             strength (`float`): from 0 to 1, the part of the steps that is run; 1 all but ignores the picture.
             hand_params (`HandParams` of batch shape `(B,)` or `(B * n,)`, *optional*): hands to draw instead of
                 sampled ones.
@@ -92,12 +98,16 @@ class HanDiffuserImg2ImgPipeline(HandConditioningMixin, StableDiffusionImg2ImgPi
         Returns:
             [`HanDiffuserPipelineOutput`], or with `return_dict=False` the tuple `(images, nsfw_content_detected,
             hand_params)`.
+
+        Examples:
         """
         num_inference_steps = self.with_default("num_inference_steps", num_inference_steps)
         if timesteps is None and sigmas is None:
             check_strength(strength, num_inference_steps)
         check_names("keyword argument", kwargs, LEGACY_CALLBACKS)
         pictures = picture_batch("image", image)
+        size = picture_size(pictures, are_latents(pictures, self.image_processor), self.vae_scale_factor)
+        check_sides("image", size, self.vae_scale_factor, "as the result has its size; resize or crop it")
         pictures = spread("image", pictures, len(pictures), prompt, prompt_embeds, num_images_per_prompt)
 
         arguments, hand_params = self.prepare_call(

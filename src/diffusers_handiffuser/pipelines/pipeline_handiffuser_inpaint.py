@@ -8,14 +8,42 @@ import torch
 from diffusers import StableDiffusionInpaintPipeline
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.image_processor import PipelineImageInput
+from diffusers.utils import logging
 
+from ..diffusers_types import replace_example_docstring
 from ..hands import HandParams
 from ..hands.conditions import draw_mask
 from .hand_conditioning import HandCallback, HandConditioningMixin
 from .hand_sampling import Generators
-from .inputs import LEGACY_CALLBACKS, check_names, check_number, check_size, check_strength, hand_rows
-from .pictures import Pictures, keep_unmasked_pixels, picture_batch, picture_size, spread
+from .inputs import LEGACY_CALLBACKS, check_count, check_names, check_number, check_size, check_strength, hand_rows
+from .pictures import (
+    are_latents,
+    check_sides,
+    keep_unmasked_pixels,
+    num_prompts,
+    picture_batch,
+    picture_size,
+    spread,
+)
 from .pipeline_output import HanDiffuserPipelineOutput
+
+logger = logging.get_logger(__name__)
+
+
+EXAMPLE_DOC_STRING = """
+        Examples:
+            ```py
+            >>> import torch
+            >>> from diffusers_handiffuser import MINI, HanDiffuserInpaintPipeline, HanDiffuserPipeline
+
+            >>> pipe = HanDiffuserPipeline.from_pretrained(MINI)
+            >>> out = pipe("a right hand making a peace sign", generator=torch.Generator().manual_seed(0))
+            >>> inpaint = HanDiffuserInpaintPipeline.from_pipe(pipe)
+            >>> repaired = inpaint(
+            ...     "a right hand making a peace sign", image=out.images[0], hand_params=out.hand_params
+            ... ).images[0]
+            ```
+"""
 
 
 class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPipeline):
@@ -25,22 +53,11 @@ class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPi
     pipeline shares its components with [`HanDiffuserPipeline`]: `HanDiffuserInpaintPipeline.from_pipe(pipe)`, or
     `AutoPipelineForInpainting.from_pipe(pipe)`. The arguments of the constructor are described in
     [`HandConditioningMixin`].
-
-    Examples:
-
-        >>> import torch
-        >>> from diffusers_handiffuser import MINI, HanDiffuserInpaintPipeline, HanDiffuserPipeline
-
-        >>> pipe = HanDiffuserPipeline.from_pretrained(MINI)
-        >>> out = pipe("a right hand making a peace sign", generator=torch.Generator().manual_seed(0))
-        >>> inpaint = HanDiffuserInpaintPipeline.from_pipe(pipe)
-        >>> repaired = inpaint(
-        ...     "a right hand making a peace sign", image=out.images[0], hand_params=out.hand_params
-        ... ).images[0]
     """
 
     @torch.no_grad()
-    def __call__(
+    @replace_example_docstring(EXAMPLE_DOC_STRING)
+    def __call__(  # type: ignore[override]  # `num_images_per_prompt` is a number
         self,
         prompt: str | list[str] | None = None,
         image: PipelineImageInput | None = None,
@@ -77,8 +94,8 @@ class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPi
         hand_callback_on_step_end: HandCallback | None = None,
         hand_mask_margin: float = 0.03,
         keep_unmasked: bool = True,
-        **kwargs,
-    ) -> HanDiffuserPipelineOutput | tuple:
+        **kwargs: Any,
+    ) -> HanDiffuserPipelineOutput | Any:
         """Repaints what the mask marks and leaves every other pixel as it is.
 
         Arguments that are not listed here are those of `StableDiffusionInpaintPipeline.__call__`, and those of the
@@ -96,13 +113,16 @@ class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPi
         Args:
             image (`PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or a list of them): the picture to repair, one per
                 prompt, or one per result. Result `i` belongs to picture and prompt `i // n`. Arrays `(H, W, C)` and
-                tensors `(C, H, W)` hold numbers in `[0, 1]`. Latents are taken too, and have no pixels to keep.
+                tensors `(C, H, W)` hold numbers in `[0, 1]`. Latents are taken too, together with
+                `masked_image_latents`, and have no pixels to keep.
             mask_image (like `image`, with one channel, *optional*): white is repainted. If it is not given, the
-                outline of the visible hands, given or sampled, widened by `hand_mask_margin`.
+                outline of the visible hands, given or sampled, widened by `hand_mask_margin`. One that marks nothing
+                leaves the picture as it is, with a warning.
             height, width (`int`, *optional*): of the result; else those of `image`, other than in diffusers. Kept
                 pixels of a picture that has another size are those of the resized picture.
-            padding_mask_crop (`int`, *optional*): repaints a crop around the mask at `height` and `width` (else the
-                U-Net's own size); the result has the size of `image`.
+            padding_mask_crop (`int`, *optional*): repaints a crop around the mask, wider by so many pixels, at
+                `height` and `width` (else the U-Net's own size); the result has the size of `image`. For one PIL
+                picture, one mask and PIL results.
             strength (`float`): from 0 to 1, the part of the steps that is run; 1 ignores what the mask covers.
             hand_params (`HandParams` of batch shape `(B,)` or `(B * n,)`, *optional*): the hands to draw.
             hand_mask_margin (`float`): metres, at the hands' own scale, by which their outline is widened where it
@@ -113,6 +133,8 @@ class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPi
         Returns:
             [`HanDiffuserPipelineOutput`], or with `return_dict=False` the tuple `(images, nsfw_content_detected,
             hand_params)`.
+
+        Examples:
         """
         num_inference_steps = self.with_default("num_inference_steps", num_inference_steps)
         if timesteps is None and sigmas is None:
@@ -120,21 +142,29 @@ class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPi
         check_number("hand_mask_margin", hand_mask_margin, minimum=0)
         check_names("keyword argument", kwargs, LEGACY_CALLBACKS)
         check_size(height, width, self.vae_scale_factor)
+        check_count("num_images_per_prompt", num_images_per_prompt)
         pictures = picture_batch("image", image)
-        size = picture_size(pictures, self._is_latents(pictures), self.vae_scale_factor)
+        latents_given = are_latents(pictures, self.image_processor)
+        if latents_given and masked_image_latents is None:
+            raise ValueError("`masked_image_latents` must be given where `image` holds latents, which hide no pixels.")
+        size = picture_size(pictures, latents_given, self.vae_scale_factor)
         if height is None and padding_mask_crop is None:
-            height, width = self._size_of_result(size)
+            check_sides("image", size, self.vae_scale_factor, "or `height` and `width` be given")
+            height, width = size
         repeats = (prompt, prompt_embeds, num_images_per_prompt)
+        num_results = num_prompts(prompt, prompt_embeds) * num_images_per_prompt
+        if padding_mask_crop is not None:
+            _check_crop(padding_mask_crop, image, mask_image, output_type, num_results)
         pictures = spread("image", pictures, len(pictures), *repeats)
         if mask_image is None:
             self._check_hands_to_outline(prompt, hand_params, hand_conditioning_scale)
-        else:
-            mask_image = spread("mask_image", mask_image, len(self.mask_processor.preprocess(mask_image)), *repeats)
-        given_hands = hand_params
+        mask_image = self._mask_before_sampling(mask_image, hand_params, repeats, size, hand_mask_margin)
+        if mask_image is not None:
+            self._check_mask(mask_image, padding_mask_crop)
 
         arguments, hand_params = self.prepare_call(
             prompt=prompt,
-            image=pictures if padding_mask_crop is None else image,
+            image=pictures if padding_mask_crop is None else pictures[0],
             masked_image_latents=masked_image_latents,
             height=height,
             width=width,
@@ -167,13 +197,11 @@ class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPi
             **kwargs,
         )
         if mask_image is None:
-            outlined = hand_params
-            if outlined is None:  # given, but left out of the conditioning
-                batch_size = len(arguments["prompt_embeds"]) // num_images_per_prompt
-                outlined = hand_rows(given_hands, batch_size, num_images_per_prompt)
-            mask_image = self.hand_mask(outlined, *size, margin=hand_mask_margin)
+            assert hand_params is not None
+            mask_image = self.hand_mask(hand_params, *size, margin=hand_mask_margin)
+            self._check_mask(mask_image, padding_mask_crop)
         images, nsfw_content_detected = super().__call__(mask_image=mask_image, **arguments)
-        if keep_unmasked and output_type != "latent" and not self._is_latents(pictures):
+        if keep_unmasked and output_type != "latent" and not latents_given:
             images = keep_unmasked_pixels(images, pictures, mask_image, nsfw_content_detected)
         output = HanDiffuserPipelineOutput(images, nsfw_content_detected, hand_params)
         return output if return_dict else output.to_tuple()
@@ -190,20 +218,59 @@ class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPi
         masks = draw_mask(hand_params, self.body_model, height, width, margin)
         return masks[0] if len(masks) == 1 else masks
 
-    def _is_latents(self, pictures: Pictures) -> bool:
-        channels = self.image_processor.config.vae_latent_channels
-        return isinstance(pictures, torch.Tensor) and pictures.shape[1] == channels
+    def _mask_before_sampling(
+        self,
+        mask_image: PipelineImageInput | None,
+        hand_params: HandParams | None,
+        repeats: tuple[Any, Any, int],
+        size: tuple[int, int],
+        margin: float,
+    ) -> PipelineImageInput | None:
+        """The given mask or the outline of given hands, for each result; `None` where the hands are yet to come."""
+        if mask_image is not None:
+            return spread("mask_image", mask_image, len(self.mask_processor.preprocess(mask_image)), *repeats)
+        if hand_params is None:
+            return None
+        prompt, prompt_embeds, num_images = repeats
+        return self.hand_mask(hand_rows(hand_params, num_prompts(prompt, prompt_embeds), num_images), *size, margin)
 
-    def _size_of_result(self, size: tuple[int, int]) -> tuple[int, int]:
-        if size[0] % self.vae_scale_factor or size[1] % self.vae_scale_factor:
+    def _check_mask(self, mask_image: PipelineImageInput, padding_mask_crop: int | None) -> None:
+        """Warns of a mask that marks nothing in any picture, and refuses it where it says what to crop."""
+        if self.mask_processor.preprocess(mask_image).any():
+            return
+        if padding_mask_crop is not None:
             raise ValueError(
-                f"`image` must have sides divisible by {self.vae_scale_factor}, or `height` and `width` be given; "
-                f"got {size[1]} x {size[0]} pixels."
+                "`padding_mask_crop` needs something to crop around, but `mask_image`, or the outline of the visible "
+                "hands in its place, marks nothing in the picture."
             )
-        return size
+        logger.warning(
+            "Nothing will be repainted: `mask_image`, or the outline of the visible hands in its place, is empty."
+        )
 
-    def _check_hands_to_outline(self, prompt, hand_params, hand_conditioning_scale) -> None:
+    def _check_hands_to_outline(
+        self, prompt: str | list[str] | None, hand_params: HandParams | None, hand_conditioning_scale: float
+    ) -> None:
         self._require("an outline of hands", "body_model")
         sampled = self.text_to_hand_params is not None and prompt is not None and hand_conditioning_scale != 0
         if hand_params is None and not sampled:
             raise ValueError("`mask_image` must be given, as there are no hands whose outline could be the mask.")
+
+
+def _check_crop(
+    padding_mask_crop: Any, image: Any, mask_image: Any, output_type: str | None, num_results: int
+) -> None:
+    """diffusers crops around one mask, from PIL pictures to PIL pictures, and would say so after the hands."""
+    if not isinstance(padding_mask_crop, int) or isinstance(padding_mask_crop, bool) or padding_mask_crop < 0:
+        raise ValueError(
+            f"`padding_mask_crop` must be a whole number of pixels of at least 0, got {padding_mask_crop!r}."
+        )
+    for name, value in (("image", image), ("mask_image", mask_image)):
+        if not isinstance(value, PIL.Image.Image) and not (name == "mask_image" and value is None):
+            raise ValueError(f"`padding_mask_crop` takes one PIL picture as `{name}`, got {type(value).__name__}.")
+    if mask_image is None and num_results > 1:
+        raise ValueError(
+            f"`padding_mask_crop` crops around one mask: `mask_image` must be given for {num_results} results, "
+            "as each of them has hands of its own."
+        )
+    if output_type != "pil":
+        raise ValueError(f"`padding_mask_crop` makes PIL pictures: `output_type` must be 'pil', got {output_type!r}.")

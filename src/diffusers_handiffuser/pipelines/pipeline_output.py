@@ -1,11 +1,13 @@
-"""What the pipelines return."""
+"""What the pipelines return.
+
+To a type checker it is `HanDiffuserPipelineOutput | Any`, and its `images` are `list[PIL.Image.Image] | Any`: whoever
+asks for a tuple, an array or a tensor knows, and nobody else has to tell them apart.
+"""
 
 from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy as np
 import PIL.Image
-import torch
 from diffusers.utils import BaseOutput
 
 from ..hands import HandParams
@@ -24,7 +26,7 @@ class HanDiffuserPipelineOutput(BaseOutput):
             pictures were made without hand conditioning.
     """
 
-    images: list[PIL.Image.Image] | np.ndarray | torch.Tensor
+    images: list[PIL.Image.Image] | Any
     nsfw_content_detected: list[bool] | None = None
     hand_params: HandParams | None = None
 
