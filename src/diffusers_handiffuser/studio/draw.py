@@ -1,11 +1,11 @@
 """From scenes to pictures: poses, colours and renders a batch of scenes on the procedural body."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from ..hands import HandBodyModel, HandParams
-from ..hands.rasterizer import vertex_normals
+from ..hands.rasterizer import Fragments, vertex_normals
 from ..hands.skeleton import FINGERTIP_VERTEX_IDS
 from .renderer import draw_background, render
 from .scenes import COLORS, LIGHTS, SKIN_TONES, Scene, pose_scenes
@@ -58,11 +58,15 @@ class Studio:
                 ).cpu()
         return pictures, hand_params
 
-    def _draw_part(self, part, scenes, vertices, camera) -> torch.Tensor:
+    def _draw_part(
+        self, part: str, scenes: Sequence[Scene], vertices: torch.Tensor, camera: torch.Tensor
+    ) -> torch.Tensor:
         device, generators = vertices.device, [torch.Generator().manual_seed(s.seed) for s in scenes]
         noise = torch.stack([torch.randn(8, generator=g) for g in generators])
 
-        def colors(table, names, spread, columns):
+        def colors(
+            table: Mapping[str, Sequence[float]], names: list[str], spread: float, columns: slice
+        ) -> torch.Tensor:
             return (torch.tensor([table[n] for n in names]) + spread * noise[:, columns]).clamp(0.02, 1).to(device)
 
         tone = colors(SKIN_TONES, [s.skin for s in scenes], 0.012, slice(0, 3))
@@ -78,7 +82,7 @@ class Studio:
         light = torch.tensor([LIGHTS[s.light] for s in scenes], device=device)
         faces, offset = self._faces[part], self._face_offset[part]
 
-        def albedo(seen):
+        def albedo(seen: Fragments) -> torch.Tensor:
             rest = (self._rest[faces[seen.face]] * seen.barycentric[..., None]).sum(1)
             skin = skin_color(self._texture(offset[seen.face], seen.barycentric), tone[seen.image])
             return dress(rest, skin, sleeve[seen.image], sleeve_end[seen.image], bare[seen.image])

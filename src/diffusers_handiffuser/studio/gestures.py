@@ -6,6 +6,7 @@ squares on the procedural hand so that skin meets skin; they are stored as the n
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -54,15 +55,21 @@ class Gesture:
 
     name: str
     phrases: tuple[str, ...]
-    fingers: dict[str, tuple[float, float, float, float]]
-    thumb: tuple[float, float, float, float, float]
+    fingers: dict[str, tuple[float, ...]]
+    thumb: tuple[float, ...]
     extended: frozenset[str]
     views: dict[str, float] = field(default_factory=lambda: {"palm": 0.5, "back": 0.35, "side": 0.15})
     thumb_up: float = 0.0
 
 
 def _gesture(
-    name: str, phrases: str, extended: str = "", thumb=_THUMB_ON_MIDDLE, views=None, thumb_up=0.0, **fingers
+    name: str,
+    phrases: str,
+    extended: str = "",
+    thumb: Sequence[float] = _THUMB_ON_MIDDLE,
+    views: Sequence[float] | None = None,
+    thumb_up: float = 0.0,
+    **fingers: Sequence[float],
 ) -> Gesture:
     up = frozenset(extended.split())
     angles = {}
@@ -306,7 +313,9 @@ def finger_gesture(extended: frozenset[str]) -> Gesture:
     if unknown:
         raise ValueError(f"`extended` must name fingers of {('thumb', *LONG_FINGERS)}, got {unknown[0]!r}.")
     spread = {"index": 4.0, "middle": 0.0, "ring": -3.0, "pinky": -6.0}
-    fingers = {f: ((*STRAIGHT, spread[f]) if f in extended else CURLED[f]) for f in LONG_FINGERS}
+    fingers: dict[str, tuple[float, ...]] = {
+        f: ((*STRAIGHT, spread[f]) if f in extended else CURLED[f]) for f in LONG_FINGERS
+    }
     if "thumb" in extended:
         thumb = THUMB_OUT
     elif "middle" not in extended:

@@ -4,10 +4,11 @@ import functools
 import json
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -84,7 +85,7 @@ def _run(jobs: list[tuple], workers: int) -> Iterator[list[dict]]:
             yield from pool.map(_make_rows, jobs)
 
 
-def _bar(items, total: int, progress: bool):
+def _bar(items: Iterable[list[dict]], total: int, progress: bool) -> Iterable[list[dict]]:
     from tqdm.auto import tqdm
 
     return tqdm(items, total=total, desc="drawing", unit="batch", disable=not progress)
@@ -100,8 +101,8 @@ def _make_rows(job: tuple) -> list[dict]:
         pictures, hand_params = None, pose_scenes(scenes, _body(device))
     rows = []
     for i, scene in enumerate(scenes[: stop - start]):
-        row = {"text": describe(scene, random.Random(scene.seed))}
-        if images:
+        row: dict[str, Any] = {"text": describe(scene, random.Random(scene.seed))}
+        if pictures is not None:
             row["file_name"] = f"images/{start + i:06d}.png"
             pixels = (pictures[i].permute(1, 2, 0) * 255).round().byte().numpy()
             Image.fromarray(pixels).save(os.path.join(folder, row["file_name"]))

@@ -1,9 +1,11 @@
 """Pictures of posed bodies: soft key light, shadow, ambient occlusion, procedural backgrounds; batched, CPU or GPU."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 
-from ..hands.rasterizer import rasterize, vertex_normals
+from ..hands.rasterizer import Fragments, rasterize, vertex_normals
 
 
 def render(
@@ -11,7 +13,7 @@ def render(
     faces: torch.Tensor,
     camera: torch.Tensor,
     size: int,
-    albedo,
+    albedo: Callable[[Fragments], torch.Tensor],
     light: torch.Tensor,
     background: torch.Tensor,
     supersampling: int = 2,
@@ -63,7 +65,15 @@ def render(
     return picture.clamp(0, 1), coverage
 
 
-def _shadow(vertices, faces, seen, normal, light, screen, resolution: int = 192) -> torch.Tensor:
+def _shadow(
+    vertices: torch.Tensor,
+    faces: torch.Tensor,
+    seen: Fragments,
+    normal: torch.Tensor,
+    light: torch.Tensor,
+    screen: torch.Tensor,
+    resolution: int = 192,
+) -> torch.Tensor:
     """`(N,)` 0 in shadow, 1 in light: a percentage-closer shadow map of what the picture shows."""
     # The map covers the drawn part: vertices inside the picture, with some room around it.
     fine = seen.depth.shape[-1]
@@ -100,7 +110,7 @@ def _shadow(vertices, faces, seen, normal, light, screen, resolution: int = 192)
     return lit
 
 
-def _ambient_occlusion(seen, fine: int) -> torch.Tensor:
+def _ambient_occlusion(seen: Fragments, fine: int) -> torch.Tensor:
     """`(N,)` 1 in the open, down to 0.6 where the surroundings stand closer to the viewer."""
     covered = torch.isfinite(seen.depth)
     farthest = seen.depth.masked_fill(~covered, -torch.inf).amax((1, 2), keepdim=True)

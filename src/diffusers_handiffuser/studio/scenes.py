@@ -149,7 +149,7 @@ def sample_scene(seed: int, split: str, index: int, kind: str | None = None) -> 
 def _draw_scene(rng: random.Random, kind: str | None) -> Scene:
     kind = kind or rng.choices(KINDS, _KIND_WEIGHTS)[0]
     if kind == "two_hands" or (kind == "person" and rng.random() < 0.25):
-        sides = SIDES
+        sides: tuple[str, ...] = SIDES
     else:
         sides = (rng.choice(SIDES),)
     first = _draw_gesture(rng)
@@ -274,8 +274,8 @@ def _raised_arm(scene: Scene, gesture: Gesture, view: str, rng: random.Random) -
     yaw = 0.0
     if gesture.thumb_up:
         # The hand lies across, so the forearm comes from the side: with the elbow out, before the chest of a person.
-        upper = {"close_up": (0.60, -0.75, 0.25), "two_hands": (0.93, -0.35, 0.15), "person": (0.55, -0.65, 0.50)}
-        upper, inward = upper[scene.kind], 0.0
+        places = {"close_up": (0.60, -0.75, 0.25), "two_hands": (0.93, -0.35, 0.15), "person": (0.55, -0.65, 0.50)}
+        upper, inward = places[scene.kind], 0.0
         yaw = 28.0 if scene.kind == "person" else 0.0
     else:
         upper, inward = {

@@ -39,7 +39,14 @@ class SkinTexture:
         fingertips (`torch.Tensor` of shape `(5, 3)`): of the left hand, thumb to pinky, metres.
     """
 
-    def __init__(self, rest_vertices, rest_normals, faces, rest_joints, fingertips):
+    def __init__(
+        self,
+        rest_vertices: torch.Tensor,
+        rest_normals: torch.Tensor,
+        faces: torch.Tensor,
+        rest_joints: torch.Tensor,
+        fingertips: torch.Tensor,
+    ):
         steps = (torch.arange(_GRID) + 0.5) / _GRID
         u, v = torch.meshgrid(steps, steps, indexing="ij")
         outside = u + v > 1
@@ -57,7 +64,7 @@ class SkinTexture:
         cell = (barycentric[:, :2] * _GRID).long().clamp(0, _GRID - 1)
         return self.masks[face, cell[:, 0] * _GRID + cell[:, 1]]
 
-    def to(self, device) -> "SkinTexture":
+    def to(self, device: torch.device | str) -> "SkinTexture":
         self.masks = self.masks.to(device)
         return self
 
@@ -120,7 +127,9 @@ def _face(rest: torch.Tensor, skin: torch.Tensor) -> torch.Tensor:
     return torch.where(hair[:, None], color.new_tensor([0.13, 0.09, 0.07]), color)
 
 
-def _hand_masks(points, normals, rest_joints, fingertips) -> torch.Tensor:
+def _hand_masks(
+    points: torch.Tensor, normals: torch.Tensor, rest_joints: torch.Tensor, fingertips: torch.Tensor
+) -> torch.Tensor:
     mirrored = points[:, :1] < 0
     flip = points.new_tensor([-1.0, 1.0, 1.0])
     points = torch.where(mirrored, points * flip, points)
