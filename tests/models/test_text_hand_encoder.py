@@ -1,6 +1,7 @@
 """The joint encoder: CLIP's equal on captions, its own semantics for hands, and at home in diffusers."""
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -566,3 +567,9 @@ def test_global_random_state_decides_weights_but_not_the_basis():
     assert (first.basis_points.norm(dim=-1) <= 0.2).all()
     with torch.device("meta"):
         assert TextHandEncoder.from_config(first.config).null_embedding.weight.is_meta
+
+
+def test_is_made_on_the_meta_device_while_transformers_keeps_linspace_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch, "linspace", functools.partial(torch.linspace, device="cpu"))
+    with torch.device("meta"):
+        assert TextHandEncoder.from_config(encoder().config).null_embedding.weight.is_meta

@@ -7,6 +7,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from PIL import Image
+from stage_2 import stable_diffusion
 
 NUM_ROWS = 14
 
@@ -32,9 +33,8 @@ def write_rows(folder, rows) -> None:
     (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-@pytest.fixture
-def data_dir(tmp_path):
-    folder = tmp_path / "data"
+def write_data(folder):
+    """A folder of `NUM_ROWS` rows with pictures."""
     (folder / "images").mkdir(parents=True)
     rows = []
     for number in range(NUM_ROWS):
@@ -43,6 +43,16 @@ def data_dir(tmp_path):
         rows.append({"file_name": f"images/{number}.png", **random_row(number)})
     write_rows(folder, rows)
     return folder
+
+
+@pytest.fixture(scope="session")
+def make_data():
+    return write_data
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+    return write_data(tmp_path / "data")
 
 
 @pytest.fixture
@@ -87,3 +97,10 @@ def same_tree():
                 assert torch.equal(torch.as_tensor(value), torch.as_tensor(states[1][number][key])), (number, key)
 
     return compare
+
+
+@pytest.fixture
+def sd_dir(picture_components, clip_text_model, tmp_path):
+    """A Stable Diffusion pipeline that every fixture's owner may train."""
+    stable_diffusion(picture_components, clip_text_model).save_pretrained(tmp_path / "sd")
+    return tmp_path / "sd"

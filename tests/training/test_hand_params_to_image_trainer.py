@@ -4,12 +4,15 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from diffusers import DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
 
 from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, TextHandEncoder
 from diffusers_handiffuser.training import hand_params_to_image as trainer
 from diffusers_handiffuser.training.dataset import HandDataset
+from diffusers_handiffuser.training.image_loss import drop_conditions
+from diffusers_handiffuser.training.image_rows import CachedRows, cache_geometry, cache_latents
 
 SMALL = {
     "--unet_config": """{"block_out_channels": [8, 16], "layers_per_block": 1, "norm_num_groups": 2,
@@ -44,7 +47,7 @@ def test_trains_resumes_and_writes_a_pipeline(data_dir, from_nothing, tmp_path, 
     run(data_dir, tmp_path / "killed", *options, "--resume_from_checkpoint", "latest")
     same_tree(tmp_path / "whole/checkpoint-4", tmp_path / "killed/checkpoint-4")
     assert UNet2DConditionModel.from_pretrained(tmp_path / "whole/checkpoint-4/unet").config.cross_attention_dim == 16
-    assert Image.open(tmp_path / "whole/samples/0000004-held-out.png").size == (4 * 16, 2 * 16)
+    assert Image.open(tmp_path / "whole/samples/0000004-held-out.png").size == (4 * 16, 3 * 16)
 
     assert str(tmp_path) not in "".join(path.read_text() for path in (tmp_path / "whole").glob("*/*.json"))
     pipe = HanDiffuserPipeline.from_pretrained(tmp_path / "whole")
@@ -112,9 +115,9 @@ def test_mixed_precision_and_gradient_checkpointing(data_dir, from_nothing, tmp_
 def test_caches_hold_what_the_models_say_and_are_found_again(data_dir, picture_components, hand_components, tmp_path):
     dataset = HandDataset(data_dir, need_images=True)
     vae, encoder = picture_components["vae"], hand_components["text_encoder"]
-    body_model = HandBodyModel.procedural()
-    latents = trainer.cache_latents(dataset, vae, 16, True, tmp_path, 4, "cpu")
-    geometry = trainer.cache_geometry(dataset, body_model, encoder, True, tmp_path)
+    body_model, accelerator = HandBodyModel.procedural(), Accelerator(cpu=True)
+    latents = cache_latents(dataset, vae, 16, True, tmp_path, 4, accelerator)
+    geometry = cache_geometry(dataset, body_model, encoder, True, tmp_path, accelerator)
     assert latents.shape == (2, len(dataset), 4, 8, 8)
 
     pixels = torch.from_numpy(np.array(dataset.load_image(3, 16))).permute(2, 0, 1)[None].float() / 127.5 - 1
@@ -131,10 +134,10 @@ def test_caches_hold_what_the_models_say_and_are_found_again(data_dir, picture_c
     assert torch.allclose(joints[1], joints[0].flip(1) * torch.tensor([-1.0, 1.0]), atol=2e-2)
 
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
-    trainer.cache_latents(dataset, vae, 16, True, tmp_path, 4, "cpu")
-    trainer.cache_geometry(dataset, body_model, encoder, True, tmp_path)
+    cache_latents(dataset, vae, 16, True, tmp_path, 4, accelerator)
+    cache_geometry(dataset, body_model, encoder, True, tmp_path, accelerator)
     assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
-    trainer.cache_latents(dataset, vae, 16, False, tmp_path, 4, "cpu")
+    cache_latents(dataset, vae, 16, False, tmp_path, 4, accelerator)
     assert len(list(tmp_path.glob("latents-*.npy"))) == 2
 
 
@@ -143,7 +146,7 @@ def test_batches_gather_rows_and_mirrored_rows(on_device):
     arrays = {"latents": np.arange(12, dtype=np.float16).reshape(2, 3, 2)}
     ids = torch.arange(6).reshape(2, 3, 1)
     visible = torch.zeros(2, 3, 2, dtype=torch.bool)
-    data = trainer.TrainingRows(arrays, ids, visible, "cpu", on_device)
+    data = CachedRows(arrays, ids, visible, "cpu", on_device)
     batch = data.batch(np.array([2, 0]), torch.tensor([True, False]))
     assert batch["input_ids"].flatten().tolist() == [5, 0]
     assert batch["latents"].tolist() == [[10.0, 11.0], [0.0, 1.0]]
@@ -156,7 +159,7 @@ def test_dropped_conditions():
         "latents": torch.ones(3),
     }
     chance = torch.tensor([0.05, 0.12, 0.5])
-    dropped = trainer.drop_conditions(batch, chance, torch.zeros(1, 2, dtype=torch.long), 0.1, 0.05)
+    dropped = drop_conditions(batch, chance, torch.zeros(1, 2, dtype=torch.long), 0.1, 0.05)
     assert dropped["input_ids"].tolist() == [[0, 0], [1, 1], [1, 1]]
     assert dropped["hand_visible"].tolist() == [[False, False], [False, False], [True, True]]
     assert batch["hand_visible"].all() and torch.equal(dropped["latents"], batch["latents"])

@@ -5,27 +5,21 @@ import json
 import os
 import shutil
 import signal
-import socket
-import subprocess
 import sys
-from pathlib import Path
+import types
 
 import numpy as np
 import pytest
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
+from diffusers.optimization import get_scheduler
 
-from diffusers_handiffuser.training.checkpointing import find_checkpoint, list_checkpoints, write_checkpoint
+from diffusers_handiffuser.training.checkpointing import find_checkpoint, list_checkpoints
+from diffusers_handiffuser.training.optimization import build_optimizer, learning_rate_schedule
 from diffusers_handiffuser.training.options import add_training_options, check_training_options
-from diffusers_handiffuser.training.run import (
-    BatchRandom,
-    RowOrder,
-    TrainingRun,
-    learning_rate_factor,
-    seeded_generator,
-    start_run,
-)
+from diffusers_handiffuser.training.randomness import BatchRandom, RowOrder, seeded_generator
+from diffusers_handiffuser.training.run import TrainingRun, count_training_rows, prepare_model, start_run
 
 ROWS = 10
 
@@ -73,13 +67,6 @@ def log_of(folder):
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
-TWO_PROCESSES = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from test_run import OPTIONS, train
-train(Path(sys.argv[2]), *OPTIONS, "--train_batch_size", 2, "--use_cpu")
-"""
 OPTIONS = ("--max_train_steps", 6, "--checkpointing_steps", 2, "--use_ema", "--lr_scheduler", "cosine")
 
 
@@ -102,38 +89,15 @@ def test_ema_is_saved_with_its_buffers_and_used_in_validation(tmp_path):
     seen = []
     run, model = make_run(tmp_path, *OPTIONS, "--ema_decay", 0.5)
     run.train(lambda rows, random: {"loss": run.objective(random.normal(3)).square().mean()},
-              lambda: seen.append(model.linear.weight.clone()) or {"number": 1.0})  # fmt: skip
+              lambda whole: seen.append(whole.linear.weight.clone()) or {"number": 1.0})  # fmt: skip
     averaged = Line.from_pretrained(tmp_path / "checkpoint-6/line_ema")
     assert torch.equal(averaged.linear.weight, seen[0])
     assert not torch.equal(model.linear.weight, seen[0])
     assert averaged.offset.item() == 0.5
-    run.save_models(tmp_path)
-    assert torch.equal(Line.from_pretrained(tmp_path / "line").linear.weight, seen[0])
+    with run.whole_objective() as whole:
+        assert torch.equal(whole.linear.weight, seen[0])
+    assert not torch.equal(model.linear.weight, seen[0])
     assert log_of(tmp_path)[-1]["validation_number"] == 1.0
-
-
-@pytest.mark.slow
-def test_two_processes_end_where_one_does(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-c", TWO_PROCESSES, str(Path(__file__).parent), str(tmp_path / "shared")]
-    common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    processes = [
-        subprocess.Popen(command, env={**common, "RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True)
-        for rank in "01"
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=200)
-        assert process.returncode == 0, errors
-    train(tmp_path / "alone", *OPTIONS)
-    assert [path.name for path in list_checkpoints(tmp_path / "shared")] == [f"checkpoint-{k}" for k in (2, 4, 6)]
-    for part in ("line", "line_ema"):
-        ours, theirs = (
-            Line.from_pretrained(tmp_path / name / "checkpoint-6" / part).state_dict() for name in ("alone", "shared")
-        )
-        for key in ours:
-            torch.testing.assert_close(theirs[key], ours[key])
 
 
 def test_sigterm_saves_and_exits_and_the_rest_follows_on(tmp_path, same_tree):
@@ -182,18 +146,6 @@ def test_folder_of_an_earlier_run_is_not_mixed_up(tmp_path):
     assert run.step == 4
 
 
-def test_checkpoint_that_fails_half_way_is_never_seen(tmp_path):
-    def write(folder):
-        (folder / "half").write_text("")
-        raise OSError("disk full")
-
-    write_checkpoint(tmp_path, {"step": 1}, lambda folder: None)
-    with pytest.raises(OSError):
-        write_checkpoint(tmp_path, {"step": 2}, write, total_limit=1)
-    assert find_checkpoint(tmp_path, "latest").name == "checkpoint-1"
-    assert find_checkpoint(tmp_path / "empty", "latest") is None
-
-
 def test_run_by_time_ends_and_decays(tmp_path):
     run = train(tmp_path, "--max_train_minutes", 0.005, "--lr_scheduler", "linear", "--logging_steps", 1)
     assert run.finished and run.seconds >= 0.3
@@ -221,20 +173,125 @@ def test_random_numbers_of_a_row_do_not_depend_on_the_processes():
         assert torch.equal(ours, torch.cat([first, second]))
 
 
+def options_of(*options, **defaults):
+    parser = argparse.ArgumentParser()
+    add_training_options(parser, **defaults)
+    return parser.parse_args(["--output_dir", "o", *map(str, options)])
+
+
+@pytest.mark.parametrize(
+    "name", ["linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"]
+)
+def test_learning_rates_are_those_of_diffusers_step_for_step(name):
+    args = options_of("--lr_scheduler", name, "--lr_warmup_steps", 3, "--lr_num_cycles", 2, "--lr_power", 2)
+    ours = learning_rate_schedule(args, 10)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=args.learning_rate)
+    scheduler = get_scheduler(
+        name, optimizer, num_warmup_steps=3, num_training_steps=10, num_cycles=2, power=2.0
+    )  # fmt: skip
+    for step in range(10):
+        assert args.learning_rate * ours(step, 0.0) == pytest.approx(scheduler.get_last_lr()[0], abs=1e-12)
+        optimizer.step()
+        scheduler.step()
+
+
 @pytest.mark.parametrize(
     ("name", "factors"),
     [
         ("constant", (1.0, 1.0, 1.0)),
-        ("constant_with_warmup", (0.1, 1.0, 1.0)),
-        ("linear", (0.1, 0.5, 0.0)),
-        ("cosine", (0.1, 0.5, 0.0)),
-        ("constant_with_decay", (0.1, 1.0, 0.0)),
+        ("constant_with_warmup", (0.5, 1.0, 1.0)),
+        ("linear", (0.5, 0.5, 0.0)),
+        ("cosine", (0.5, 0.5, 0.0)),
+        ("constant_with_decay", (0.5, 1.0, 0.0)),
     ],
 )
-def test_learning_rates(name, factors):
-    points = ((0, 0.0), (50, 0.5), (100, 1.0))
-    found = [learning_rate_factor(name, step, 10, progress, 0.25) for step, progress in points]
-    assert found == pytest.approx(factors)
+def test_learning_rates_of_a_run_by_time(name, factors):
+    schedule = learning_rate_schedule(options_of("--lr_scheduler", name, "--lr_warmup_steps", 10), None)
+    points = ((5, 0.0), (50, 0.5), (100, 1.0))
+    assert [schedule(step, progress) for step, progress in points] == pytest.approx(factors, abs=1e-6)
+
+
+def test_constant_with_decay_falls_over_the_last_part_of_the_steps():
+    args = options_of("--lr_scheduler", "constant_with_decay", "--lr_warmup_steps", 2, "--lr_decay_fraction", 0.5)
+    schedule = learning_rate_schedule(args, 8)
+    assert [schedule(step, step / 8) for step in range(8)] == pytest.approx([0, 0.5, 1, 1, 1, 0.75, 0.5, 0.25])
+
+
+def test_scale_lr_multiplies_by_the_batch_of_a_step(tmp_path):
+    args = options_of("--scale_lr", "--train_batch_size", 4, "--gradient_accumulation_steps", 3, "--use_cpu",
+                      "--learning_rate", 0.01)  # fmt: skip
+    args.output_dir = str(tmp_path)
+    start_run(args)
+    assert args.learning_rate == pytest.approx(0.12)
+
+
+class TestEightBitAdam:
+    parameters = [torch.nn.Parameter(torch.zeros(2))]
+
+    def test_needs_its_package(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
+        monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+        with pytest.raises(ValueError, match=r"needs bitsandbytes: pip install \"diffusers_handiffuser\[8bit\]\""):
+            build_optimizer(options_of("--use_8bit_adam"), self.parameters)
+
+    def test_gets_the_options(self, monkeypatch):
+        stand_in = types.SimpleNamespace(AdamW8bit=type("AdamW8bit", (torch.optim.AdamW,), {}))
+        monkeypatch.setitem(sys.modules, "bitsandbytes", types.SimpleNamespace(optim=stand_in))
+        monkeypatch.setitem(sys.modules, "bitsandbytes.optim", stand_in)
+        args = options_of("--use_8bit_adam", "--learning_rate", 0.5, "--adam_beta2", 0.9, "--adam_weight_decay", 0.1)
+        optimizer = build_optimizer(args, self.parameters)
+        assert type(optimizer) is stand_in.AdamW8bit
+        group = optimizer.param_groups[0]
+        assert (group["lr"], group["betas"], group["weight_decay"]) == (0.5, (0.9, 0.9), 0.1)
+
+    def test_the_real_one_trains_and_resumes(self, tmp_path):
+        pytest.importorskip("bitsandbytes")
+        options = (*OPTIONS, "--use_8bit_adam", "--use_cpu", "--logging_steps", 1)
+        train(tmp_path / "whole", *options)
+        shutil.copytree(tmp_path / "whole/checkpoint-2", tmp_path / "killed/checkpoint-2")
+        train(tmp_path / "killed", *options, "--resume_from_checkpoint", "latest")
+        assert log_of(tmp_path / "whole")[-1]["loss"] == log_of(tmp_path / "killed")[-1]["loss"]
+
+
+def test_xformers_without_cuda_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="`enable_xformers_memory_efficient_attention` needs a CUDA device, .* cpu"):
+        make_run(tmp_path, *OPTIONS, "--use_cpu", "--enable_xformers_memory_efficient_attention")
+
+
+def test_xformers_is_switched_on_or_its_absence_told(tmp_path):
+    args, device = options_of("--enable_xformers_memory_efficient_attention"), torch.device("cuda")
+    switched = []
+    with_it = types.SimpleNamespace(enable_xformers_memory_efficient_attention=lambda: switched.append(True))
+    prepare_model(with_it, args, device)
+    prepare_model(torch.nn.Linear(1, 1), args, device)  # a model that knows no such thing stays as it is
+    assert switched == [True]
+
+    def without():
+        raise ModuleNotFoundError("Refer to the pages of xformers")
+
+    without_it = types.SimpleNamespace(enable_xformers_memory_efficient_attention=without)
+    with pytest.raises(ValueError, match="`enable_xformers_memory_efficient_attention`: Refer to"):
+        prepare_model(without_it, args, device)
+
+
+def test_rows_to_train_on():
+    assert count_training_rows(10, 3) == 7
+    with pytest.raises(ValueError, match=r"`num_validation_rows` \(10\) leaves none of 10 rows"):
+        count_training_rows(10, 10)
+
+
+def test_offloaded_average_is_the_same(tmp_path, same_tree):
+    train(tmp_path / "here", *OPTIONS)
+    train(tmp_path / "offloaded", *OPTIONS, "--offload_ema")
+    same_tree(tmp_path / "here/checkpoint-6", tmp_path / "offloaded/checkpoint-6")
+
+
+def test_validation_by_epochs(tmp_path):
+    seen = []
+    run, _ = make_run(tmp_path, *OPTIONS, "--validation_epochs", 1)  # 10 rows, 4 in a step
+    run.train(lambda rows, random: {"loss": run.objective(random.normal(3)).square().mean()},
+              lambda whole: seen.append(run.step) or {})  # fmt: skip
+    assert seen == [3, 6]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import torch
 
 from diffusers_handiffuser import TextHandEncoder
 from diffusers_handiffuser.training import text_hand_encoder as trainer
-from diffusers_handiffuser.training.hand_params_to_image import load_initial_weights
+from diffusers_handiffuser.training.image_models import load_initial_weights
 
 ENCODER = """{"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
     "num_basis_points": 16, "hand_hidden_size": 16}"""
@@ -57,14 +57,37 @@ def test_the_error_falls(run, tmp_path):
     log = [json.loads(line) for line in (tmp_path / "out/log.jsonl").read_text().splitlines()]
     losses = [entry["loss"] for entry in log if "loss" in entry]
     assert sum(losses[-10:]) < 0.7 * sum(losses[:5]) * 2
-    assert {"validation_mse", "validation_mse_of_other_captions"} <= {key for entry in log for key in entry}
+    shown = {"mse", "mse_of_other_captions", "joint_map_mse", "joint_map_mse_of_other_hands"}
+    assert {f"validation_{name}" for name in shown} <= {key for entry in log for key in entry}
 
 
 def test_decoder_shapes():
-    decoder = trainer.LayoutDecoder(hidden_size=8, channels=3, grid=5, num_layers=1, num_heads=2)
-    assert decoder(torch.randn(2, 7, 8)).shape == (2, 3, 5, 5)
+    decoder = trainer.LayoutDecoder(hidden_size=8, channels=3, grid=5, patch=2, num_layers=1, num_heads=2)
+    assert decoder(torch.randn(2, 7, 8)).shape == (2, 3, 10, 10)
 
 
-def test_grid_must_fit(run, tmp_path):
-    with pytest.raises(ValueError, match="`grid`"):
-        run(tmp_path / "out", "--grid", 64)
+def test_joint_maps_peak_at_their_joints():
+    joints = torch.full((1, 2, 21, 2), -3.0)
+    joints[0, 0, 0] = torch.tensor([-0.75, 0.25])
+    joints[0, 0, 8] = torch.tensor([0.75, -0.75])
+    joints[0, 1, 20] = torch.tensor([0.25, 0.75])
+    maps = trainer.joint_maps(joints, torch.tensor([[True, True]]), 4)
+    assert maps.shape == (1, trainer.JOINT_MAPS, 4, 4)
+    places = {(0, 2, 0), (2, 0, 3), (6 + 5, 3, 2)}
+    assert {tuple(place) for place in (maps[0] > 0.5 * maps.max()).nonzero().tolist()} == places
+    one_hand = trainer.joint_maps(joints, torch.tensor([[True, False]]), 4)
+    assert torch.equal(one_hand[:, :6], maps[:, :6]) and not one_hand[:, 6:].any()
+
+
+def test_starts_from_another_encoder(run, tmp_path):
+    run(tmp_path / "first")
+    run(tmp_path / "second", "--init_from", tmp_path / "first", "--learning_rate", 0)
+    first, second = (TextHandEncoder.from_pretrained(tmp_path / name / "text_encoder") for name in ("first", "second"))
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("options", [("--grid", 64), ("--patch", 0), ("--grid", 4, "--patch", 64)])
+def test_grid_must_fit(run, tmp_path, options):
+    with pytest.raises(ValueError, match="`grid` and `patch`"):
+        run(tmp_path / "out", *options)

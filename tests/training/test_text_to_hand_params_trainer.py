@@ -7,9 +7,11 @@ from diffusers import DDIMScheduler
 from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from diffusers_handiffuser import HandBodyModel, HandParams, TextToHandParamsModel
+from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, HandParams, TextToHandParamsModel
 from diffusers_handiffuser.training import text_to_hand_params as trainer
 from diffusers_handiffuser.training.dataset import HandDataset
+from diffusers_handiffuser.training.hand_params_loss import JointLoss, value_weights
+from diffusers_handiffuser.training.hand_params_validation import compare_hands
 
 SMALL = {
     "--model_config": '{"hidden_size": 16, "num_layers": 1, "num_attention_heads": 2}',
@@ -30,7 +32,7 @@ def run(data_dir, output_dir, *options):
 
 def test_trains_resumes_and_writes_components(data_dir, tokenizer_dir, tmp_path, same_tree):
     options = ("--tokenizer_name", tokenizer_dir, "--train_text_encoder", "--random_flip", "--use_ema",
-               "--validation_prompts", "a fist", "two hands")  # fmt: skip
+               "--validation_prompts", "a fist", "two hands", "--logging_steps", 1)  # fmt: skip
     run(data_dir, tmp_path / "whole", *options)
     shutil.copytree(tmp_path / "whole/checkpoint-2", tmp_path / "killed/checkpoint-2")
     run(data_dir, tmp_path / "killed", *options, "--resume_from_checkpoint", "latest")
@@ -46,6 +48,13 @@ def test_trains_resumes_and_writes_components(data_dir, tokenizer_dir, tmp_path,
     scheduler = DDIMScheduler.from_pretrained(out / "text_to_hand_scheduler")
     assert scheduler.config.prediction_type == "sample"
     assert (out / "samples/0000004-hands.png").is_file()
+    pipe = HanDiffuserPipeline.from_pretrained(out)
+    assert pipe.unet is None and len(pipe.sample_hand_params("a fist", num_hand_inference_steps=2)) == 1
+    assert pipe.config.default_num_hand_inference_steps == 2
+    card = (out / "README.md").read_text()
+    assert "training.text_to_hand_params --train_data_dir data" in card
+    assert "![Loss" in card and "![Validation samples" in card and ", torch " in card
+    assert (out / "loss_curve.png").is_file() and (out / "samples.png").is_file()
     last = json.loads((out / "log.jsonl").read_text().splitlines()[-2])
     assert {"validation_mse", "validation_joints", "validation_visibility"} <= last.keys()
 
@@ -89,7 +98,7 @@ def test_mixed_precision_and_gradient_checkpointing(data_dir, tokenizer_dir, tmp
 def test_joint_loss_counts_visible_hands_only():
     body_model = HandBodyModel.procedural()
     model = TextToHandParamsModel(hidden_size=16, num_layers=1, num_attention_heads=2, cross_attention_dim=16)
-    loss = trainer.JointLoss(model, body_model)
+    loss = JointLoss(model, body_model)
     hands = HandParams.zeros(3).replace(
         hand_visible=torch.tensor([[True, False], [False, True], [False, False]]),
         left_hand_pose=torch.full((3, 45), 0.1),
@@ -103,14 +112,14 @@ def test_joint_loss_counts_visible_hands_only():
 
 
 def test_value_weights_spare_the_fingers_of_invisible_hands():
-    weights = trainer.value_weights(torch.tensor([[True, False]]), 0.1)[0]
+    weights = value_weights(torch.tensor([[True, False]]), 0.1)[0]
     assert (weights[: 6 * 37] == 1).all() and (weights[312:] == 1).all()
     assert torch.allclose(weights[6 * 37 : 312], torch.tensor(0.1))
 
 
 def test_comparison_with_itself_is_perfect():
     hands = HandParams.zeros(2).replace(hand_visible=torch.tensor([[True, True], [False, True]]))
-    numbers = trainer.compare_hands(hands, hands, HandBodyModel.procedural())
+    numbers = compare_hands(hands, hands, HandBodyModel.procedural())
     assert numbers["visibility"] == 1 and numbers["finger_error"] < 0.1
 
 

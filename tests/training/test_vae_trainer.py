@@ -9,7 +9,7 @@ from PIL import Image
 
 from diffusers_handiffuser.training import vae as trainer
 
-CONFIG = """{"block_out_channels": [8, 8], "norm_num_groups": 2, "latent_channels": 4,
+CONFIG = """{"block_out_channels": [8, 8], "norm_num_groups": 2, "latent_channels": 3,
     "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],
     "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D"]}"""
 
@@ -114,3 +114,24 @@ def test_starts_with_quiet_latents():
         trainer.quiet_posterior(vae)
         std = vae.encode(torch.randn(2, 3, 16, 16)).latent_dist.std
     assert torch.allclose(std, torch.full_like(std, 0.0821), atol=1e-4)
+
+
+def test_latents_stay_near_the_averaged_picture(data_dir, tmp_path):
+    run(data_dir, tmp_path / "out", "--max_train_steps", 150, "--checkpointing_steps", 150, "--learning_rate", 0.01,
+        "--pooled_latents_weight", 5, "--lr_warmup_steps", 1)  # fmt: skip
+    vae = AutoencoderKL.from_pretrained(tmp_path / "out/vae")
+    pictures = np.stack([np.asarray(Image.open(data_dir / f"images/{number}.png")) for number in range(10)])
+    mean, std = trainer.pooled_statistics(pictures, 2)
+    batch = trainer.to_unit_range(pictures)
+    wanted = (torch.nn.functional.avg_pool2d(batch, 2) - mean) / std
+    with torch.no_grad():
+        latents = vae.encode(batch).latent_dist.mean
+    assert torch.corrcoef(torch.stack([latents.flatten(), wanted.flatten()]))[0, 1] > 0.9
+
+
+def test_free_latents_have_any_number_of_channels(data_dir, tmp_path):
+    free = CONFIG.replace('"latent_channels": 3', '"latent_channels": 5')
+    run(data_dir, tmp_path / "out", "--vae_config", free, "--pooled_latents_weight", 0)
+    assert AutoencoderKL.from_pretrained(tmp_path / "out/vae").config.latent_channels == 5
+    with pytest.raises(ValueError, match="`pooled_latents_weight` needs 3 latent channels"):
+        run(data_dir, tmp_path / "other", "--vae_config", free)

@@ -55,7 +55,7 @@ def score_pictures(
         raise ValueError(f"`pictures` must have shape ({len(scenes)}, H, W, 3), got {tuple(pictures.shape)}.")
     pictures = pictures.float().cpu()
     height, width = pictures.shape[1:3]
-    masks = hand_params.to_condition("mask", (width, height), body_model=body_model)
+    masks: Any = hand_params.to_condition("mask", (width, height), body_model=body_model)
     colors, tones = (torch.tensor(list(table.values())) for table in (COLORS, SKIN_TONES))
     wanted = torch.tensor([list(SKIN_TONES).index(scene.skin) for scene in scenes])
 

@@ -1,6 +1,8 @@
 """Checkpoint folders `checkpoint-<step>` that exist complete or not at all.
 
-A checkpoint is written to `checkpoint-<step>.tmp` and renamed when complete; older ones are deleted only after that.
+A checkpoint is written to `checkpoint-<step>.tmp`, flushed to the disk and renamed when complete; older ones are
+deleted only after that, and are renamed before they are deleted. What a killed run left half-written is never seen,
+and deleted with the next checkpoint.
 """
 
 import json
@@ -14,7 +16,7 @@ STATE_NAME = "trainer_state.json"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 
-def list_checkpoints(output_dir) -> list[Path]:
+def list_checkpoints(output_dir: str | os.PathLike) -> list[Path]:
     """The complete checkpoints of a run, oldest first."""
     found = []
     for path in Path(output_dir).glob("checkpoint-*"):
@@ -24,36 +26,63 @@ def list_checkpoints(output_dir) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
-def write_checkpoint(output_dir, state: dict, write: Callable[[Path], None], total_limit: int | None = None) -> Path:
+def write_checkpoint(
+    output_dir: str | os.PathLike,
+    state: dict,
+    write: Callable[[Path], None],
+    total_limit: int | None = None,
+    is_main: bool = True,
+    wait: Callable[[], None] = lambda: None,
+) -> Path:
     """Writes `checkpoint-<state["step"]>`: what `write(folder)` puts there, and `state` as JSON.
 
-    `total_limit` complete checkpoints are kept, the newest ones.
+    `total_limit` complete checkpoints are kept, the newest ones. Of several processes all call this; `wait` lets each
+    wait for the others, and one is the main one.
     """
     path = Path(output_dir) / f"checkpoint-{state['step']}"
     aside = path.with_name(f"{path.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    if is_main:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+    wait()
     write(aside)
-    (aside / STATE_NAME).write_text(json.dumps(state, indent=2))
-    if path.exists():
-        replaced = path.with_name(f"{path.name}.old.tmp")
-        shutil.rmtree(replaced, ignore_errors=True)
-        os.replace(path, replaced)
+    wait()
+    if is_main:
+        (aside / STATE_NAME).write_text(json.dumps(state, indent=2))
+        _flush(aside)
+        if path.exists():
+            os.replace(path, _doomed(path))
         os.replace(aside, path)
-        shutil.rmtree(replaced, ignore_errors=True)
-    else:
-        os.replace(aside, path)
-    if total_limit is not None:
-        for old in list_checkpoints(output_dir)[:-total_limit]:
-            shutil.rmtree(old, ignore_errors=True)
+        for old in list_checkpoints(output_dir)[:-total_limit] if total_limit is not None else ():
+            os.replace(old, _doomed(old))
+        for rest in path.parent.glob("checkpoint-*.tmp"):
+            shutil.rmtree(rest, ignore_errors=True)
+    wait()
     return path
 
 
-def read_state(checkpoint) -> dict:
+def _doomed(path: Path) -> Path:
+    """A free name under which a checkpoint is no checkpoint any more."""
+    doomed = path.with_name(f"{path.name}.old.tmp")
+    shutil.rmtree(doomed, ignore_errors=True)
+    return doomed
+
+
+def _flush(folder: Path) -> None:
+    """Waits until a folder's files are on the disk, so that not even a power failure leaves a name without content."""
+    for path in (*folder.rglob("*"), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def read_state(checkpoint: str | os.PathLike) -> dict:
     return json.loads((Path(checkpoint) / STATE_NAME).read_text())
 
 
-def find_checkpoint(output_dir, resume_from: str | None) -> Path | None:
+def find_checkpoint(output_dir: str | os.PathLike, resume_from: str | None) -> Path | None:
     """The folder that `--resume_from_checkpoint` means: None, a path, a name inside `output_dir`, or "latest".
 
     "latest" with no complete checkpoint is None: the run starts from the beginning.

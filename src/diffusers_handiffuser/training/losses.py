@@ -1,5 +1,7 @@
 """Losses and loss weights."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from diffusers.training_utils import compute_snr
@@ -17,7 +19,9 @@ from ..hands.skeleton import (
 )
 
 
-def pyramid_l1(prediction: torch.Tensor, target: torch.Tensor, levels: int = 3, detail_weight: float = 1.0):
+def pyramid_l1(
+    prediction: torch.Tensor, target: torch.Tensor, levels: int = 3, detail_weight: float = 1.0
+) -> torch.Tensor:
     """L1 of the pictures plus L1 of the bands of their Laplacian pyramids.
 
     The L1 alone is content with blurred edges: fingers are thin, and few pixels pay for them. The bands (what is lost
@@ -38,7 +42,7 @@ def pyramid_l1(prediction: torch.Tensor, target: torch.Tensor, levels: int = 3, 
     return loss
 
 
-def min_snr_weights(scheduler, timesteps: torch.Tensor, snr_gamma: float | None) -> torch.Tensor:
+def min_snr_weights(scheduler: Any, timesteps: torch.Tensor, snr_gamma: float | None) -> torch.Tensor:
     """Weight (B,) of each row's mean squared error under the scheduler's `prediction_type`.
 
     "Efficient Diffusion Training via Min-SNR Weighting Strategy" (Hang et al. 2023): min(SNR, gamma) in terms of the
@@ -66,6 +70,12 @@ class HandJoints(torch.nn.Module):
     Args:
         body_model (`HandBodyModel`): whose rest joints and shape directions are used.
     """
+
+    rest: torch.Tensor
+    directions: torch.Tensor
+    joints: torch.Tensor
+    parents: torch.Tensor
+    hands: torch.Tensor
 
     def __init__(self, body_model: HandBodyModel):
         super().__init__()

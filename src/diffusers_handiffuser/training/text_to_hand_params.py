@@ -2,7 +2,7 @@
 
 With the CLIP text encoder of a Stable Diffusion pipeline, frozen, as in the paper:
 
-    python -m diffusers_handiffuser.training.text_to_hand_params --pretrained_model_name_or_path SD \\
+    accelerate launch -m diffusers_handiffuser.training.text_to_hand_params --pretrained_model_name_or_path SD \\
         --train_data_dir DATA --output_dir OUT --max_train_steps 200000 --use_ema
 
 From nothing, a small model with a small text encoder that is trained along:
@@ -11,32 +11,40 @@ From nothing, a small model with a small text encoder that is trained along:
         --model_config '{"hidden_size": 256, "num_layers": 4, "num_attention_heads": 4}' \\
         --train_data_dir DATA --output_dir OUT --max_train_minutes 120 --use_ema
 
-`OUT` holds `text_to_hand_params/`, `hand_text_encoder/`, `hand_tokenizer/` and `text_to_hand_scheduler/`. Pictures are
-not read. The mechanics are MDM's (Tevet et al. 2022): the clean sample is predicted, the text is dropped in a tenth of
-the rows.
+`OUT` is a `HanDiffuserPipeline` that has stage 1 only: `text_to_hand_params/`, `hand_text_encoder/`,
+`hand_tokenizer/`, `text_to_hand_scheduler/` and the body. Pictures are not read. The mechanics are MDM's (Tevet et al.
+2022): the clean sample is predicted, the text is dropped in a tenth of the rows. See docs/training.md.
 """
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import DDIMScheduler
-from PIL import Image
+from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from ..command_line import run_as_command
+from ..data.captions import swap_sides
 from ..hands import HandBodyModel, HandParams
-from ..hands.camera import project_weak_perspective
-from ..hands.drawing import draw_hand_mesh
-from ..hands.rotations import rot6d_to_rotmat, rotvec_to_rotmat
-from ..hands.skeleton import LEFT_HAND, NUM_JOINTS, RIGHT_HAND
+from ..model_card import CARD_FILE
 from ..models import TextToHandParamsModel
-from ..models.text_to_hand_params import SAMPLE_PARTS, SAMPLE_SIZE
-from .dataset import HandDataset, swap_sides
-from .losses import HandJoints, min_snr_weights
-from .options import add_data_options, add_training_options, check_training_options, json_option
-from .run import TrainingRun, load_model, save_model, start_run
+from ..models.text_to_hand_params import SAMPLE_SIZE
+from ..pipelines import HanDiffuserPipeline
+from .hand_params_loss import HandParamsObjective, JointLoss, sample_statistics, value_weights
+from .hand_params_validation import compare_hands, draw_samples
+from .image_models import load_body_model
+from .losses import min_snr_weights
+from .options import add_data_options, add_hub_options, add_training_options, check_training_options, json_option
+from .publishing import add_run_to_card, card_facts, open_repository, push_result
+from .randomness import BatchRandom
+from .run import TrainingRun, count_training_rows, start_run
+from .sources import open_rows
+from .weights import load_model
 
 SMALL_TEXT_ENCODER = {
     "hidden_size": 192,
@@ -46,13 +54,14 @@ SMALL_TEXT_ENCODER = {
 }
 
 
-def parse_args(argv=None) -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m diffusers_handiffuser.training.text_to_hand_params",
         description="Train stage 1: text to the SMPL-H parameters of one person.",
     )
     add_data_options(parser)
     add_training_options(parser, checkpointing_steps=2000, train_batch_size=64, validation_steps=2000)
+    add_hub_options(parser)
 
     group = parser.add_argument_group("models")
     group.add_argument(
@@ -60,6 +69,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         help="folder or Hub id with tokenizer/ and text_encoder/ (CLIP); else the text encoder starts from nothing",
     )
     group.add_argument("--revision", help="revision of the Hub model")
+    group.add_argument("--variant", help='variant of the model files, e.g. "fp16"')
     group.add_argument("--tokenizer_name", help="another tokenizer: its folder")
     group.add_argument("--train_text_encoder", action="store_true", help="train the text encoder along (else frozen)")
     group.add_argument(
@@ -103,9 +113,13 @@ def parse_args(argv=None) -> argparse.Namespace:
 
     group = parser.add_argument_group("validation")
     group.add_argument("--validation_prompts", nargs="+", help="drawn besides the first held-out captions")
-    group.add_argument("--num_hand_inference_steps", type=int, default=20)
-    group.add_argument("--hand_guidance_scale", type=float, default=2.5)
+    group.add_argument("--num_hand_inference_steps", type=int, default=20, help="in validation; saved as the default")
+    group.add_argument("--hand_guidance_scale", type=float, default=2.5, help="in validation; saved as the default")
+    return parser
 
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = make_parser()
     args = parser.parse_args(argv)
     check_training_options(parser, args)
     if args.pretrained_model_name_or_path is None:
@@ -127,7 +141,9 @@ def load_text_models(args: argparse.Namespace) -> tuple[CLIPTokenizer, CLIPTextM
     else:
         tokenizer = CLIPTokenizer.from_pretrained(base, subfolder="tokenizer", revision=args.revision)
     if base is not None:
-        text_encoder = CLIPTextModel.from_pretrained(base, subfolder="text_encoder", revision=args.revision)
+        text_encoder = CLIPTextModel.from_pretrained(
+            base, subfolder="text_encoder", revision=args.revision, variant=args.variant
+        )
     else:
         values = {
             **SMALL_TEXT_ENCODER,
@@ -153,67 +169,14 @@ def build_scheduler(args: argparse.Namespace) -> DDIMScheduler:
     )
 
 
-def sample_statistics(samples: torch.Tensor, floor: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and deviation (327,) of unstandardised samples (N, 327), the deviation at least `floor`."""
-    return samples.double().mean(0).float(), samples.double().std(0, correction=0).float().clamp(min=floor)
-
-
-def value_weights(hand_visible: torch.Tensor, invisible_weight: float) -> torch.Tensor:
-    """Loss weight (B, 327) of each value: 1, but less for the fingers of a hand that is not visible."""
-    weights = torch.ones(len(hand_visible), SAMPLE_SIZE, device=hand_visible.device)
-    for side, joints in enumerate((LEFT_HAND, RIGHT_HAND)):
-        columns = slice(6 * joints.start, 6 * joints.stop)
-        weights[:, columns] = torch.where(hand_visible[:, side : side + 1], 1.0, invisible_weight)
-    return weights
-
-
-class HandParamsObjective(torch.nn.Module):
-    """The clean sample that the model predicts, given a noisy one and tokens."""
-
-    def __init__(self, model: TextToHandParamsModel, text_encoder: CLIPTextModel):
-        super().__init__()
-        self.model, self.text_encoder = model, text_encoder
-
-    def forward(self, noisy, timesteps, input_ids, attention_mask) -> torch.Tensor:
-        states = self.text_encoder(input_ids, attention_mask=attention_mask).last_hidden_state
-        return self.model(noisy, timesteps, states, encoder_attention_mask=attention_mask).sample
-
-
-class JointLoss(torch.nn.Module):
-    """Squared errors of the visible hands' joints: where they are in the picture, and around the wrist in 3D.
-
-    A close-up shows every small disagreement between arm and camera, which the standardised values hardly weigh.
-    """
-
-    _METRES = 0.05
-
-    def __init__(self, model: TextToHandParamsModel, body_model: HandBodyModel):
-        super().__init__()
-        self.joints = HandJoints(body_model)
-        self.register_buffer("mean", model.sample_mean.clone())
-        self.register_buffer("std", model.sample_std.clone())
-
-    def forward(self, prediction: torch.Tensor, target: torch.Tensor, hand_visible: torch.Tensor) -> torch.Tensor:
-        """Standardised samples (B, 327) and `hand_visible` (B, 2) to a loss (B,); 0 where no hand is visible."""
-        around, pictured = self._measure(prediction)
-        with torch.no_grad():
-            target_around, target_pictured = self._measure(target)
-        errors = (pictured - target_pictured).square().mean((2, 3))
-        errors = errors + ((around - target_around) / self._METRES).square().mean((2, 3))
-        return (errors * hand_visible).sum(1) / hand_visible.sum(1).clamp(min=1)
-
-    def _measure(self, sample: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        values = sample.float() * self.std + self.mean
-        rotations, betas, camera, _ = values.split(list(SAMPLE_PARTS.values()), 1)
-        joints = self.joints(rot6d_to_rotmat(rotations.unflatten(1, (NUM_JOINTS, 6))), betas)
-        pictured = project_weak_perspective(joints.flatten(1, 2), camera).unflatten(1, joints.shape[1:3])
-        return joints - joints[:, :, :1], pictured
-
-
-def sampling_pipeline(model, text_encoder, tokenizer, scheduler):
+def stage_1_pipeline(
+    args: argparse.Namespace,
+    model: TextToHandParamsModel,
+    text_encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    body_model: HandBodyModel,
+) -> HanDiffuserPipeline:
     """A pipeline that has stage 1 only."""
-    from ..pipelines import HanDiffuserPipeline
-
     pipeline = HanDiffuserPipeline(
         vae=None,
         text_encoder=None,
@@ -226,149 +189,166 @@ def sampling_pipeline(model, text_encoder, tokenizer, scheduler):
         hand_tokenizer=tokenizer,
         hand_text_encoder=text_encoder,
         text_to_hand_params=model,
-        text_to_hand_scheduler=scheduler,
+        text_to_hand_scheduler=build_scheduler(args),
+        body_model=body_model,
+        default_num_hand_inference_steps=args.num_hand_inference_steps,
+        default_hand_guidance_scale=args.hand_guidance_scale,
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
-def compare_hands(sampled: HandParams, wanted: HandParams, body_model: HandBodyModel) -> dict[str, float]:
-    """How well sampled hands fit those of held-out rows with the same captions.
+class HandParamsRows:
+    """All rows, and with `mirror` the mirrored ones after them, as standardised samples and tokens on a device.
 
-    `visibility`: part of the rows with the right hands visible; `finger_error`: mean angle in degrees between the
-    finger rotations of hands visible in both; `in_picture`: part of the sampled visible hands' joints that lie in the
-    picture.
+    Args:
+        hands ([`HandParams`] of N rows), texts (`list[str]`): the rows.
+        tokenizer (`CLIPTokenizer`): of the text encoder.
+        mirror (`bool`): add the mirrored rows.
     """
-    numbers = {"visibility": (sampled.hand_visible == wanted.hand_visible).all(-1).float().mean().item()}
-    both = sampled.hand_visible & wanted.hand_visible
-    if both.any():
-        ours, theirs = (
-            rotvec_to_rotmat(torch.stack([h.left_hand_pose, h.right_hand_pose], 1).unflatten(-1, (15, 3)))[both]
-            for h in (sampled, wanted)
+
+    def __init__(self, hands: HandParams, texts: list[str], tokenizer: CLIPTokenizer, mirror: bool):
+        self.hands = HandParams.cat([hands, hands.mirror()]) if mirror else hands
+        texts = texts + ([swap_sides(text) for text in texts] if mirror else [])
+        self.tokens = tokenizer(
+            [*texts, ""],
+            padding="longest",
+            max_length=tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
         )
-        trace = (ours * theirs).sum((-2, -1))
-        numbers["finger_error"] = torch.rad2deg(((trace - 1) / 2).clamp(-1, 1).acos()).mean().item()
-    if sampled.hand_visible.any():
-        inside = (body_model(sampled).joints_2d.abs() <= 1).all(-1).float().mean(-1)
-        numbers["in_picture"] = inside[sampled.hand_visible].mean().item()
-    return numbers
+        self.no_text = len(texts)
+
+    def standardise(
+        self, model: TextToHandParamsModel, statistics_of: torch.Tensor | None, std_floor: float, device: torch.device
+    ) -> None:
+        """Makes the samples; with `statistics_of` (bool per row) the model's mean and deviation are set from these."""
+        raw = model.encode(self.hands)
+        if statistics_of is not None:
+            model.set_statistics(*sample_statistics(raw[statistics_of], std_floor))
+        self.samples = ((raw - model.sample_mean) / model.sample_std).to(device)
+        self.visible = self.hands.hand_visible.to(device)
+        self.input_ids, self.attention_mask = (
+            self.tokens.input_ids.to(device),
+            self.tokens.attention_mask.to(device),
+        )
 
 
-def main(argv=None) -> None:
+class HandParamsLoss:
+    """Errors of a batch of places in `HandParamsRows`; see `JointLoss` for those of the joints."""
+
+    def __init__(
+        self, args: argparse.Namespace, rows: HandParamsRows, joint_loss: JointLoss, scheduler: DDIMScheduler
+    ):
+        self.args, self.rows, self.joint_loss = args, rows, joint_loss
+        self.scheduler: Any = scheduler  # whose hints ask for timesteps of 32 bits
+        self.alphas_cumprod = scheduler.alphas_cumprod.to(rows.samples.device)
+
+    def __call__(
+        self,
+        objective: nn.Module,
+        places: torch.Tensor,
+        noise: torch.Tensor,
+        timesteps: torch.Tensor,
+        no_caption: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Weighted errors, errors and joint errors, each (B,)."""
+        rows, args = self.rows, self.args
+        clean = rows.samples[places]
+        noisy = self.scheduler.add_noise(clean, noise, timesteps)
+        captions = torch.where(no_caption, rows.no_text, places)
+        prediction = objective(noisy, timesteps, rows.input_ids[captions], rows.attention_mask[captions]).float()
+        weights = value_weights(rows.visible[places], args.invisible_hand_weight)
+        errors = ((prediction - clean).square() * weights).mean(1)
+        joints = torch.zeros_like(errors)
+        if args.joint_loss_weight > 0:
+            with torch.autocast(clean.device.type, enabled=False):
+                joints = self.alphas_cumprod[timesteps] * self.joint_loss(prediction, clean, rows.visible[places])
+        return errors * min_snr_weights(self.scheduler, timesteps, args.snr_gamma), errors, joints
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     accelerator = start_run(args)
     device = accelerator.device
-    dataset = HandDataset(args.train_data_dir, args.max_train_samples)
-    num_train = len(dataset) - args.num_validation_rows
-    if num_train < 1:
-        raise ValueError(f"`num_validation_rows` ({args.num_validation_rows}) leaves none of {len(dataset)} rows")
+    if accelerator.is_main_process:
+        open_repository(args)
+    dataset = open_rows(args)
+    num_rows, hands = len(dataset), dataset.hand_params
+    num_train = count_training_rows(num_rows, args.num_validation_rows)
 
     torch.manual_seed(args.seed)
     tokenizer, text_encoder = load_text_models(args)
     model = TextToHandParamsModel(**{"cross_attention_dim": text_encoder.config.hidden_size, **args.model_config})
-    body_model = HandBodyModel.procedural() if args.body_model is None else HandBodyModel.from_smplh(args.body_model)
-    hands = dataset.hand_params
-    both = HandParams.cat([hands, hands.mirror()]) if args.random_flip else hands
-    raw = model.encode(both)
+    body_model = load_body_model(args.body_model)
+    rows = HandParamsRows(hands, dataset.texts, tokenizer, args.random_flip)
+    statistics_of: torch.Tensor | None = torch.arange(len(rows.hands)) % num_rows < num_train
     if args.init_from is not None:
+        statistics_of = None
         _init_from(Path(args.init_from), {"text_to_hand_params": model, "hand_text_encoder": text_encoder})
-    else:
-        train_rows = torch.arange(len(both)) % len(dataset) < num_train
-        model.set_statistics(*sample_statistics(raw[train_rows], args.std_floor))
-    samples = ((raw - model.sample_mean) / model.sample_std).to(device)
-    visible = both.hand_visible.to(device)
-    del raw
-
-    texts = dataset.texts + ([swap_sides(text) for text in dataset.texts] if args.random_flip else [])
-    tokens = tokenizer(
-        [*texts, ""], padding="longest", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
-    )
-    input_ids, attention_mask = tokens.input_ids.to(device), tokens.attention_mask.to(device)
-    no_text = len(texts)
+    rows.standardise(model, statistics_of, args.std_floor, device)
 
     text_encoder.requires_grad_(args.train_text_encoder)
-    trained = {"text_to_hand_params": model}
+    trained: dict[str, nn.Module] = {"text_to_hand_params": model}
     if args.train_text_encoder:
         trained["hand_text_encoder"] = text_encoder
-    objective = HandParamsObjective(model, text_encoder)
-    run = TrainingRun(args, accelerator, objective, trained, num_train)
-    joint_loss = JointLoss(model, body_model).to(device)
-    scheduler = build_scheduler(args)
-    alphas_cumprod = scheduler.alphas_cumprod.to(device)
+    run = TrainingRun(args, accelerator, HandParamsObjective(model, text_encoder), trained, num_train)
+    losses_of = HandParamsLoss(args, rows, JointLoss(model, body_model).to(device), build_scheduler(args))
 
-    def losses_of(places, noise, timesteps, no_caption):
-        clean = samples[places]
-        noisy = scheduler.add_noise(clean, noise, timesteps)
-        captions = torch.where(no_caption, no_text, places)
-        prediction = run.objective(noisy, timesteps, input_ids[captions], attention_mask[captions]).float()
-        weights = value_weights(visible[places], args.invisible_hand_weight)
-        errors = ((prediction - clean).square() * weights).mean(1)
-        joints = torch.zeros_like(errors)
-        if args.joint_loss_weight > 0:
-            with torch.autocast(device.type, enabled=False):
-                joints = alphas_cumprod[timesteps] * joint_loss(prediction, clean, visible[places])
-        return errors * min_snr_weights(scheduler, timesteps, args.snr_gamma), errors, joints
-
-    def compute_loss(rows, random):
-        places = torch.from_numpy(rows).to(device)
+    def compute_loss(row_numbers: np.ndarray, random: BatchRandom) -> dict[str, torch.Tensor]:
+        places = torch.from_numpy(row_numbers).to(device)
         if args.random_flip:
-            places = places + len(dataset) * (random.uniform() < 0.5)
+            places = places + num_rows * (random.uniform() < 0.5)
         no_caption = random.uniform() < args.condition_dropout
         noise, timesteps = random.normal(SAMPLE_SIZE), random.integers(args.num_train_timesteps)
-        weighted, errors, joints = losses_of(places, noise, timesteps, no_caption)
+        weighted, errors, joints = losses_of(run.objective, places, noise, timesteps, no_caption)
         loss = weighted.mean() + args.joint_loss_weight * joints.mean()
         return {"loss": loss, "mse": errors.mean(), "joints": joints.mean()}
 
-    def validate():
-        held_out = np.arange(num_train, len(dataset))
-        generator = torch.Generator().manual_seed(0)
+    held_out = torch.arange(num_train, num_rows)
+
+    def validate(objective: HandParamsObjective) -> dict[str, float]:
         numbers = {}
         if len(held_out):
-            places = torch.from_numpy(held_out).repeat(4).to(device)
+            generator = torch.Generator().manual_seed(0)
+            places = held_out.repeat(4).to(device)
             noise = torch.randn(len(places), SAMPLE_SIZE, generator=generator).to(device)
             timesteps = torch.randint(args.num_train_timesteps, (len(places),), generator=generator).to(device)
-            _, errors, joints = losses_of(places, noise, timesteps, torch.zeros_like(places, dtype=torch.bool))
+            with_caption = torch.zeros_like(places, dtype=torch.bool)
+            _, errors, joints = losses_of(objective, places, noise, timesteps, with_caption)
             numbers = {"mse": errors.mean().item(), "joints": joints.mean().item()}
         prompts = [dataset.texts[row] for row in held_out] + (args.validation_prompts or [])
         if prompts:
-            pipeline = sampling_pipeline(model, text_encoder.eval(), tokenizer, scheduler).to(device)
-            sampled = pipeline.sample_hand_params(
-                prompts,
-                num_hand_inference_steps=args.num_hand_inference_steps,
-                hand_guidance_scale=args.hand_guidance_scale,
-                hand_generator=[torch.Generator().manual_seed(number) for number in range(len(prompts))],
-            )
+            parts = (objective.model, objective.text_encoder.eval(), tokenizer, body_model)
+            sampled = stage_1_pipeline(args, *parts).to(device).sample_hand_params(
+                prompts, hand_generator=[torch.Generator().manual_seed(number) for number in range(len(prompts))]
+            ).to("cpu")  # fmt: skip
+            body = body_model.to("cpu")
             if len(held_out):
-                numbers.update(compare_hands(sampled[: len(held_out)], hands[torch.from_numpy(held_out)], body_model))
-            drawn = list(range(min(8, len(held_out)))) + list(range(len(held_out), len(prompts)))
-            lines = [_side_by_side(draw_hand_mesh(sampled[drawn], body_model, 128))]
-            first = held_out[: min(8, len(held_out))]
-            if len(first):
-                lines.insert(0, _side_by_side(draw_hand_mesh(hands[torch.from_numpy(first)], body_model, 128)))
-            width = max(line.shape[1] for line in lines)
-            lines = [np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0))) for line in lines]
-            Image.fromarray(np.concatenate(lines)).save(run.sample_path("hands"))
+                numbers.update(compare_hands(sampled[: len(held_out)], hands[held_out], body))
+            run.show("hands", draw_samples(sampled, hands[held_out], body))
         return numbers
 
     run.train(compute_loss, validate)
 
-    if run.accelerator.is_main_process:
-        run.save_models(run.output_dir)
-        if not args.train_text_encoder:
-            save_model(text_encoder, run.output_dir / "hand_text_encoder")
-        tokenizer.save_pretrained(run.output_dir / "hand_tokenizer")
-        scheduler.save_pretrained(run.output_dir / "text_to_hand_scheduler")
-        run.log({"saved": str(run.output_dir)})
+    with run.whole_objective() as whole:
+        if whole is not None:
+            facts = card_facts(args, "text_to_hand_params", sys.argv[1:] if argv is None else argv)
+            (run.output_dir / CARD_FILE).unlink(missing_ok=True)  # of an earlier end of this run
+            pipeline = stage_1_pipeline(args, whole.model.eval(), whole.text_encoder.eval(), tokenizer, body_model)
+            pipeline.save_pretrained(run.output_dir, safe_serialization=True, card=facts)
+            add_run_to_card(run)
+            run.log({"saved": str(run.output_dir)})
+            pushed = push_result(args)
+            if pushed is not None:
+                run.log({"pushed": pushed})
+    run.close()
 
 
-def _init_from(folder: Path, models: dict) -> None:
+def _init_from(folder: Path, models: dict[str, nn.Module]) -> None:
     for name, model in models.items():
         averaged = folder / f"{name}_ema"
         load_model(model, averaged if averaged.is_dir() else folder / name)
-
-
-def _side_by_side(pictures: list[Image.Image]) -> np.ndarray:
-    return np.concatenate([np.asarray(picture) for picture in pictures], axis=1)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ CLIP's weights.
 
 import argparse
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -49,7 +50,7 @@ def build_tokenizer(merges: list[tuple[str, str]]) -> CLIPTokenizer:
     vocabulary = {token: number for number, token in enumerate(dict.fromkeys([*tokens, START, END]))}
     return CLIPTokenizer(
         vocab=vocabulary,
-        merges=merges,
+        merges=merges,  # type: ignore[arg-type]  # pairs, whatever the hint says
         bos_token=START,
         eos_token=END,
         unk_token=END,
@@ -63,7 +64,7 @@ def train_tokenizer(captions: Iterable[str], num_merges: int = 2048) -> CLIPToke
     return build_tokenizer(learn_merges(captions, num_merges, build_tokenizer([])))
 
 
-def save_tokenizer(tokenizer: CLIPTokenizer, folder) -> None:
+def save_tokenizer(tokenizer: CLIPTokenizer, folder: str | os.PathLike) -> None:
     """`save_pretrained`, and the `vocab.json` and `merges.txt` that older transformers read."""
     folder = Path(folder)
     tokenizer.save_pretrained(folder)
@@ -73,7 +74,7 @@ def save_tokenizer(tokenizer: CLIPTokenizer, folder) -> None:
     (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}\n")
 
 
-def main(argv=None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m diffusers_handiffuser.training.tokenizer",
         description="Train a small CLIP-format tokenizer on the captions of data set folders.",

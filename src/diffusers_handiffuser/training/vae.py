@@ -6,26 +6,36 @@
 `OUT/vae` is the result. Its latents have mean 0 and standard deviation 1 in every channel over the training pictures
 (the statistics are folded into the 1 x 1 convolutions on either side of the latent), so that `scaling_factor` is 1.
 Stable Diffusion itself uses the VAE it comes with; the paper trains none.
+
+By default the latents are held near the picture itself, averaged over the pixels of each position
+(`--pooled_latents_weight`), and the decoder learns to sharpen it. Free latents hold more of a picture, but the KL term
+brings their fine grain up to the size of everything else, and a small diffusion model then spends its effort on that
+grain.
 """
 
 import argparse
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from diffusers.models.resnet import ResnetBlock2D
-from PIL import Image
+from torch.nn import functional
 
 from ..command_line import run_as_command
-from .dataset import HandDataset
+from .image_rows import to_unit_range
 from .losses import pyramid_l1
 from .options import add_data_options, add_training_options, check_training_options, json_option
-from .run import TrainingRun, save_model, start_run
+from .randomness import BatchRandom
+from .run import TrainingRun, count_training_rows, start_run
+from .sources import cache_folder, open_rows
+from .tracking import picture_grid
+from .weights import save_model
 
 
 def default_config(resolution: int) -> dict:
-    """4 pixels to one latent position and 4 latent channels; few channels elsewhere, for the CPU's sake.
+    """4 pixels a side to one latent position and 3 latent channels; few channels elsewhere, for the CPU's sake.
 
     Stable Diffusion takes 8 pixels to one position, which at 128 x 128 makes a 16 x 16 latent, too coarse for fingers.
     """
@@ -37,7 +47,7 @@ def default_config(resolution: int) -> dict:
         "up_block_types": ["UpDecoderBlock2D"] * levels,
         "block_out_channels": [16, 32, 64],
         "layers_per_block": 1,
-        "latent_channels": 4,
+        "latent_channels": 3,
         "norm_num_groups": 8,
         "mid_block_add_attention": False,
         "act_fn": "silu",
@@ -51,15 +61,20 @@ def silence_residual_branches(vae: AutoencoderKL) -> None:
     """Starts every residual block as the identity, which learns a good deal faster than diffusers' initial weights."""
     for module in vae.modules():
         if isinstance(module, ResnetBlock2D):
-            torch.nn.init.zeros_(module.conv2.weight)
-            torch.nn.init.zeros_(module.conv2.bias)
+            for parameter in module.conv2.parameters():
+                torch.nn.init.zeros_(parameter)
 
 
 def quiet_posterior(vae: AutoencoderKL) -> None:
     """Starts with latents of standard deviation e^-2.5, so that their noise does not drown what they say."""
-    channels = vae.config.latent_channels
-    torch.nn.init.zeros_(vae.quant_conv.weight[channels:])
-    torch.nn.init.constant_(vae.quant_conv.bias[channels:], -5.0)
+    channels, (moments, _) = vae.config.latent_channels, _convolutions(vae)
+    torch.nn.init.zeros_(moments.weight[channels:])
+    torch.nn.init.constant_(moments.bias[channels:], -5.0)
+
+
+def _convolutions(vae: AutoencoderKL) -> tuple[Any, Any]:
+    """On either side of the latent; `main` sees to it that they are there."""
+    return vae.quant_conv, vae.post_quant_conv
 
 
 def use_residual_branches(vae: AutoencoderKL, use: bool) -> None:
@@ -74,10 +89,10 @@ def use_residual_branches(vae: AutoencoderKL, use: bool) -> None:
                 module.__dict__.pop("forward", None)
             else:
                 shortcut = module.conv_shortcut or torch.nn.Identity()
-                module.forward = lambda hidden_states, *_, shortcut=shortcut, **__: shortcut(hidden_states)
+                module.forward = lambda hidden_states, *_, shortcut=shortcut, **__: shortcut(hidden_states)  # type: ignore[method-assign]
 
 
-def parse_args(argv=None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m diffusers_handiffuser.training.vae",
         description="Train a picture autoencoder (AutoencoderKL) on the pictures of a data set.",
@@ -115,6 +130,12 @@ def parse_args(argv=None) -> argparse.Namespace:
     group.add_argument(
         "--kl_weight", type=float, default=1e-4, help="weight of the mean KL divergence per latent value"
     )
+    group.add_argument(
+        "--pooled_latents_weight",
+        type=float,
+        default=0.5,
+        help="weight of the mean squared distance of the latents from the averaged picture; 0 leaves them free",
+    )
     group.add_argument("--detail_weight", type=float, default=1.0, help="weight of the L1 of the Laplacian pyramid")
     group.add_argument("--pyramid_levels", type=int, default=3)
     args = parser.parse_args(argv)
@@ -124,28 +145,57 @@ def parse_args(argv=None) -> argparse.Namespace:
     return args
 
 
-class AutoencoderObjective(torch.nn.Module):
-    """Reconstruction and KL losses of a batch of pictures."""
+def pooled_statistics(pictures: np.ndarray, factor: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation `(1, 3, 1, 1)` of uint8 pictures `(N, H, W, 3)` averaged over `factor`² pixels."""
+    pooled = functional.avg_pool2d(to_unit_range(pictures, "cpu"), factor)
+    return pooled.mean((0, 2, 3), keepdim=True), pooled.std((0, 2, 3), keepdim=True)
 
-    def __init__(self, vae: AutoencoderKL, kl_weight: float, detail_weight: float, pyramid_levels: int):
+
+class AutoencoderObjective(torch.nn.Module):
+    """Reconstruction and KL losses of a batch of pictures, and the distance of the latents from the averaged picture.
+
+    Args:
+        vae (`AutoencoderKL`): what is trained.
+        kl_weight, detail_weight, pooled_latents_weight (`float`): weights in the loss.
+        pyramid_levels (`int`): of [`pyramid_l1`].
+        pooled_mean, pooled_std (`torch.Tensor`): of [`pooled_statistics`]; the latents are held near
+            `(averaged - mean) / std`.
+    """
+
+    pooled_mean: torch.Tensor
+    pooled_std: torch.Tensor
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        kl_weight: float,
+        detail_weight: float,
+        pyramid_levels: int,
+        pooled_latents_weight: float = 0.0,
+        pooled_mean: torch.Tensor | float = 0.0,
+        pooled_std: torch.Tensor | float = 1.0,
+    ):
         super().__init__()
         self.vae = vae
         self.kl_weight, self.detail_weight, self.pyramid_levels = kl_weight, detail_weight, pyramid_levels
+        self.pooled_latents_weight = pooled_latents_weight
+        self.register_buffer("pooled_mean", torch.as_tensor(pooled_mean), persistent=False)
+        self.register_buffer("pooled_std", torch.as_tensor(pooled_std), persistent=False)
 
     def forward(self, pictures: torch.Tensor, noise: torch.Tensor) -> dict[str, torch.Tensor]:
         """Pictures (B, 3, H, W) in [-1, 1]; standard normal noise of the latents' shape."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.vae.quant_conv.weight.requires_grad):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and _convolutions(self.vae)[0].weight.requires_grad):
             posterior = self.vae.encode(pictures).latent_dist
         decoded = self.vae.decode(posterior.mean + posterior.std * noise).sample
         reconstruction = pyramid_l1(decoded.float(), pictures, self.pyramid_levels, self.detail_weight)
         kl = posterior.kl().mean() / noise[0].numel()
-        return {"loss": reconstruction + self.kl_weight * kl, "reconstruction": reconstruction, "kl": kl}
-
-
-def to_unit_range(pictures: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
-    """uint8 (B, H, W, 3) to float (B, 3, H, W) in [-1, 1]."""
-    tensor = torch.from_numpy(np.array(pictures)).to(device)
-    return tensor.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous()
+        losses = {"loss": reconstruction + self.kl_weight * kl, "reconstruction": reconstruction, "kl": kl}
+        if self.pooled_latents_weight:
+            pooled = functional.avg_pool2d(pictures, pictures.shape[-1] // noise.shape[-1])
+            wanted = (pooled - self.pooled_mean) / self.pooled_std
+            losses["pooled"] = (posterior.mean.float() - wanted).square().mean()
+            losses["loss"] = losses["loss"] + self.pooled_latents_weight * losses["pooled"]
+        return losses
 
 
 def to_pixels(pictures: torch.Tensor) -> np.ndarray:
@@ -153,19 +203,16 @@ def to_pixels(pictures: torch.Tensor) -> np.ndarray:
     return ((pictures.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def save_grid(rows: list[np.ndarray], path: Path) -> None:
-    """Rows of uint8 pictures (N, H, W, 3), one under the other, as a PNG."""
-    Image.fromarray(np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)).save(path)
-
-
 @torch.no_grad()
-def latent_statistics(vae: AutoencoderKL, pictures: np.ndarray, device, batch_size: int = 32):
+def latent_statistics(
+    vae: AutoencoderKL, pictures: np.ndarray, device: torch.device | str, batch_size: int = 32
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation (C,) of each channel of *sampled* latents.
 
     Sampled, because a channel that the KL term switched off (constant mean, unit variance) would be blown up to noise
     if it were divided by the deviation of its mean.
     """
-    count, total, square = 0, 0.0, 0.0
+    count, total, square = 0, torch.zeros(()), torch.zeros(())
     for start in range(0, len(pictures), batch_size):
         posterior = vae.encode(to_unit_range(pictures[start : start + batch_size], device)).latent_dist
         mean, var = posterior.mean.double(), posterior.var.double()
@@ -184,7 +231,7 @@ def normalize_latents(vae: AutoencoderKL, mean: torch.Tensor, std: torch.Tensor)
     is exact.
     """
     channels = mean.numel()
-    moments, reader = vae.quant_conv, vae.post_quant_conv
+    moments, reader = _convolutions(vae)
     moments.weight[:channels] /= std.view(-1, 1, 1, 1)
     moments.bias[:channels] = (moments.bias[:channels] - mean) / std
     moments.bias[channels:] -= 2 * std.log()
@@ -192,14 +239,13 @@ def normalize_latents(vae: AutoencoderKL, mean: torch.Tensor, std: torch.Tensor)
     reader.weight *= std.view(1, -1, 1, 1)
 
 
-def main(argv=None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     accelerator = start_run(args)
-    dataset = HandDataset(args.train_data_dir, args.max_train_samples, need_images=True)
-    pictures = dataset.images(args.resolution, args.cache_dir or Path(args.train_data_dir) / ".cache")
-    num_train = len(dataset) - args.num_validation_rows
-    if num_train < 1:
-        raise ValueError(f"`num_validation_rows` ({args.num_validation_rows}) leaves none of {len(dataset)} rows")
+    dataset = open_rows(args, need_images=True)
+    num_train = count_training_rows(len(dataset), args.num_validation_rows)
+    with accelerator.main_process_first():
+        pictures = dataset.images(args.resolution, cache_folder(args))
 
     torch.manual_seed(args.seed)
     if args.init_from is not None:
@@ -226,13 +272,20 @@ def main(argv=None) -> None:
             f"but is {side}"
         )
     latent_shape = (vae.config.latent_channels, side // factor, side // factor)
-
-    objective = AutoencoderObjective(vae, args.kl_weight, args.detail_weight, args.pyramid_levels)
+    if args.pooled_latents_weight and vae.config.latent_channels != 3:
+        raise ValueError(
+            f"`pooled_latents_weight` needs 3 latent channels, one for each colour, but the VAE has "
+            f"{vae.config.latent_channels}; set it to 0, or `latent_channels` in `vae_config` to 3"
+        )
+    averages = pooled_statistics(pictures[:num_train][:1024], factor)
+    objective = AutoencoderObjective(
+        vae, args.kl_weight, args.detail_weight, args.pyramid_levels, args.pooled_latents_weight, *averages
+    )
     run = TrainingRun(args, accelerator, objective, {"vae": vae}, num_train)
 
     branches = True
 
-    def compute_loss(rows, random):
+    def compute_loss(rows: np.ndarray, random: BatchRandom) -> dict[str, torch.Tensor]:
         nonlocal branches
         if branches != (run.step >= args.trunk_steps):
             branches = not branches
@@ -244,32 +297,34 @@ def main(argv=None) -> None:
             batch = torch.where((random.uniform() < 0.5).view(-1, 1, 1, 1), batch.flip(-1), batch)
         return run.objective(batch, random.normal(*latent_shape))
 
-    def validate():
+    def validate(objective: AutoencoderObjective) -> dict[str, float]:
+        vae = objective.vae
         held_out = pictures[num_train:]
-        decoded = [
+        batches = [
             to_pixels(vae.decode(vae.encode(to_unit_range(held_out[i : i + 8], run.device)).latent_dist.mean).sample)
             for i in range(0, len(held_out), 8)
         ]
-        if not decoded:
+        if not batches:
             return {}
-        decoded = np.concatenate(decoded)
+        decoded = np.concatenate(batches)
         errors = np.square(decoded.astype(np.float32) - held_out).mean((1, 2, 3))
-        save_grid([held_out[:12], decoded[:12]], run.sample_path("reconstructions"))
+        run.show("reconstructions", picture_grid([held_out[:12], decoded[:12]]))
         return {"psnr": float(np.mean(10 * np.log10(255.0**2 / np.maximum(errors, 1e-3))))}
 
     run.train(compute_loss, validate)
     use_residual_branches(vae, True)
 
-    if run.accelerator.is_main_process:
-        with run.ema_weights():
-            vae.eval()
+    with run.whole_objective() as whole:
+        if whole is not None:
+            vae = whole.vae.eval()
             if not args.train_decoder_only:
                 mean, std = latent_statistics(vae, pictures[:num_train][:4096], run.device)
                 normalize_latents(vae, mean, std)
                 vae.register_to_config(scaling_factor=1.0)
                 run.log({"latent_std_before": [round(value, 3) for value in std.tolist()]})
             save_model(vae, run.output_dir / "vae")
-        run.log({"saved": str(run.output_dir / "vae")})
+            run.log({"saved": str(run.output_dir / "vae")})
+    run.close()
 
 
 if __name__ == "__main__":
