@@ -17,14 +17,19 @@ from ..pipelines.from_stable_diffusion import is_single_file, load_stable_diffus
 from .weights import load_model
 
 SMALL_UNET = {
-    "block_out_channels": [48, 96, 160, 224],
-    "down_block_types": ["DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
-    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"],
+    "block_out_channels": [32, 64, 160, 224],
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
     "layers_per_block": 1,
-    "attention_head_dim": 8,
-    "norm_num_groups": 16,
+    "attention_head_dim": [4, 4, 8, 8],
+    "norm_num_groups": 4,
+    "resnet_time_scale_shift": "scale_shift",
 }
-"""U-Net of a small model on 32 x 32 latents; sizes that follow from VAE and encoder are filled in."""
+"""U-Net of a small model on 32 x 32 latents; sizes that follow from VAE and encoder are filled in.
+
+The time scales the features, not only shifts them as in Stable Diffusion: how much of the noise to pass on depends on
+it, and with so few channels a shift alone learns that slowly.
+"""
 
 SMALL_TEXT_ENCODER = {
     "hidden_size": 128,
