@@ -55,10 +55,10 @@ def wait(child: int, seconds: float) -> int | None:
     return None
 
 
-def kill_until_done(folder: Path) -> int:
-    """Kills again and again, each time a little later; returns how often."""
+def kill_until_done(folder: Path, seconds: float) -> int:
+    """Kills again and again, each time a little later; a whole run takes so many seconds. Returns how often."""
     kills, patience = 0, random.Random(0)
-    while (code := wait(child := start(folder), patience.uniform(0.02, 0.3) + 0.03 * kills)) is None:
+    while (code := wait(child := start(folder), seconds * (patience.uniform(0.05, 0.3) + 0.05 * kills))) is None:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         kills += 1
@@ -69,6 +69,6 @@ def kill_until_done(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1])
+    folder, begin = Path(sys.argv[1]), time.monotonic()
     assert wait(start(folder / "whole"), 300) == 0, (folder / "whole.out").read_text()
-    (folder / "kills").write_text(str(kill_until_done(folder / "killed")))
+    (folder / "kills").write_text(str(kill_until_done(folder / "killed", time.monotonic() - begin)))

@@ -40,4 +40,4 @@ def test_a_run_killed_at_random_ends_bit_equal(tmp_path, same_tree):
     assert states[0]["ema"] == states[1]["ema"] and states[0]["step"] == states[1]["step"]
     assert last_lines(tmp_path / "whole") == last_lines(tmp_path / "killed")
     assert rows_by_step(tmp_path / "whole.rows") == rows_by_step(tmp_path / "killed.rows")
-    assert len(list_checkpoints(tmp_path / "killed")) == 2 and not list((tmp_path / "killed").glob("*.tmp"))
+    assert list_checkpoints(tmp_path / "killed") and not list((tmp_path / "killed").glob("*.tmp"))

@@ -115,8 +115,8 @@ class TestStreaming:
 
 
 def test_dataset_name_comes_before_the_folder(data_dir, sd_dir, tmp_path):
-    train(tmp_path / "not there", tmp_path / "out", "--pretrained_model_name_or_path", sd_dir, "--dataset_name", data_dir,
-          "--max_train_steps", 1)  # fmt: skip
+    options = ("--pretrained_model_name_or_path", sd_dir, "--dataset_name", data_dir, "--max_train_steps", 1)
+    train(tmp_path / "not there", tmp_path / "out", *options)
     assert (data_dir / ".cache").is_dir() and "`data`" in (tmp_path / "out/README.md").read_text()
 
 

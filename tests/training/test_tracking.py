@@ -58,7 +58,7 @@ def test_loss_curve_takes_a_step_as_it_was_taken_last(tmp_path):
     lines = [{"step": 1, "loss": 4.0}, {"step": 2, "loss": 3.0}, {"step": 3, "loss": 9.0},
              {"step": 2, "resumed_from": "checkpoint-2"}, {"step": 2, "validation_mse": 1.0},
              {"step": 4, "loss": 1.0}]  # fmt: skip
-    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    (tmp_path / "log.jsonl").write_text('{"step": 0, "lo\n' + "\n".join(map(json.dumps, lines)) + "\n")
     losses = read_losses(tmp_path / "log.jsonl")
     assert losses == {1: 4.0, 2: 3.0, 4: 1.0}
     curve = np.asarray(draw_curve(losses, 200, 100)).astype(int)

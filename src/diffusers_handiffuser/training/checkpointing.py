@@ -2,7 +2,7 @@
 
 A checkpoint is written to `checkpoint-<step>.tmp`, flushed to the disk and renamed when complete; older ones are
 deleted only after that, and are renamed before they are deleted. What a killed run left half-written is never seen,
-and deleted with the next checkpoint.
+and is deleted when the run goes on.
 """
 
 import json
@@ -53,12 +53,17 @@ def write_checkpoint(
         if path.exists():
             os.replace(path, _doomed(path))
         os.replace(aside, path)
-        for old in list_checkpoints(output_dir)[:-total_limit] if total_limit is not None else ():
-            os.replace(old, _doomed(old))
-        for rest in path.parent.glob("checkpoint-*.tmp"):
-            shutil.rmtree(rest, ignore_errors=True)
+        tidy(output_dir, total_limit)
     wait()
     return path
+
+
+def tidy(output_dir: str | os.PathLike, total_limit: int | None = None) -> None:
+    """Deletes all complete checkpoints but the newest `total_limit`, and what killed runs have left half-written."""
+    for old in list_checkpoints(output_dir)[:-total_limit] if total_limit is not None else ():
+        os.replace(old, _doomed(old))
+    for rest in Path(output_dir).glob("checkpoint-*.tmp"):
+        shutil.rmtree(rest, ignore_errors=True)
 
 
 def _doomed(path: Path) -> Path:

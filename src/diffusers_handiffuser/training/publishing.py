@@ -123,7 +123,10 @@ def read_losses(log: Path) -> dict[int, float]:
     """The loss by step. Of a step that a killed run had taken before it was resumed, the later line counts."""
     losses: dict[int, float] = {}
     for line in log.read_text().splitlines():
-        entry = json.loads(line)
+        try:
+            entry = json.loads(line)
+        except ValueError:  # a line that a killed run did not finish
+            continue
         if "resumed_from" in entry:
             losses = {step: loss for step, loss in losses.items() if step <= entry["step"]}
         if "loss" in entry:

@@ -88,7 +88,7 @@ class TrainingRun:
 
         self.step = 0
         self.seconds = 0.0
-        self.following_rows: np.ndarray | None = None
+        self.following_rows: np.ndarray = np.empty(0, dtype=np.int64)
         """Rows of the forward pass after the present one, for whoever wants to read ahead."""
         self._signal = 0
         self._stopped_by = 0
@@ -96,6 +96,8 @@ class TrainingRun:
         checkpoint = checkpointing.find_checkpoint(self.output_dir, args.resume_from_checkpoint)
         if checkpoint is not None:
             self._resume(checkpoint)
+            if accelerator.is_main_process:
+                checkpointing.tidy(self.output_dir)
         elif checkpointing.list_checkpoints(self.output_dir):
             raise ValueError(
                 f"`output_dir` {self.output_dir} holds checkpoints of an earlier run: "
