@@ -9,8 +9,8 @@ from diffusers import DDPMScheduler, StableDiffusionPipeline, UNet2DConditionMod
 from PIL import Image
 
 from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, TextHandEncoder
+from diffusers_handiffuser.data.dataset import HandDataset
 from diffusers_handiffuser.training import hand_params_to_image as trainer
-from diffusers_handiffuser.training.dataset import HandDataset
 from diffusers_handiffuser.training.image_loss import drop_conditions
 from diffusers_handiffuser.training.image_rows import CachedRows, cache_geometry, cache_latents
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from stage_2 import train
 
 from diffusers_handiffuser import HanDiffuserPipeline, TextHandEncoder
-from diffusers_handiffuser.training.dataset import HandDataset
+from diffusers_handiffuser.data.dataset import HandDataset
 from diffusers_handiffuser.training.lora import HAND_MODULES, add_lora
 
 LORA = ("--train_method", "lora", "--rank", 2)

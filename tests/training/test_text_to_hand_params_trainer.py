@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, HandParams, TextToHandParamsModel
+from diffusers_handiffuser.data.dataset import HandDataset
 from diffusers_handiffuser.training import text_to_hand_params as trainer
-from diffusers_handiffuser.training.dataset import HandDataset
 from diffusers_handiffuser.training.hand_params_loss import JointLoss, value_weights
 from diffusers_handiffuser.training.hand_params_validation import compare_hands
 

@@ -1,5 +1,6 @@
 import json
 import shutil
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 
 from diffusers_handiffuser.training import vae as trainer
 
-CONFIG = """{"block_out_channels": [8, 8], "norm_num_groups": 2, "latent_channels": 3,
+CONFIG = """{"block_out_channels": [8, 8], "norm_num_groups": 2, "latent_channels": 4,
     "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],
     "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D"]}"""
 
@@ -116,22 +117,49 @@ def test_starts_with_quiet_latents():
     assert torch.allclose(std, torch.full_like(std, 0.0821), atol=1e-4)
 
 
-def test_latents_stay_near_the_averaged_picture(data_dir, tmp_path):
+def test_pooled_latents_are_colours_and_brightness():
+    pictures = torch.zeros(1, 3, 4, 8)
+    pictures[:, :, :, 4:6] = -0.5
+    pictures[:, 1, :, 6:] = 1
+    pictures[:, 0] += 0.25
+    red, green, blue, brightness = trainer.pooled_latents(pictures, 4)[0]
+    assert torch.allclose(red, torch.tensor([[0.25, 0.0]])) and torch.allclose(green, torch.tensor([[0.0, 0.25]]))
+    assert torch.allclose(blue, torch.tensor([[0.0, -0.25]]))
+    assert torch.allclose(brightness, torch.tensor([[0.299 * 0.25, (0.587 - 0.114) * 0.25]]))
+
+
+def test_latents_stay_near_what_is_pooled(data_dir, tmp_path):
     run(data_dir, tmp_path / "out", "--max_train_steps", 150, "--checkpointing_steps", 150, "--learning_rate", 0.01,
         "--pooled_latents_weight", 5, "--lr_warmup_steps", 1)  # fmt: skip
     vae = AutoencoderKL.from_pretrained(tmp_path / "out/vae")
     pictures = np.stack([np.asarray(Image.open(data_dir / f"images/{number}.png")) for number in range(10)])
     mean, std = trainer.pooled_statistics(pictures, 2)
     batch = trainer.to_unit_range(pictures)
-    wanted = (torch.nn.functional.avg_pool2d(batch, 2) - mean) / std
+    wanted = (trainer.pooled_latents(batch, 2) - mean) / std
     with torch.no_grad():
         latents = vae.encode(batch).latent_dist.mean
-    assert torch.corrcoef(torch.stack([latents.flatten(), wanted.flatten()]))[0, 1] > 0.9
+    for channel in range(4):
+        pair = torch.stack([latents[:, channel].flatten(), wanted[:, channel].flatten()])
+        assert torch.corrcoef(pair)[0, 1] > 0.9, channel
 
 
 def test_free_latents_have_any_number_of_channels(data_dir, tmp_path):
-    free = CONFIG.replace('"latent_channels": 3', '"latent_channels": 5')
+    free = CONFIG.replace('"latent_channels": 4', '"latent_channels": 5')
     run(data_dir, tmp_path / "out", "--vae_config", free, "--pooled_latents_weight", 0)
     assert AutoencoderKL.from_pretrained(tmp_path / "out/vae").config.latent_channels == 5
-    with pytest.raises(ValueError, match="`pooled_latents_weight` needs 3 latent channels"):
+    with pytest.raises(ValueError, match="`pooled_latents_weight` needs 4 latent channels"):
         run(data_dir, tmp_path / "other", "--vae_config", free)
+
+
+def test_decoder_gets_noise_besides_the_posteriors():
+    vae = AutoencoderKL.from_config({**trainer.default_config(16), **json.loads(CONFIG)})
+    with torch.no_grad():
+        trainer.quiet_posterior(vae)
+    decoded = []
+    vae.decode = lambda latents: decoded.append(latents) or Namespace(sample=torch.zeros(1, 3, 16, 16))
+    pictures, noise = torch.zeros(1, 3, 16, 16), torch.ones(1, 4, 8, 8)
+    for latent_noise in (0.0, 0.3):
+        trainer.AutoencoderObjective(vae, 0, 0, 2, latent_noise=latent_noise)(pictures, noise)
+    std = [(latents - vae.encode(pictures).latent_dist.mean).detach() for latents in decoded]
+    assert torch.allclose(std[0], torch.full_like(std[0], 0.0821), atol=1e-4)
+    assert torch.allclose(std[1], torch.full_like(std[1], (0.0821**2 + 0.09) ** 0.5), atol=1e-4)

@@ -80,6 +80,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--validation_prompts needs --text_to_hand_params_dir")
     if not hasattr(diffusers, args.inference_scheduler):
         parser.error(f"--inference_scheduler: diffusers has no {args.inference_scheduler}")
+    if args.hand_loss_weight < 0:
+        parser.error(f"--hand_loss_weight must not be negative, but is {args.hand_loss_weight}")
     if args.timestep_bias_multiplier <= 0:
         parser.error(f"--timestep_bias_multiplier must be positive, but is {args.timestep_bias_multiplier}")
     for name in ("condition_dropout", "hand_dropout", "text_only_steps", "timestep_bias_portion"):
@@ -202,6 +204,13 @@ def _add_diffusion_options(parser: argparse.ArgumentParser) -> None:
         "--rescale_betas_zero_snr", action="store_true", help="zero terminal SNR (Lin et al. 2023); needs v_prediction"
     )
     group.add_argument("--snr_gamma", type=float, help="min-SNR loss weights (Hang et al. 2023); 5.0 is recommended")
+    group.add_argument(
+        "--hand_loss_weight",
+        type=float,
+        default=0.0,
+        help="the loss counts 1 + this times as much on the joints of visible hands (fading out within two latent "
+        "positions); fingers are few of a picture's pixels. 0: the same everywhere, as in the paper",
+    )
     group.add_argument("--noise_offset", type=float, default=0.0)
     group.add_argument(
         "--input_perturbation", type=float, default=0.0, help="more noise in the latents than in the target; 0.1"
@@ -250,7 +259,7 @@ def open_data(
 
     source: CachedRows | LiveRows | StreamedRows
     if dataset is None:
-        stream = open_stream(args, accelerator.process_index, accelerator.num_processes)
+        stream = open_stream(args, accelerator.process_index, accelerator.num_processes, need_images=True)
         source = StreamedRows(stream, row_encoder(), args.resolution, args.dataloader_num_workers, accelerator)
     elif args.no_cache:
         source = live(dataset)

@@ -52,7 +52,10 @@ class ImageLoss:
 
     def __call__(self, objective: nn.Module, batch: Batch, random: BatchRandom) -> Batch:
         """Scalars "loss" and "mse" (without weights) of a batch of rows."""
-        args = self.args
+        args, where = self.args, None
+        if args.hand_loss_weight > 0:
+            near = near_hands(batch["hand_joints_2d"], batch["hand_visible"], batch["latents"].shape[-1])
+            where = 1 + args.hand_loss_weight * near
         text_only = random.one_uniform() < args.text_only_steps
         batch = drop_conditions(batch, random.uniform(), self.empty_ids, args.condition_dropout, args.hand_dropout)
         if args.joint_jitter > 0:
@@ -67,11 +70,17 @@ class ImageLoss:
         added = noise
         if args.input_perturbation > 0:
             added = noise + args.input_perturbation * random.normal(*noise.shape[1:])
-        errors = self.errors(objective, batch, noise, timesteps, text_only, added)
-        weights = min_snr_weights(self.noise_scheduler, timesteps, args.snr_gamma)
+        errors = self.squared_errors(objective, batch, noise, timesteps, text_only, added)
+        weights = min_snr_weights(self.noise_scheduler, timesteps, args.snr_gamma).view(-1, 1, 1, 1)
+        if where is not None:
+            weights = weights * where
         return {"loss": (errors * weights).mean(), "mse": errors.mean()}
 
-    def errors(
+    def errors(self, objective: nn.Module, batch: Batch, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """Mean squared error (B,) of each row."""
+        return self.squared_errors(objective, batch, noise, timesteps).mean((1, 2, 3))
+
+    def squared_errors(
         self,
         objective: nn.Module,
         batch: Batch,
@@ -80,7 +89,7 @@ class ImageLoss:
         text_only: bool = False,
         added: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Mean squared error (B,) of each row; `added` is the noise in the latents if it is not that of the target."""
+        """Squared errors (B, C, H, W); `added` is the noise in the latents if it is not that of the target."""
         clean = batch["latents"]
         noisy = self.noise_scheduler.add_noise(clean, noise if added is None else added, timesteps)
         if self.noise_scheduler.config.prediction_type == "v_prediction":
@@ -89,7 +98,22 @@ class ImageLoss:
             target = noise
         hands = {} if text_only else {name: value for name, value in batch.items() if name.startswith("hand_")}
         prediction = objective(noisy, timesteps, batch["input_ids"], **hands)
-        return (prediction.float() - target).square().mean((1, 2, 3))
+        return (prediction.float() - target).square()
+
+
+def near_hands(joints_2d: torch.Tensor, visible: torch.Tensor, size: int) -> torch.Tensor:
+    """How near each latent position (B, 1, size, size) is to a joint of a visible hand: 1 on it, 0 far away.
+
+    Args:
+        joints_2d (`torch.Tensor` of shape (B, 2, 21, 2)): in [-1, 1], x to the right and y down.
+        visible (`torch.Tensor` of shape (B, 2), bool).
+        size (`int`): latent positions a side. A joint reaches about two of them far (a Gaussian of 1.5).
+    """
+    places = (torch.arange(size, device=joints_2d.device) + 0.5) * (2 / size) - 1
+    spread = 2 * (1.5 * 2 / size) ** 2
+    across, down = ((places - joints_2d[..., axis, None]).square() / spread for axis in (0, 1))
+    near = torch.exp(-(across[..., None, :] + down[..., :, None])) * visible[:, :, None, None, None]
+    return near.flatten(1, 2).amax(1, keepdim=True)
 
 
 def timestep_chances(args: argparse.Namespace, num_timesteps: int) -> torch.Tensor:

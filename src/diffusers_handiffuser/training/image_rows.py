@@ -3,9 +3,7 @@
 import argparse
 import copy
 import hashlib
-import json
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,12 +16,13 @@ from transformers import CLIPTokenizer
 
 from ..data.captions import swap_sides
 from ..data.dataset import HandDataset
+from ..data.rows import HandRow
 from ..data.stream import HandStream
 from ..hands import HandBodyModel, HandParams
 from ..models import TextHandEncoder
 from .caches import cached_together
 from .image_models import vae_factor
-from .sources import cache_folder
+from .sources import StreamReader, cache_folder
 from .tracking import progress
 
 Batch = dict[str, torch.Tensor]
@@ -240,7 +239,7 @@ class RowEncoder:
         if mirror is not None:
             mirror = mirror.cpu()
             texts = [swap_sides(text) if flip else text for text, flip in zip(texts, mirror, strict=True)]
-            hands = _choose(mirror, hands.mirror(), hands)
+            hands = choose_hands(mirror, hands.mirror(), hands)
             images = torch.where(mirror.to(self.device)[:, None, None, None], images.flip(-1), images)
         with torch.autocast(self.device.type, enabled=False):
             latents = encode_pictures(self.vae, images).float()
@@ -285,49 +284,26 @@ class StreamedRows:
     def __init__(
         self, stream: HandStream, encode: RowEncoder, resolution: int, num_workers: int, accelerator: Accelerator
     ):
-        self.stream, self.encode, self.resolution = stream, encode, resolution
-        self.pool = ThreadPoolExecutor(num_workers) if num_workers else None
-        self.name = f"stream-{accelerator.process_index}.json"
-        self._restart()
-        accelerator.register_save_state_pre_hook(self._save)
-        accelerator.register_load_state_pre_hook(self._load)
+        self.encode, self.resolution = encode, resolution
+        self._pool = ThreadPoolExecutor(num_workers) if num_workers else None
+        self._reader = StreamReader(stream, accelerator, self._begin, read_ahead=num_workers > 0)
 
     def batch(self, rows: np.ndarray, mirror: torch.Tensor | None = None, following: Rows = ()) -> Batch:
         """The next `len(rows)` rows of the stream; which numbers they have is not asked."""
-        wanted = len(rows) * (2 if self.pool is not None else 1)
-        while len(self._ahead) < wanted:
-            row = next(self._iterator)
-            picture = (
-                row.picture.square(self.resolution)
-                if self.pool is None
-                else self.pool.submit(row.picture.square, self.resolution)
-            )
-            self._ahead.append((row, picture, self.stream.state_dict()))
-        taken = [self._ahead.popleft() for _ in rows]
-        self._position = taken[-1][2]
-        pictures = np.stack([p.result() if isinstance(p, Future) else p for _, p, _ in taken])
-        hands = HandParams.cat([row.hand_params.reshape(1) for row, _, _ in taken])
-        return self.encode([row.text for row, _, _ in taken], hands, pictures, mirror)
+        taken = self._reader.take(len(rows))
+        pictures = np.stack([picture.result() if isinstance(picture, Future) else picture for _, picture in taken])
+        hands = HandParams.cat([row.hand_params.reshape(1) for row, _ in taken])
+        return self.encode([row.text for row, _ in taken], hands, pictures, mirror)
 
-    def _restart(self) -> None:
-        self._position = self.stream.state_dict()
-        self._iterator: Iterator = iter(self.stream)
-        self._ahead: deque = deque()
-
-    def _save(self, objectives: list, weights: list, folder: str) -> None:
-        (Path(folder) / self.name).write_text(json.dumps(self._position))
-
-    def _load(self, objectives: list, folder: str) -> None:
-        path = Path(folder) / self.name
-        if not path.is_file():
-            raise ValueError(
-                f"`resume_from_checkpoint`: {path} is missing; a stream needs as many processes as before"
-            )
-        self.stream.load_state_dict(json.loads(path.read_text()))
-        self._restart()
+    def _begin(self, row: HandRow) -> tuple[HandRow, np.ndarray | Future]:
+        assert row.picture is not None  # which the stream was asked for
+        if self._pool is None:
+            return row, row.picture.square(self.resolution)
+        return row, self._pool.submit(row.picture.square, self.resolution)
 
 
-def _choose(where: torch.Tensor, yes: HandParams, no: HandParams) -> HandParams:
+def choose_hands(where: torch.Tensor, yes: HandParams, no: HandParams) -> HandParams:
+    """Row by row, `yes` where `where` (B,) is true, else `no`."""
     fields = {name: torch.where(where[:, None], getattr(yes, name), getattr(no, name)) for name in HandParams.FIELDS}
     return HandParams(**fields)
 

@@ -1,9 +1,16 @@
 """Where a trainer's rows come from, as its options say."""
 
 import argparse
+import json
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
 
 from ..data.dataset import HandDataset, open_dataset
+from ..data.rows import HandRow
 from ..data.stream import HandStream, stream_dataset
 
 
@@ -24,8 +31,10 @@ def open_rows(args: argparse.Namespace, need_images: bool = False, split: str | 
     )
 
 
-def open_stream(args: argparse.Namespace, process_index: int, num_processes: int) -> HandStream:
-    """The rows of `--train_split` with their pictures from front to back, again and again: this process' share."""
+def open_stream(
+    args: argparse.Namespace, process_index: int, num_processes: int, need_images: bool = False
+) -> HandStream:
+    """The rows of `--train_split` from front to back, again and again: this process' share."""
     return stream_dataset(
         data_name(args),
         split=args.train_split,
@@ -36,8 +45,58 @@ def open_stream(args: argparse.Namespace, process_index: int, num_processes: int
         shuffle_buffer=args.shuffle_buffer,
         seed=args.seed,
         repeat=True,
-        need_images=True,
+        need_images=need_images,
     )
+
+
+class StreamReader:
+    """Takes rows off a stream, in its order; where it stands is part of checkpoints.
+
+    Args:
+        stream (`HandStream`): endless.
+        accelerator (`Accelerator`): whose checkpoints get the position.
+        prepare (`Callable`): what a row becomes as soon as it is read.
+        read_ahead (`bool`): when rows are taken, read as many more.
+    """
+
+    def __init__(
+        self,
+        stream: HandStream,
+        accelerator: Accelerator,
+        prepare: Callable[[HandRow], Any] = lambda row: row,
+        read_ahead: bool = False,
+    ):
+        self.stream, self.prepare, self.read_ahead = stream, prepare, read_ahead
+        self.name = f"stream-{accelerator.process_index}.json"
+        self._restart()
+        accelerator.register_save_state_pre_hook(self._save)
+        accelerator.register_load_state_pre_hook(self._load)
+
+    def take(self, count: int) -> list[Any]:
+        """The next rows, prepared."""
+        while len(self._waiting) < count * (1 + self.read_ahead):
+            row = self.prepare(next(self._iterator))
+            self._waiting.append((row, self.stream.state_dict()))
+        taken = [self._waiting.popleft() for _ in range(count)]
+        self._position = taken[-1][1]
+        return [row for row, _ in taken]
+
+    def _restart(self) -> None:
+        self._position = self.stream.state_dict()
+        self._iterator: Iterator = iter(self.stream)
+        self._waiting: deque = deque()
+
+    def _save(self, objectives: list, weights: list, folder: str) -> None:
+        (Path(folder) / self.name).write_text(json.dumps(self._position))
+
+    def _load(self, objectives: list, folder: str) -> None:
+        path = Path(folder) / self.name
+        if not path.is_file():
+            raise ValueError(
+                f"`resume_from_checkpoint`: {path} is missing; a stream needs as many processes as before"
+            )
+        self.stream.load_state_dict(json.loads(path.read_text()))
+        self._restart()
 
 
 def cache_folder(args: argparse.Namespace) -> Path:

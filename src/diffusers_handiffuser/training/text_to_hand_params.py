@@ -29,20 +29,20 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from ..command_line import run_as_command
-from ..data.captions import swap_sides
 from ..hands import HandBodyModel, HandParams
 from ..model_card import CARD_FILE
 from ..models import TextToHandParamsModel
 from ..models.text_to_hand_params import SAMPLE_SIZE
 from ..pipelines import HanDiffuserPipeline
-from .hand_params_loss import HandParamsObjective, JointLoss, sample_statistics, value_weights
+from .hand_params_loss import HandParamsObjective, JointLoss, value_weights
+from .hand_params_rows import Batch, open_hand_params
 from .hand_params_validation import compare_hands, draw_samples
 from .image_models import load_body_model
 from .losses import min_snr_weights
 from .options import add_data_options, add_hub_options, add_training_options, check_training_options, json_option
 from .publishing import add_run_to_card, card_facts, open_repository, push_result
 from .randomness import BatchRandom
-from .run import TrainingRun, count_training_rows, start_run
+from .run import TrainingRun, start_run
 from .sources import open_rows
 from .weights import load_model
 
@@ -59,9 +59,15 @@ def make_parser() -> argparse.ArgumentParser:
         prog="python -m diffusers_handiffuser.training.text_to_hand_params",
         description="Train stage 1: text to the SMPL-H parameters of one person.",
     )
-    add_data_options(parser)
+    add_data_options(parser, streaming=True)
     add_training_options(parser, checkpointing_steps=2000, train_batch_size=64, validation_steps=2000)
     add_hub_options(parser)
+
+    group = parser.add_argument_group("rows")
+    group.add_argument("--validation_split", help="hold out the first rows of this split, not the last of the data")
+    group.add_argument(
+        "--statistics_rows", type=int, default=10_000, help="streaming: mean and deviation are those of the first rows"
+    )
 
     group = parser.add_argument_group("models")
     group.add_argument(
@@ -129,6 +135,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
             parser.error("a text encoder that starts from nothing has to be trained: add --train_text_encoder")
     if not 0 <= args.condition_dropout <= 1:
         parser.error(f"--condition_dropout must lie in [0, 1], but is {args.condition_dropout}")
+    if args.statistics_rows < 2:
+        parser.error(f"--statistics_rows must be at least 2, but is {args.statistics_rows}")
     if not args.std_floor > 0:
         parser.error(f"--std_floor must be positive, but is {args.std_floor}")
     return args
@@ -198,72 +206,41 @@ def stage_1_pipeline(
     return pipeline
 
 
-class HandParamsRows:
-    """All rows, and with `mirror` the mirrored ones after them, as standardised samples and tokens on a device.
-
-    Args:
-        hands ([`HandParams`] of N rows), texts (`list[str]`): the rows.
-        tokenizer (`CLIPTokenizer`): of the text encoder.
-        mirror (`bool`): add the mirrored rows.
-    """
-
-    def __init__(self, hands: HandParams, texts: list[str], tokenizer: CLIPTokenizer, mirror: bool):
-        self.hands = HandParams.cat([hands, hands.mirror()]) if mirror else hands
-        texts = texts + ([swap_sides(text) for text in texts] if mirror else [])
-        self.tokens = tokenizer(
-            [*texts, ""],
-            padding="longest",
-            max_length=tokenizer.model_max_length,
-            truncation=True,
-            return_tensors="pt",
-        )
-        self.no_text = len(texts)
-
-    def standardise(
-        self, model: TextToHandParamsModel, statistics_of: torch.Tensor | None, std_floor: float, device: torch.device
-    ) -> None:
-        """Makes the samples; with `statistics_of` (bool per row) the model's mean and deviation are set from these."""
-        raw = model.encode(self.hands)
-        if statistics_of is not None:
-            model.set_statistics(*sample_statistics(raw[statistics_of], std_floor))
-        self.samples = ((raw - model.sample_mean) / model.sample_std).to(device)
-        self.visible = self.hands.hand_visible.to(device)
-        self.input_ids, self.attention_mask = (
-            self.tokens.input_ids.to(device),
-            self.tokens.attention_mask.to(device),
-        )
-
-
 class HandParamsLoss:
-    """Errors of a batch of places in `HandParamsRows`; see `JointLoss` for those of the joints."""
+    """Errors of a batch of rows; see `JointLoss` for those of the joints."""
 
     def __init__(
-        self, args: argparse.Namespace, rows: HandParamsRows, joint_loss: JointLoss, scheduler: DDIMScheduler
+        self, args: argparse.Namespace, joint_loss: JointLoss, scheduler: DDIMScheduler, device: torch.device
     ):
-        self.args, self.rows, self.joint_loss = args, rows, joint_loss
+        self.args, self.joint_loss = args, joint_loss
         self.scheduler: Any = scheduler  # whose hints ask for timesteps of 32 bits
-        self.alphas_cumprod = scheduler.alphas_cumprod.to(rows.samples.device)
+        self.alphas_cumprod = scheduler.alphas_cumprod.to(device)
 
     def __call__(
         self,
         objective: nn.Module,
-        places: torch.Tensor,
+        batch: Batch,
         noise: torch.Tensor,
         timesteps: torch.Tensor,
         no_caption: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Weighted errors, errors and joint errors, each (B,)."""
-        rows, args = self.rows, self.args
-        clean = rows.samples[places]
+        args, clean, visible = self.args, batch["samples"], batch["hand_visible"]
         noisy = self.scheduler.add_noise(clean, noise, timesteps)
-        captions = torch.where(no_caption, rows.no_text, places)
-        prediction = objective(noisy, timesteps, rows.input_ids[captions], rows.attention_mask[captions]).float()
-        weights = value_weights(rows.visible[places], args.invisible_hand_weight)
+        input_ids, attention_mask = (
+            torch.where(no_caption[:, None], empty, given)
+            for empty, given in (
+                (batch["empty_ids"], batch["input_ids"]),
+                (batch["empty_mask"], batch["attention_mask"]),
+            )
+        )
+        prediction = objective(noisy, timesteps, input_ids, attention_mask).float()
+        weights = value_weights(visible, args.invisible_hand_weight)
         errors = ((prediction - clean).square() * weights).mean(1)
         joints = torch.zeros_like(errors)
         if args.joint_loss_weight > 0:
             with torch.autocast(clean.device.type, enabled=False):
-                joints = self.alphas_cumprod[timesteps] * self.joint_loss(prediction, clean, rows.visible[places])
+                joints = self.alphas_cumprod[timesteps] * self.joint_loss(prediction, clean, visible)
         return errors * min_snr_weights(self.scheduler, timesteps, args.snr_gamma), errors, joints
 
 
@@ -273,60 +250,50 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = accelerator.device
     if accelerator.is_main_process:
         open_repository(args)
-    dataset = open_rows(args)
-    num_rows, hands = len(dataset), dataset.hand_params
-    num_train = count_training_rows(num_rows, args.num_validation_rows)
-
+    dataset = None if args.streaming else open_rows(args)
     torch.manual_seed(args.seed)
     tokenizer, text_encoder = load_text_models(args)
     model = TextToHandParamsModel(**{"cross_attention_dim": text_encoder.config.hidden_size, **args.model_config})
     body_model = load_body_model(args.body_model)
-    rows = HandParamsRows(hands, dataset.texts, tokenizer, args.random_flip)
-    statistics_of: torch.Tensor | None = torch.arange(len(rows.hands)) % num_rows < num_train
     if args.init_from is not None:
-        statistics_of = None
         _init_from(Path(args.init_from), {"text_to_hand_params": model, "hand_text_encoder": text_encoder})
-    rows.standardise(model, statistics_of, args.std_floor, device)
+    source, num_train, held_out = open_hand_params(args, dataset, model, tokenizer, accelerator)
 
     text_encoder.requires_grad_(args.train_text_encoder)
     trained: dict[str, nn.Module] = {"text_to_hand_params": model}
     if args.train_text_encoder:
         trained["hand_text_encoder"] = text_encoder
     run = TrainingRun(args, accelerator, HandParamsObjective(model, text_encoder), trained, num_train)
-    losses_of = HandParamsLoss(args, rows, JointLoss(model, body_model).to(device), build_scheduler(args))
+    losses_of = HandParamsLoss(args, JointLoss(model, body_model).to(device), build_scheduler(args), device)
 
-    def compute_loss(row_numbers: np.ndarray, random: BatchRandom) -> dict[str, torch.Tensor]:
-        places = torch.from_numpy(row_numbers).to(device)
-        if args.random_flip:
-            places = places + num_rows * (random.uniform() < 0.5)
+    def compute_loss(rows: np.ndarray, random: BatchRandom) -> dict[str, torch.Tensor]:
+        batch = source.batch(rows, random.uniform() < 0.5 if args.random_flip else None)
         no_caption = random.uniform() < args.condition_dropout
         noise, timesteps = random.normal(SAMPLE_SIZE), random.integers(args.num_train_timesteps)
-        weighted, errors, joints = losses_of(run.objective, places, noise, timesteps, no_caption)
+        weighted, errors, joints = losses_of(run.objective, batch, noise, timesteps, no_caption)
         loss = weighted.mean() + args.joint_loss_weight * joints.mean()
         return {"loss": loss, "mse": errors.mean(), "joints": joints.mean()}
 
-    held_out = torch.arange(num_train, num_rows)
-
     def validate(objective: HandParamsObjective) -> dict[str, float]:
-        numbers = {}
-        if len(held_out):
+        numbers, wanted = {}, HandParams.zeros(0) if held_out is None else held_out.hands
+        if held_out is not None:
             generator = torch.Generator().manual_seed(0)
-            places = held_out.repeat(4).to(device)
+            places = torch.arange(len(held_out)).repeat(4)
             noise = torch.randn(len(places), SAMPLE_SIZE, generator=generator).to(device)
             timesteps = torch.randint(args.num_train_timesteps, (len(places),), generator=generator).to(device)
-            with_caption = torch.zeros_like(places, dtype=torch.bool)
-            _, errors, joints = losses_of(objective, places, noise, timesteps, with_caption)
+            with_caption = torch.zeros(len(places), dtype=torch.bool, device=device)
+            _, errors, joints = losses_of(objective, held_out.batch(places.numpy()), noise, timesteps, with_caption)
             numbers = {"mse": errors.mean().item(), "joints": joints.mean().item()}
-        prompts = [dataset.texts[row] for row in held_out] + (args.validation_prompts or [])
+        prompts = ([] if held_out is None else held_out.texts) + (args.validation_prompts or [])
         if prompts:
             parts = (objective.model, objective.text_encoder.eval(), tokenizer, body_model)
             sampled = stage_1_pipeline(args, *parts).to(device).sample_hand_params(
                 prompts, hand_generator=[torch.Generator().manual_seed(number) for number in range(len(prompts))]
             ).to("cpu")  # fmt: skip
             body = body_model.to("cpu")
-            if len(held_out):
-                numbers.update(compare_hands(sampled[: len(held_out)], hands[held_out], body))
-            run.show("hands", draw_samples(sampled, hands[held_out], body))
+            if held_out is not None:
+                numbers.update(compare_hands(sampled[: len(wanted)], wanted, body))
+            run.show("hands", draw_samples(sampled, wanted, body))
         return numbers
 
     run.train(compute_loss, validate)

@@ -18,7 +18,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
 from ..command_line import run_as_command
-from .dataset import METADATA_NAME, HandDataset, swap_sides
+from ..data.captions import swap_sides
+from ..data.dataset import HandDataset
+from ..data.sources import METADATA_NAME
 
 START, END, WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
 

@@ -8,9 +8,9 @@
 Stable Diffusion itself uses the VAE it comes with; the paper trains none.
 
 By default the latents are held near the picture itself, averaged over the pixels of each position
-(`--pooled_latents_weight`), and the decoder learns to sharpen it. Free latents hold more of a picture, but the KL term
-brings their fine grain up to the size of everything else, and a small diffusion model then spends its effort on that
-grain.
+(`--pooled_latents_weight`): red, green, blue and brightness. The decoder learns to sharpen it. Free latents hold more
+of a picture, but the KL term brings their fine grain up to the size of everything else, and a small diffusion model
+then spends its effort on that grain.
 """
 
 import argparse
@@ -33,9 +33,15 @@ from .sources import cache_folder, open_rows
 from .tracking import picture_grid
 from .weights import save_model
 
+POOLED_CHANNELS = 4
+"""Red, green, blue and brightness, which the colours give already: there are four because Stable Diffusion's latents
+have four, and some of diffusers' pipelines (inpainting) count on it."""
+LUMA = (0.299, 0.587, 0.114)
+"""What red, green and blue give to brightness (ITU-R BT.601)."""
+
 
 def default_config(resolution: int) -> dict:
-    """4 pixels a side to one latent position and 3 latent channels; few channels elsewhere, for the CPU's sake.
+    """4 pixels a side to one latent position and 4 latent channels; few channels elsewhere, for the CPU's sake.
 
     Stable Diffusion takes 8 pixels to one position, which at 128 x 128 makes a 16 x 16 latent, too coarse for fingers.
     """
@@ -47,7 +53,7 @@ def default_config(resolution: int) -> dict:
         "up_block_types": ["UpDecoderBlock2D"] * levels,
         "block_out_channels": [16, 32, 64],
         "layers_per_block": 1,
-        "latent_channels": 3,
+        "latent_channels": POOLED_CHANNELS,
         "norm_num_groups": 8,
         "mid_block_add_attention": False,
         "act_fn": "silu",
@@ -134,7 +140,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--pooled_latents_weight",
         type=float,
         default=0.5,
-        help="weight of the mean squared distance of the latents from the averaged picture; 0 leaves them free",
+        help="weight of the mean squared distance of the latents from each position's average colour and brightness; "
+        "0 leaves them free",
+    )
+    group.add_argument(
+        "--latent_noise",
+        type=float,
+        default=0.0,
+        help="standard deviation of noise on the latents that the decoder gets: those of a small diffusion model are "
+        "noisy, and a decoder that has seen noise smooths it",
     )
     group.add_argument("--detail_weight", type=float, default=1.0, help="weight of the L1 of the Laplacian pyramid")
     group.add_argument("--pyramid_levels", type=int, default=3)
@@ -142,24 +156,41 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     check_training_options(parser, args)
     if args.train_decoder_only and args.init_from is None:
         parser.error("--train_decoder_only needs --init_from")
+    if not args.latent_noise >= 0:
+        parser.error(f"--latent_noise must not be negative, but is {args.latent_noise}")
     return args
 
 
+def pooled_latents(pictures: torch.Tensor, factor: int) -> torch.Tensor:
+    """What the latents are held near, before it is brought to mean 0 and standard deviation 1.
+
+    Args:
+        pictures (`torch.Tensor` of shape (B, 3, H, W)): in [-1, 1].
+        factor (`int`): pixels a side of one position.
+
+    Returns:
+        `torch.Tensor` of shape (B, 4, H / factor, W / factor): average red, green, blue and brightness.
+    """
+    colors = functional.avg_pool2d(pictures, factor)
+    return torch.cat([colors, torch.einsum("bchw,c->bhw", colors, colors.new_tensor(LUMA))[:, None]], 1)
+
+
 def pooled_statistics(pictures: np.ndarray, factor: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation `(1, 3, 1, 1)` of uint8 pictures `(N, H, W, 3)` averaged over `factor`² pixels."""
-    pooled = functional.avg_pool2d(to_unit_range(pictures, "cpu"), factor)
+    """Mean and standard deviation `(1, 4, 1, 1)` of `pooled_latents` of uint8 pictures `(N, H, W, 3)`."""
+    pooled = pooled_latents(to_unit_range(pictures, "cpu"), factor)
     return pooled.mean((0, 2, 3), keepdim=True), pooled.std((0, 2, 3), keepdim=True)
 
 
 class AutoencoderObjective(torch.nn.Module):
-    """Reconstruction and KL losses of a batch of pictures, and the distance of the latents from the averaged picture.
+    """Reconstruction and KL losses of a batch of pictures, and the distance of the latents from `pooled_latents`.
 
     Args:
         vae (`AutoencoderKL`): what is trained.
         kl_weight, detail_weight, pooled_latents_weight (`float`): weights in the loss.
+        latent_noise (`float`): standard deviation of noise that the decoder gets besides the posterior's.
         pyramid_levels (`int`): of [`pyramid_l1`].
         pooled_mean, pooled_std (`torch.Tensor`): of [`pooled_statistics`]; the latents are held near
-            `(averaged - mean) / std`.
+            `(pooled - mean) / std`.
     """
 
     pooled_mean: torch.Tensor
@@ -174,11 +205,12 @@ class AutoencoderObjective(torch.nn.Module):
         pooled_latents_weight: float = 0.0,
         pooled_mean: torch.Tensor | float = 0.0,
         pooled_std: torch.Tensor | float = 1.0,
+        latent_noise: float = 0.0,
     ):
         super().__init__()
         self.vae = vae
         self.kl_weight, self.detail_weight, self.pyramid_levels = kl_weight, detail_weight, pyramid_levels
-        self.pooled_latents_weight = pooled_latents_weight
+        self.pooled_latents_weight, self.latent_noise = pooled_latents_weight, latent_noise
         self.register_buffer("pooled_mean", torch.as_tensor(pooled_mean), persistent=False)
         self.register_buffer("pooled_std", torch.as_tensor(pooled_std), persistent=False)
 
@@ -186,12 +218,13 @@ class AutoencoderObjective(torch.nn.Module):
         """Pictures (B, 3, H, W) in [-1, 1]; standard normal noise of the latents' shape."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and _convolutions(self.vae)[0].weight.requires_grad):
             posterior = self.vae.encode(pictures).latent_dist
-        decoded = self.vae.decode(posterior.mean + posterior.std * noise).sample
+        std = (posterior.var + self.latent_noise**2).sqrt()
+        decoded = self.vae.decode(posterior.mean + std * noise).sample
         reconstruction = pyramid_l1(decoded.float(), pictures, self.pyramid_levels, self.detail_weight)
         kl = posterior.kl().mean() / noise[0].numel()
         losses = {"loss": reconstruction + self.kl_weight * kl, "reconstruction": reconstruction, "kl": kl}
         if self.pooled_latents_weight:
-            pooled = functional.avg_pool2d(pictures, pictures.shape[-1] // noise.shape[-1])
+            pooled = pooled_latents(pictures, pictures.shape[-1] // noise.shape[-1])
             wanted = (pooled - self.pooled_mean) / self.pooled_std
             losses["pooled"] = (posterior.mean.float() - wanted).square().mean()
             losses["loss"] = losses["loss"] + self.pooled_latents_weight * losses["pooled"]
@@ -272,15 +305,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"but is {side}"
         )
     latent_shape = (vae.config.latent_channels, side // factor, side // factor)
-    if args.pooled_latents_weight and vae.config.latent_channels != 3:
+    if args.pooled_latents_weight and vae.config.latent_channels != POOLED_CHANNELS:
         raise ValueError(
-            f"`pooled_latents_weight` needs 3 latent channels, one for each colour, but the VAE has "
-            f"{vae.config.latent_channels}; set it to 0, or `latent_channels` in `vae_config` to 3"
+            f"`pooled_latents_weight` needs {POOLED_CHANNELS} latent channels, the colours and the brightness, but "
+            f"the VAE has {vae.config.latent_channels}; set it to 0, or `latent_channels` in `vae_config` to "
+            f"{POOLED_CHANNELS}"
         )
     averages = pooled_statistics(pictures[:num_train][:1024], factor)
-    objective = AutoencoderObjective(
-        vae, args.kl_weight, args.detail_weight, args.pyramid_levels, args.pooled_latents_weight, *averages
-    )
+    weights = (args.kl_weight, args.detail_weight, args.pyramid_levels, args.pooled_latents_weight)
+    objective = AutoencoderObjective(vae, *weights, *averages, args.latent_noise)
     run = TrainingRun(args, accelerator, objective, {"vae": vae}, num_train)
 
     branches = True
