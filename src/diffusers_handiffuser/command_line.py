@@ -1,7 +1,9 @@
-"""How commands report what is wrong with their input."""
+"""What commands share: how they report what is wrong with their input, and how they load a user's function."""
 
+import importlib
 import sys
 from collections.abc import Callable
+from typing import Any
 
 
 def one_line(error: Exception) -> str:
@@ -18,3 +20,17 @@ def run_as_command(main: Callable[[], None]) -> None:
             raise
         print(f"error: {one_line(error)} (--debug shows where)", file=sys.stderr)
         sys.exit(2)
+
+
+def load_function(name: str, option: str) -> Any:
+    """What `MODULE:FUNCTION` names, the value of an option; modules in the current folder are found too."""
+    module, colon, function = name.partition(":")
+    if not colon:
+        raise ValueError(f"{option} must be MODULE:FUNCTION, got {name!r}")
+    sys.path.insert(0, "")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except AttributeError as error:
+        raise ValueError(f"{option}: {error}") from error
+    finally:
+        sys.path.remove("")

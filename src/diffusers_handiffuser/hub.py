@@ -16,6 +16,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Self, TypeVar
 
 import diffusers
@@ -25,13 +26,22 @@ from diffusers.modular_pipelines.modular_pipeline import MODULAR_PIPELINE_MAPPIN
 from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HTTPError
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 
+from .checked_loading import (
+    check_files,
+    check_finite_weights,
+    check_keys,
+    one_line_error,
+    refuse_link_outwards,
+    refuse_pickles_as_option,
+)
 from .hands import HandBodyModel
 from .model_card import CARD_FILE
 from .models import TextHandEncoder, TextToHandParamsModel
 from .portable_config import PortableConfigMixin
+from .whole_files import folder_written_aside, written_aside
 
 PACKAGE = __name__.partition(".")[0]
 PIPELINE_FILE = "pipeline"
@@ -39,6 +49,7 @@ _WHERE = ("cache_dir", "force_download", "proxies", "local_files_only", "token",
 """Arguments of `from_pretrained` that say where files come from."""
 _ORIGIN = ("_name_or_path", "is_local", "local_files_only")
 """What diffusers and transformers write into configs about the loading."""
+_LIBRARIES = ("diffusers", "transformers", PACKAGE)
 COMPONENT_CLASSES = {cls.__name__: cls for cls in (TextHandEncoder, TextToHandParamsModel, HandBodyModel)}
 
 _Function = TypeVar("_Function", bound=Callable)
@@ -150,26 +161,45 @@ class HubMixin(PortableConfigMixin):
             raise OSError(f"Cannot load {cls.__name__}: {name!r} {problem}; wanted a folder or a Hub id.")
         if os.path.isdir(name) and not os.path.isfile(os.path.join(name, cls.config_name)):
             raise OSError(f"Cannot load {cls.__name__}: {name!r} holds no {cls.config_name}; wanted a saved pipeline.")
+        refuse_pickles_as_option(kwargs)
         where = {key: kwargs[key] for key in _WHERE if key in kwargs}
         try:
-            index = cls.load_config(_stored_file(name, cls.config_name, where).parent)
-            _check_index(cls, name, index)
-            if not check_body_model:
-                kwargs["body_sha256"] = None
-            if isinstance(kwargs.get("body_model"), HandBodyModel):
-                check_body(kwargs.get("body_sha256", index.get("body_sha256")), kwargs["body_model"])
-            absent = {key: None for key, entry in index.items() if entry == [None, None]}
-            pipeline = super().from_pretrained(name, **{**absent, **kwargs})
-            with contextlib.suppress(OSError, HTTPError):
-                _stored_file(name, CARD_FILE, where)  # beside the models, where a pipeline that is saved again looks
-            return pipeline
-        except (SafetensorError, RuntimeError) as error:  # of transformers; diffusers has one line for these
-            raise OSError(f"Cannot load {cls.__name__} from {name!r}: {' '.join(str(error).split())}") from error
+            with one_line_error(cls.__name__, name):
+                folder = _stored_file(name, cls.config_name, where).parent
+                index = cls.load_config(folder)
+                _check_index(cls, name, index, kwargs.get("trust_remote_code", False))
+                if not check_body_model:
+                    kwargs["body_sha256"] = None
+                if isinstance(kwargs.get("body_model"), HandBodyModel):
+                    check_body(kwargs.get("body_sha256", index.get("body_sha256")), kwargs["body_model"])
+                stored = {key for key, entry in index.items() if isinstance(entry, list) and key not in kwargs}
+                if os.path.isdir(name):
+                    refuse_link_outwards(folder / cls.config_name, folder)
+                    for component in sorted(stored):
+                        refuse_link_outwards(folder / component, folder)
+                        check_files(folder, component)
+                absent = {key: None for key, entry in index.items() if entry == [None, None]}
+                pipeline = super().from_pretrained(name, **{**absent, **kwargs, "use_safetensors": True})
+                for component in sorted(stored):
+                    _check_stored_keys(component, pipeline.components.get(component), folder, kwargs.get("variant"))
+                with contextlib.suppress(OSError, HTTPError):
+                    _stored_file(name, CARD_FILE, where)  # beside the models, where a pipeline saved again looks
+                return pipeline
         except (OSError, HTTPError) as error:
-            reason = " ".join(str(error).split())
             if os.path.isdir(name):
                 raise
+            reason = " ".join(str(error.__cause__ or error).split())
+            if "`safetensors` weights" in reason:
+                reason += " It may hold pickles, which are not read here: convert them to safetensors."
             raise OSError(f"Cannot load {cls.__name__}: {name!r} is no folder, and the Hub says: {reason}") from error
+
+    def register_to_config(self, **kwargs: Any) -> None:
+        """As in diffusers, whose loading ends with a call of this that tells where the pipeline came from."""
+        super().register_to_config(**kwargs)
+        if "_name_or_path" in kwargs:
+            for name, component in self.components.items():
+                if isinstance(component, torch.nn.Module) and type(component).__name__ not in COMPONENT_CLASSES:
+                    check_finite_weights(name, component)
 
     def save_pretrained(
         self,
@@ -195,19 +225,19 @@ class HubMixin(PortableConfigMixin):
     save_pretrained.__wrapped__ = DiffusionPipeline.save_pretrained  # type: ignore[attr-defined]  # its arguments
 
     @classmethod
-    def _dict_from_json_file(cls, json_file: str | os.PathLike) -> dict[str, Any]:
+    def _dict_from_json_file(cls, json_file: str | os.PathLike, **kwargs: Any) -> dict[str, Any]:
         """Reads a `model_index.json` of either layout as if it were plain.
 
         Components of ours are looked up in this very module, since a file `<component>/diffusers_handiffuser.py` in
         the repository would make diffusers ask for trust in remote code that is not needed.
         """
-        index = super()._dict_from_json_file(json_file)
+        index = super()._dict_from_json_file(json_file, **kwargs)  # older releases of diffusers have one more argument
         if not isinstance(index, dict):
             raise OSError(f"{json_file} does not hold a JSON object.")
         if isinstance(index.get("_class_name"), list):
             index["_class_name"] = index["_class_name"][-1]
         for name, entry in index.items():
-            if isinstance(entry, list) and len(entry) == 2 and entry[1] in COMPONENT_CLASSES:
+            if isinstance(entry, list) and len(entry) == 2 and str(entry[1]) in COMPONENT_CLASSES:
                 index[name] = [__name__, entry[1]]
         return index
 
@@ -249,17 +279,19 @@ def save_half(pipeline: Any, save_directory: str | os.PathLike, card: Mapping[st
     `card` is that of `save_pretrained`. Raises a `ValueError` that names the tensor if a number is too large for
     float16.
     """
-    pipeline.save_pretrained(save_directory, card=card)
-    for name, component in pipeline.components.items():
-        if not isinstance(component, torch.nn.Module) or isinstance(component, HandBodyModel):
-            continue
-        folder = Path(save_directory) / name
-        for path in sorted(folder.glob("*.safetensors")):
-            _halve(path, keep=getattr(component, "_keep_in_fp32_modules", None) or ())
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if "dtype" in config:
-            config["dtype"] = "float32"
-            _write_json(folder / "config.json", config)
+    with folder_written_aside(save_directory) as aside:
+        pipeline.save_pretrained(aside, card=card)
+        if Path(save_directory, CARD_FILE).exists():
+            (aside / CARD_FILE).unlink(missing_ok=True)
+        for name, component in pipeline.components.items():
+            if not isinstance(component, torch.nn.Module) or isinstance(component, HandBodyModel):
+                continue
+            for path in sorted((aside / name).glob("*.safetensors")):
+                _halve(path, keep=getattr(component, "_keep_in_fp32_modules", None) or ())
+            config = json.loads((aside / name / "config.json").read_text(encoding="utf-8"))
+            if "dtype" in config:
+                config["dtype"] = "float32"
+                _write_json(aside / name / "config.json", config)
 
 
 def forget_origin(folder: Path) -> None:
@@ -287,9 +319,8 @@ def _halve(path: Path, keep: Collection[str]) -> None:
             tensors[key] = tensor.half()
             if not torch.equal(tensors[key].isfinite(), tensor.isfinite()):
                 raise ValueError(f"`{key}` in {path} holds numbers too large for float16.")
-    aside = path.with_suffix(".tmp")
-    save_file(tensors, aside, metadata=metadata)
-    os.replace(aside, path)
+    with written_aside(path) as aside:
+        save_file(tensors, aside, metadata=metadata)
 
 
 def check_body(sha256: str | None, body: HandBodyModel) -> None:
@@ -317,11 +348,21 @@ def looks_like_a_path(name: str) -> bool:
     return name.startswith((".", "~", os.sep)) or name.count("/") > 1 or "\\" in name or not name
 
 
-def _check_index(cls: type, name: str, index: dict) -> None:
-    """Refuses a pipeline whose text encoder cannot see hands, before loading it; one of ours may have none."""
+def _check_index(cls: type[DiffusionPipeline], name: str, index: dict, trust_remote_code: bool) -> None:
+    """Refuses, before anything is loaded, what no pipeline of ours can be: one whose text encoder cannot see hands
+    (one of ours may have none), and components that are no class of a library that diffusers loads from."""
+    for key, entry in index.items():
+        if not isinstance(entry, list):
+            continue
+        known = len(entry) == 2 and all(isinstance(part, str) for part in entry)
+        if entry != [None, None] and not (known and (trust_remote_code or _is_library(entry[0]))):
+            raise ValueError(
+                f"Cannot load {cls.__name__}: {cls.config_name} of {name!r} says that `{key}` is {json.dumps(entry)}; "
+                f"wanted a class of {', '.join(sorted(_LIBRARIES))}."
+            )
     ours = getattr(diffusers, str(index.get("_class_name")), None)
     entry = index.get("text_encoder")
-    library, encoder = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
+    library, encoder = entry if isinstance(entry, list) else (None, None)
     stage_1_alone = library is None and isinstance(ours, type) and issubclass(ours, HubMixin)
     if library in (None, "transformers") and not stage_1_alone:
         raise ValueError(
@@ -330,13 +371,26 @@ def _check_index(cls: type, name: str, index: dict) -> None:
         )
 
 
+def _is_library(name: str) -> bool:
+    """Whether components may come from it: diffusers itself would take any module that has been imported."""
+    return name in (*_LIBRARIES, __name__) or isinstance(getattr(diffusers.pipelines, name, None), ModuleType)
+
+
+def _check_stored_keys(name: str, model: Any, folder: Path, variant: str | None) -> None:
+    """Of the components of other libraries; ours have checked themselves."""
+    is_ours = type(model).__name__ in COMPONENT_CLASSES
+    if isinstance(model, torch.nn.Module) and not is_ours and (folder / name).is_dir():
+        check_keys(name, model, folder / name, variant)
+
+
 def _stored_file(name: str, path: str, where: dict[str, Any]) -> Path:
     """A file of a folder or, downloaded, of a Hub id."""
     return Path(name, path) if os.path.isdir(name) else Path(hf_hub_download(name, path, **where))
 
 
 def _write_json(path: Path, content: dict) -> None:
-    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _write_loader(path: Path, *names: str) -> None:

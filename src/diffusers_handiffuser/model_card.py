@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from .whole_files import written_aside
+
 CARD_FILE = "README.md"
 TEMPLATE_FILE = Path(__file__).with_suffix(".md")
 
@@ -55,7 +57,8 @@ def write_model_card(
         return
     text = None if facts else _loaded_card(model)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text or render_model_card(model, facts, subfolder), encoding="utf-8")
+    with written_aside(path) as aside:
+        aside.write_text(text or render_model_card(model, facts, subfolder), encoding="utf-8")
 
 
 def training_facts(

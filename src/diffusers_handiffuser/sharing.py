@@ -14,15 +14,17 @@ import numpy as np
 from diffusers import ModelMixin
 from huggingface_hub import CommitInfo, create_branch, create_repo, file_exists, upload_folder
 from huggingface_hub.errors import HFValidationError, HTTPError, OfflineModeIsEnabled
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils import filter_repo_objects, validate_repo_id
 from safetensors import SafetensorError, safe_open
 
+from .checked_loading import refuse_link_outwards
 from .diffusers_types import MixinBase
 from .model_card import CARD_FILE, write_model_card
+from .whole_files import ASIDE_PREFIX, folder_written_aside
 
 _PUSH_ARGUMENTS = ("repo_id", "commit_message", "private", "token", "create_pr", "revision")
 _ARRAY_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".npz", ".npy", ".pkl", ".msgpack", ".h5")
-_NOT_FOR_THE_HUB = ("checkpoint-*/**", "samples/**", "logs/**", "log.jsonl", ".cache/**")
+_NOT_FOR_THE_HUB = ("checkpoint-*/**", "samples/**", "logs/**", "log.jsonl", ".cache/**", f"{ASIDE_PREFIX}*/**")
 _BODY_FILE_NAME = re.compile(r"(^|[^a-z])(smpl|mano)(h|x|\+h)?($|[^a-z])", re.IGNORECASE)
 _BODY_ARRAYS = ({"v_template", "shapedirs"}, {"v_template", "J_regressor"})
 
@@ -43,6 +45,8 @@ class PushMixin(MixinBase):
     ) -> None:
         """As in diffusers, with a model card of our own where one is written.
 
+        What the folder holds is replaced when all is written: a full disk leaves the old files whole.
+
         Args:
             save_directory (`str` or `os.PathLike`): made if absent.
             push_to_hub (`bool`): uploads the folder too; `repo_id` (else the folder's name), `commit_message`,
@@ -54,10 +58,14 @@ class PushMixin(MixinBase):
         repo_id = upload.pop("repo_id", os.path.basename(os.path.normpath(folder)) if push_to_hub else None)
         if push_to_hub:
             _check_repo_id(repo_id)
-        if push_to_hub or card is not None or self._saves_card:
-            facts = {**({"name": repo_id} if push_to_hub else {}), **(card or {})}
-            write_model_card(folder, self._described_by_card(), facts)
-        self._save(folder, repo_id, *args, **kwargs)
+        if kwargs.get("safe_serialization") is False:
+            raise ValueError("`safe_serialization=False` asks for pickles, which are neither written nor read here.")
+        with folder_written_aside(folder) as aside:
+            has_card = Path(folder, CARD_FILE).exists()
+            if (push_to_hub or card is not None or self._saves_card) and not has_card:
+                facts = {**({"name": repo_id} if push_to_hub else {}), **(card or {})}
+                write_model_card(aside, self._described_by_card(), facts)
+            self._save(os.fspath(aside), repo_id, *args, **kwargs)
         if push_to_hub:
             upload.setdefault("commit_message", f"Upload {type(self).__name__}")
             push_folder(folder, repo_id, keep_card=True, **upload)
@@ -161,13 +169,14 @@ def push_folder(
 
     Large files go first, by content: an upload that failed, at whatever point, is gone on with by pushing again. What
     a trainer leaves beside its result (checkpoints to resume from, samples, its log) stays here, and so does a card
-    that would stand in a `subfolder`: the Hub reads the one at the top.
+    that would stand in a `subfolder`: the Hub reads the one at the top. Links out of the folder are refused.
 
     Args:
         keep_card (`bool`): leave a README.md alone that the repository holds.
     """
     _check_repo_id(repo_id)
     refuse_licensed_arrays(folder)
+    _refuse_links_outwards(Path(folder))
     try:
         repo_id = create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
         if revision not in (None, "main") and not create_pr:
@@ -199,6 +208,13 @@ def refuse_licensed_arrays(folder: str | os.PathLike) -> None:
                 f"{str(path.relative_to(folder))!r} {reason}; a licensed body must not be uploaded. "
                 "`save_pretrained` stores its SHA-256 only."
             )
+
+
+def _refuse_links_outwards(folder: Path) -> None:
+    """An upload follows links, and would publish what they lead to."""
+    names = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*"))]
+    for name in filter_repo_objects(names, ignore_patterns=list(_NOT_FOR_THE_HUB)):
+        refuse_link_outwards(folder / name, folder)
 
 
 def _why_licensed(path: Path) -> str | None:

@@ -130,7 +130,7 @@ class TestFiles:
         assert np.array_equal(read.poses, motion.poses) and np.allclose(read.betas, motion.betas)
         assert read.frame_rate == RATE and read.fingers_move
         np.savez(tmp_path / "y.npz", poses=motion.poses)
-        with pytest.raises(ValueError, match="y.npz is no AMASS sequence: it lacks betas"):
+        with pytest.raises(ValueError, match="y.npz: it is no AMASS sequence: it lacks betas"):
             read_motion(tmp_path / "y.npz")
 
     def test_humanml3d_captions(self, tmp_path):

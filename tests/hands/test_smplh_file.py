@@ -343,7 +343,7 @@ class TestHostilePickles:
 
         good = {"data": np.ones(1), "indices": np.zeros(1, int), "indptr": np.array([0] + [1] * 60)}
         read_smplh_file(saved(_shape=(NUM_JOINTS, 60), **good))
-        refused(saved(_shape=(10**6, 10**6), **good), "more than any body holds")
+        refused(saved(_shape=(10**6, 10**6), **good), "than such a file may hold")
         refused(saved(_shape=(-1, 60), **good), "shape")
         refused(saved(_shape=(NUM_JOINTS, 60), **{**good, "indices": np.array([-1])}), "damaged")
         refused(saved(_shape=(NUM_JOINTS, 60), **{**good, "indices": np.array([99])}), "damaged")
@@ -375,7 +375,7 @@ class TestBoundedMemory:
 
     @pytest.mark.parametrize("shape", ["(1000000000000,)", "(6890, 3, 10000000)", f"({2**62}, {2**62})"])
     def test_npz_that_declares_giant_arrays(self, arrays, tmp_path, shape):
-        refused(self.archive(arrays, tmp_path, posedirs=self.npy(shape)), "more than any body holds")
+        refused(self.archive(arrays, tmp_path, posedirs=self.npy(shape)), "than such a file may hold")
 
     @pytest.mark.parametrize("shape", ["(-1,)", "(1.5,)", "('x',)", "None"])
     def test_npz_with_impossible_shapes(self, arrays, tmp_path, shape):
@@ -427,7 +427,7 @@ class TestBoundedMemory:
         data = pickle.dumps({**arrays, "v_template": np.zeros((60, 3))}, 4)
         grown = data.replace(b"K<K\x03\x86", b"J" + struct.pack("<i", 2**30) + b"K\x03\x86")
         assert grown != data
-        refused(write(tmp_path / "b.pkl", grown), "more than any body holds|not a whole|length that it declares")
+        refused(write(tmp_path / "b.pkl", grown), "than such a file may hold|not a whole|length that it declares")
 
 
 class SharedPickler(pickle._Pickler):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 from diffusers import AutoModel, AutoPipelineForImage2Image, AutoPipelineForText2Image, DiffusionPipeline
 from huggingface_hub import constants
+from safetensors.torch import load_file
 from stand_in_hub import StandInHub
 
 import diffusers_handiffuser
@@ -230,11 +232,11 @@ class TestOptions:
     @pytest.mark.parametrize("loader", [HanDiffuserPipeline, DiffusionPipeline])
     def test_use_safetensors(self, publish, layouts, tmp_path, loader):
         loader.from_pretrained(publish(layouts["plain"]), use_safetensors=True)
-        folder = tmp_path / "pickles"
-        HanDiffuserPipeline.from_pretrained(layouts["plain"]).save_pretrained(folder, safe_serialization=False)
-        assert (folder / "text_encoder" / "diffusion_pytorch_model.bin").is_file()
-        with pytest.raises(OSError):
-            loader.from_pretrained(publish(folder), use_safetensors=True)
+        with pytest.raises(ValueError, match="safe_serialization=False"):
+            HanDiffuserPipeline.from_pretrained(layouts["plain"]).save_pretrained(
+                tmp_path / "pickles", safe_serialization=False
+            )
+        assert not (tmp_path / "pickles").exists()
 
     @pytest.mark.parametrize("loader", [HanDiffuserPipeline, DiffusionPipeline])
     def test_proxies_are_ignored_with_a_warning(self, hub, layouts, loader):
@@ -337,3 +339,15 @@ class TestErrors:
         hub.put_folder("someone/sd", tmp_path / "sd")
         with pytest.raises(ValueError, match="from_stable_diffusion"):
             HanDiffuserPipeline.from_pretrained("someone/sd")
+
+    def test_pickles_on_the_hub(self, hub, layouts, tmp_path):
+        shutil.copytree(layouts["plain"], tmp_path / "pickled")
+        for path in (tmp_path / "pickled").rglob("*.safetensors"):
+            name = "pytorch_model" if path.stem == "model" else path.stem
+            torch.save(load_file(path), path.with_name(f"{name}.bin"))
+            path.unlink()
+        hub.put_folder("someone/pickled", tmp_path / "pickled")
+        with pytest.raises(OSError, match="someone/pickled.*convert them to safetensors"):
+            HanDiffuserPipeline.from_pretrained("someone/pickled")
+        with pytest.raises((OSError, ValueError), match="someone/pickled"):
+            TextHandEncoder.from_pretrained("someone/pickled", subfolder="text_encoder")

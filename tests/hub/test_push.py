@@ -346,3 +346,20 @@ def test_every_class_pushes_in_the_same_way():
     for cls in (HanDiffuserPipeline, HanDiffuserModularPipeline, *models):
         for method in ("push_to_hub", "_upload_folder"):
             assert getattr(cls, method).__module__ == "diffusers_handiffuser.sharing", (cls, method)
+
+
+def test_links_out_of_the_folder_are_not_followed(hub, pipe, tmp_path):
+    """An upload would publish what they lead to; what is not uploaded may hold any."""
+    from diffusers_handiffuser.sharing import push_folder
+
+    secret = tmp_path / "secret"
+    secret.write_text("mine")
+    folder = tmp_path / "out"
+    (folder / "samples").mkdir(parents=True)
+    (folder / "samples" / "link").symlink_to(secret)
+    (folder / "config.json").write_text("{}")
+    (folder / "inside.json").symlink_to("config.json")
+    push_folder(folder, "someone/links")
+    (folder / "notes.txt").symlink_to(secret)
+    with pytest.raises(ValueError, match="notes.txt' is a link to a place outside of"):
+        push_folder(folder, "someone/links")

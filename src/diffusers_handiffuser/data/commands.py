@@ -1,12 +1,12 @@
 """`handiffuser data check` and `handiffuser data curate`."""
 
 import argparse
-import importlib
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ..command_line import load_function
 
 if TYPE_CHECKING:
     from ..hands import HandBodyModel
@@ -100,7 +100,7 @@ def _curate(args: argparse.Namespace) -> None:
     if args.min_hand_pixels is not None:
         rules.append(SmallHand(args.min_hand_pixels))
     if args.detector is not None:
-        rules.append(DetectorDisagrees(_load(args.detector), args.max_detector_error))
+        rules.append(DetectorDisagrees(load_function(args.detector, "--detector"), args.max_detector_error))
     crop = None if args.crop is None else Crop(args.crop, args.margin, args.size or 0, args.size)
     if args.size is not None and crop is None:
         raise ValueError("--size needs --crop")
@@ -109,17 +109,3 @@ def _curate(args: argparse.Namespace) -> None:
     for reason, number in curation.dropped.items():
         print(f"{number:8} dropped: {reason}")
     print(f"{curation.kept:8} kept in {args.output}")
-
-
-def _load(name: str) -> Callable:
-    """The function that `module:function` names; modules in the current folder are found too."""
-    module, colon, function = name.partition(":")
-    if not colon:
-        raise ValueError(f"--detector must be MODULE:FUNCTION, got {name!r}")
-    sys.path.insert(0, "")
-    try:
-        return getattr(importlib.import_module(module), function)
-    except AttributeError as error:
-        raise ValueError(f"--detector: {error}") from error
-    finally:
-        sys.path.remove("")

@@ -8,6 +8,7 @@ picture that this one was cut from). Stage 1 needs no pictures. Further columns 
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +22,10 @@ from PIL import Image
 from ..hands import HandParams
 
 IMAGE_COLUMNS = ("file_name", "image")
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000")
+"""Pillow reads others too, some by other programs: for PostScript it runs Ghostscript."""
+_PROTOCOLS = ("hf", "zip", "tar", "gzip", "file")
+"""Of the places that `datasets` names; a row can ask for nothing else to be fetched."""
 
 
 class RowError(ValueError):
@@ -96,9 +101,9 @@ class Picture:
 
     def _opened(self, use: Callable[[Image.Image], Any]) -> Any:
         try:
-            with Image.open(self.path or io.BytesIO(self.read())) as image:
+            with Image.open(self.path or io.BytesIO(self.read()), formats=_FORMATS) as image:
                 return use(image)
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        except Exception as error:  # damaged pictures make its decoders fail in many ways
             name = "" if isinstance(self.content, bytes) else f" {self.content}"
             raise PictureError(f"{self.where}: cannot read picture{name}: {error}") from error
 
@@ -168,7 +173,7 @@ def parse_json(line: bytes, where: str) -> Any:
     """A line of JSON; `RowError` if it is none."""
     try:
         return json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RowError(where, [("", f"not a line of JSON ({error})")]) from error
 
 
@@ -226,7 +231,7 @@ def _parse_field(row: Mapping, name: str, size: int, problems: list) -> np.ndarr
         return None
     try:
         values = np.asarray(row[name], np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         problems.append((name, f"must be a list of {size} numbers ({error})"))
         return None
     if values.shape != (size,):
@@ -248,12 +253,26 @@ def _parse_picture(row: Mapping, where: str, folder: Path | None, problems: list
         return None
     value = row[column]
     if isinstance(value, str):
-        return Picture(where, Path(folder or "", value))
+        path = Path(value)
+        if "\0" not in value and not path.is_absolute() and ".." not in path.parts:
+            return Picture(where, Path(folder or "") / path)
+        problems.append((column, f"must be a path inside the folder, but is {value!r}"))
+        return None
     if column == "image" and isinstance(value, Mapping):
         if isinstance(value.get("bytes"), bytes):
             return Picture(where, value["bytes"])
         if isinstance(value.get("path"), str):
-            url = "://" in value["path"]
-            return Picture(where, value["path"] if url else Path(folder or "", value["path"]))
+            return _parse_stored_path(value["path"], where, folder, problems)
     problems.append((column, f"must be a path inside the folder, but is {type(value).__name__}"))
+    return None
+
+
+def _parse_stored_path(path: str, where: str, folder: Path | None, problems: list) -> Picture | None:
+    """What `datasets` stores for a picture in a file of its own: a path on this machine, or a URL."""
+    if "://" not in path:
+        return Picture(where, Path(folder or "", path))
+    protocols = re.findall(r"(?:^|::)([^:/]*)://", path)
+    if len(protocols) == path.count("://") and set(protocols) <= set(_PROTOCOLS):
+        return Picture(where, path)
+    problems.append(("image", f"must be on this machine or on the Hub (hf://...), but is {path!r}"))
     return None

@@ -6,16 +6,20 @@ and reads Parquet. WebDataset archives are read here: `datasets` would take the 
 and, where those hold whole numbers, cut the fractions off the others.
 """
 
+import contextlib
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..messages import reason_of
 from .rows import RowError, import_datasets, parse_json
 
 METADATA_NAME = "metadata.jsonl"
 PARQUET_METADATA_NAME = "metadata.parquet"
+_MAX_LINE_BYTES = 2**24
+_MAX_MEMBER_BYTES = 2**28
 
 
 class RawRow(NamedTuple):
@@ -107,11 +111,13 @@ def find_shards(
 
 def _read_jsonl(shard: Shard) -> Iterator[RawRow]:
     folder, number = Path(shard.path).parent, 0
-    with open(shard.path, "rb") as lines:
-        for line in lines:
+    with open(shard.path, "rb") as file:
+        while line := file.readline(_MAX_LINE_BYTES):
             if not line.strip():
                 continue
             where = f"{shard.path}, row {number}"
+            if len(line) == _MAX_LINE_BYTES:
+                raise ValueError(f"{where}: the line has more than {_MAX_LINE_BYTES} bytes")
             try:
                 value = parse_json(line, where)
             except RowError as error:
@@ -126,7 +132,7 @@ def _read_metadata_parquet(shard: Shard) -> Iterator[RawRow]:
     except ImportError as error:
         raise ImportError(f"{shard.path} needs pyarrow: pip install pyarrow") from error
     folder, number = Path(shard.path).parent, 0
-    with pyarrow.parquet.ParquetFile(shard.path) as file:
+    with _damage_named(shard), pyarrow.parquet.ParquetFile(shard.path) as file:
         for batch in file.iter_batches(batch_size=256):
             for value in batch.to_pylist():
                 yield RawRow(f"{shard.path}, row {number}", value, folder)
@@ -151,7 +157,11 @@ def _read_webdataset(shard: Shard) -> Iterator[RawRow]:
     """Members that share a name up to the first dot are one row: `.json` its columns, `.txt` its caption."""
     import fsspec
 
-    with fsspec.open(shard.path, "rb") as file, tarfile.open(fileobj=file, mode="r|*") as archive:
+    with (
+        _damage_named(shard),
+        fsspec.open(shard.path, "rb") as file,
+        tarfile.open(fileobj=file, mode="r|*") as archive,
+    ):
         number, key = 0, None
         parts: dict[str, bytes] = {}
         for member in archive:
@@ -164,9 +174,22 @@ def _read_webdataset(shard: Shard) -> Iterator[RawRow]:
                 yield _webdataset_row(shard, number, parts)
                 number, parts = number + 1, {}
             key = (folder, stem)
+            if member.size > _MAX_MEMBER_BYTES:
+                raise ValueError(f"{member.name} has more than {_MAX_MEMBER_BYTES} bytes")
             parts[suffix.lower()] = content.read()
         if parts:
             yield _webdataset_row(shard, number, parts)
+
+
+@contextlib.contextmanager
+def _damage_named(shard: Shard) -> Iterator[None]:
+    """Damaged files make their readers fail in many ways, few of which name the file."""
+    try:
+        yield
+    except (FileNotFoundError, PermissionError, IsADirectoryError, GeneratorExit):
+        raise
+    except Exception as error:
+        raise ValueError(f"Cannot read {shard.path}: {reason_of(error)}.") from error
 
 
 def _webdataset_row(shard: Shard, number: int, parts: dict[str, bytes]) -> RawRow:

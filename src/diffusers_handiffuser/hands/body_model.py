@@ -24,8 +24,10 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.utils import BaseOutput
 from safetensors.numpy import load_file
 
+from ..checked_loading import HUB_ARGUMENTS, CheckedLoadingMixin, check_config, one_line_error
 from ..diffusers_types import register_to_config
 from ..portable_config import PortableConfigMixin
+from ..whole_files import written_aside
 from .camera import project_weak_perspective
 from .params import HandParams
 from .rotations import rotvec_to_rotmat
@@ -83,7 +85,7 @@ class BodyMesh(BaseOutput):
     faces: torch.Tensor
 
 
-class HandBodyModel(PortableConfigMixin, ModelMixin, ConfigMixin):
+class HandBodyModel(CheckedLoadingMixin, PortableConfigMixin, ModelMixin, ConfigMixin):
     """SMPL-H as HanDiffuser needs it. Build one with `procedural()` or `from_smplh(path)`.
 
     Everything is computed and kept in float32, whatever dtype the model is cast to or loaded with: half precision
@@ -211,24 +213,21 @@ class HandBodyModel(PortableConfigMixin, ModelMixin, ConfigMixin):
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> "HandBodyModel":
         """As in diffusers, except that the arrays stay float32 whatever `torch_dtype` says."""
         dtypes = (kwargs.pop("torch_dtype", None), kwargs.pop("dtype", None))
-        hub = ("cache_dir", "force_download", "proxies", "local_files_only", "token", "revision", "subfolder")
-        config = cls.load_config(pretrained_model_name_or_path, **{k: kwargs[k] for k in hub if k in kwargs})
+        hub = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
+        with one_line_error(cls.__name__, os.path.join(pretrained_model_name_or_path, hub.get("subfolder") or "")):
+            config = cls.load_config(pretrained_model_name_or_path, **hub)
+            check_config(config)
         if config.get("licensed"):
             raise ValueError(
                 f"{pretrained_model_name_or_path} was made with a licensed body (SHA-256 {config.get('sha256')}) that "
                 "is not stored with it; pass `body_model=HandBodyModel.from_smplh(...)` with your own copy."
             )
-        output_loading_info = kwargs.pop("output_loading_info", False)
-        model, info = super().from_pretrained(pretrained_model_name_or_path, output_loading_info=True, **kwargs)
-        if info["missing_keys"]:
-            missing = ", ".join(sorted(info["missing_keys"]))
-            raise ValueError(f"The body model at {pretrained_model_name_or_path} lacks {missing}.")
-        for name, buffer in model.named_buffers():
-            if buffer.is_floating_point() and not torch.isfinite(buffer).all():
-                raise ValueError(f"The body model at {pretrained_model_name_or_path} is not finite in {name}.")
+        loaded = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        with one_line_error(cls.__name__, os.fspath(pretrained_model_name_or_path)):
+            _check_numbers_of(model)
         model._nominal_dtype = next((dtype for dtype in dtypes if isinstance(dtype, torch.dtype)), torch.float32)
-        # As in diffusers, `output_loading_info=True` alone gives a pair.
-        return (model, info) if output_loading_info else model  # type: ignore[return-value]
+        return loaded
 
     def _save(self, folder: str, repo_id: str | None, *args: Any, **kwargs: Any) -> None:
         """As in diffusers; of a licensed body only the config is written."""
@@ -314,7 +313,8 @@ class HandBodyModel(PortableConfigMixin, ModelMixin, ConfigMixin):
         if path.suffix != ".npz":
             path = path / "smplh" / "SMPLH_NEUTRAL.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(path, **self._smplh_arrays())  # type: ignore[arg-type]  # none is named allow_pickle
+        with written_aside(path) as aside:
+            np.savez_compressed(aside, **self._smplh_arrays())  # type: ignore[arg-type]  # none is named allow_pickle
         return path
 
     @property
@@ -528,6 +528,28 @@ def body_sha256(arrays: Mapping[str, np.ndarray | None]) -> str:
         # Adding zero turns a negative zero into a plain one.
         digest.update(np.ascontiguousarray(array + 0, "<i4" if name == "f" else "<f4").tobytes())
     return digest.hexdigest()
+
+
+def _check_numbers_of(model: HandBodyModel) -> None:
+    """Refuses a stored body whose vertex and joint numbers are not those of its own vertices and joints."""
+    config, num_chain = model.config, len(model.config.hand_joints)
+    limits = {
+        "faces": config.num_vertices,
+        "influences": NUM_JOINTS,
+        "hand_vertex_ids": config.num_vertices,
+        "left_faces": config.num_left_vertices,
+        "right_faces": config.num_right_vertices,
+        "chain_joints": NUM_JOINTS,
+        "chain_parents": num_chain,
+        "chain_hands": num_chain,
+        "openpose_order": 21,
+    }
+    numbers = {name: (getattr(model, name), limit) for name, limit in limits.items()}
+    numbers["regressor_index[0]"] = (model.regressor_index[0], NUM_JOINTS)
+    numbers["regressor_index[1]"] = (model.regressor_index[1], config.num_vertices)
+    for name, (values, limit) in numbers.items():
+        if not values.is_meta and not ((values >= 0) & (values < limit)).all():
+            raise ValueError(f"`{name}` of the body holds numbers that are not between 0 and {limit - 1}")
 
 
 def _procedural_sha256() -> str:

@@ -8,11 +8,11 @@ import json
 import os
 import struct
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..whole_files import written_aside
 from .body_model import HandBodyModel
 from .drawing import HAND_COLORS
 from .params import HandParams
@@ -63,7 +63,8 @@ def write_obj(
         lines += [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in _to_y_up(points).tolist()]
         lines += [f"f {a} {b} {c}" for a, b, c in (triangles + offset).tolist()]
         offset += len(points)
-    Path(path).write_text("\n".join(lines) + "\n", encoding="ascii")
+    with written_aside(path) as aside:
+        aside.write_text("\n".join(lines) + "\n", encoding="ascii")
 
 
 def write_glb(
@@ -74,7 +75,9 @@ def write_glb(
     colors: Sequence[tuple[float, float, float]],
 ) -> None:
     """glTF 2.0 in one file, see [`glb_bytes`]; `path`, names, vertices and faces as in [`write_obj`]."""
-    Path(path).write_bytes(glb_bytes(names, vertices, faces, colors))
+    content = glb_bytes(names, vertices, faces, colors)
+    with written_aside(path) as aside:
+        aside.write_bytes(content)
 
 
 def glb_bytes(

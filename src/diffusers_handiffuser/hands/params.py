@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from ..messages import reason_of
+from ..whole_files import written_aside
 from .skeleton import MIRRORED_JOINTS, NUM_JOINTS
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 _ROWS_IN_REPR = 8
 _FORMAT = "diffusers_handiffuser.HandParams"
 _VERSION = 1
+_MAX_JSON_BYTES = 2**28
+"""Python's numbers take many times the room of their digits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,7 +257,8 @@ class HandParams:
 
         content = hands_glb(self, body_model)
         if path is not None:
-            Path(path).write_bytes(content)
+            with written_aside(path) as aside:
+                aside.write_bytes(content)
         return content
 
     def view_3d(self, body_model: "HandBodyModel | None" = None) -> "HandView":
@@ -305,21 +310,26 @@ class HandParams:
             content = json.dumps({"format": _FORMAT, "version": _VERSION, **self.to_dict()}).encode()
         else:
             raise ValueError(f"`path` must end in .safetensors or .json, got {path.name!r}.")
-        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
+        if path.suffix.lower() == ".json" and len(content) > _MAX_JSON_BYTES:
+            raise ValueError(
+                f"{path.name!r} would have {len(content)} bytes, too many for JSON; save as .safetensors."
+            )
+        with written_aside(path) as aside:
             aside.write_bytes(content)
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike, device: torch.device | str = "cpu") -> "HandParams":
-        """Reads what `save` wrote. A foreign, damaged or newer file raises a `ValueError` that names it."""
+        """Reads what `save` wrote.
+
+        A foreign, damaged or newer file raises a `ValueError` that names it; JSON may have 256 MiB.
+        """
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"No hand parameters at {path}: there is no such file.")
         try:
             if path.suffix.lower() == ".json":
+                if path.stat().st_size > _MAX_JSON_BYTES:
+                    raise ValueError(f"it has more than {_MAX_JSON_BYTES} bytes; take a .safetensors file")
                 values = json.loads(path.read_text(encoding="utf-8"))
                 if not isinstance(values, dict):
                     raise ValueError("the file does not hold a JSON object")
@@ -336,8 +346,8 @@ class HandParams:
             if unknown or missing:
                 raise ValueError(f"fields missing: {missing}; unknown: {unknown}")
             hands = cls.from_dict(values) if path.suffix.lower() == ".json" else cls(**values)
-        except (ValueError, TypeError, OSError, RecursionError) as error:
-            raise ValueError(f"Cannot read hand parameters from {path}: {str(error).rstrip('.')}.") from None
+        except (ValueError, TypeError, OSError, RecursionError, MemoryError) as error:
+            raise ValueError(f"Cannot read hand parameters from {path}: {reason_of(error)}.") from None
         return hands.to(device)
 
     @staticmethod

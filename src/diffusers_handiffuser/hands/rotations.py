@@ -64,7 +64,7 @@ def rotmat_to_rotvec(rotmat: torch.Tensor) -> torch.Tensor:
     quaternion = torch.where(quaternion[..., :1] < 0, -quaternion, quaternion)
     real, imaginary = quaternion[..., :1], quaternion[..., 1:]
     squared = imaginary.square().sum(-1, keepdim=True)
-    small = squared < 1e-12
+    small = squared <= 1e-12  # which is 0 in float16
     sine = torch.where(small, torch.ones_like(squared), squared).sqrt()
     ratio = torch.where(small, 2 + squared / 3, 2 * torch.atan2(sine, real) / sine)
     return ratio * imaginary

@@ -13,13 +13,14 @@ import os
 import pickle
 import pickletools
 import re
-import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from ..messages import reason_of
+from .npz_file import array_bytes, read_npz
 from .skeleton import NUM_JOINTS, PARENTS
 
 _SHAPES = {
@@ -36,7 +37,10 @@ _HAND_KEYS = tuple(f"hands_{kind}{side}" for kind in _HAND_SHAPES for side in "l
 
 _MAX_FILE_BYTES = 2**30
 _MAX_ARRAY_BYTES = 2**28
-_MAX_PICKLE_OPCODES = 500_000
+_MAX_BYTES = 2**29
+_MAX_PICKLE_OPCODES = 20_000
+_MAX_TUPLES = 4_000
+_MAX_INTEGER = 2**63
 _MAX_EXPRESSION_DEPTH = 8
 
 
@@ -102,7 +106,7 @@ def _read_arrays(path: str | os.PathLike, needed: Iterable[str], optional: Itera
         if size > _MAX_FILE_BYTES:
             raise ValueError(f"the file has {size} bytes, more than any body file")
         if path.suffix == ".npz":
-            arrays = _read_npz(path, (*needed, *optional))
+            arrays = read_npz(path, (*needed, *optional), _MAX_ARRAY_BYTES, _MAX_BYTES)
         elif path.suffix == ".pkl":
             arrays = _read_pickle(path, (*needed, *optional))
         else:
@@ -112,8 +116,7 @@ def _read_arrays(path: str | os.PathLike, needed: Iterable[str], optional: Itera
                 raise ValueError(f"it has no {name!r}")
         return arrays
     except (ValueError, OSError, MemoryError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-        raise ValueError(f"Cannot read a body from {path}: {reason}.") from None
+        raise ValueError(f"Cannot read a body from {path}: {reason_of(error)}.") from None
 
 
 def _checked(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -157,54 +160,6 @@ def _finite(name: str, array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _check_size(shape: tuple[int, ...], dtype: np.dtype) -> int:
-    """Bytes of such an array, if it is one a body file may hold."""
-    if any(type(size) is not int or size < 0 for size in shape):
-        raise ValueError(f"an array has the shape {shape}")
-    if dtype.hasobject:
-        raise ValueError("it holds an array of Python objects where numbers belong")
-    num_bytes = math.prod(shape) * dtype.itemsize
-    if num_bytes > _MAX_ARRAY_BYTES:
-        raise ValueError(f"it declares an array of {num_bytes} bytes, more than any body holds")
-    return num_bytes
-
-
-def _read_npz(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
-    arrays = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = set(archive.namelist())
-            for name in names:
-                if f"{name}.npy" in members:
-                    arrays[name] = _read_npy(archive, f"{name}.npy")
-    except ValueError:
-        raise
-    except Exception as error:
-        # Damaged archives and headers make zipfile and numpy fail in many ways.
-        raise ValueError(f"not a whole npz archive ({type(error).__name__}: {error})") from None
-    return arrays
-
-
-def _read_npy(archive: zipfile.ZipFile, member: str) -> np.ndarray:
-    # Both the archive's directory and the header only claim a size; no more than a body's array is ever read.
-    info = archive.getinfo(member)
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{member} is compressed in a way that numpy does not use")
-    with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        elif version == (2, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-        else:
-            raise ValueError(f"{member} has npy version {version}")
-        num_bytes = _check_size(shape, dtype)
-        data = file.read(num_bytes)
-    if len(data) != num_bytes:
-        raise ValueError(f"{member} is cut short")
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
-
-
 def _read_pickle(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
     data = path.read_bytes()
     try:
@@ -217,10 +172,22 @@ def _read_pickle(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
         raise ValueError(f"not a whole pickle ({type(error).__name__}: {error})") from None
     if not isinstance(content, dict):
         raise ValueError(f"it holds a {type(content).__name__}, not the dictionary of a body")
+    arrays: dict[str, np.ndarray] = {}
     try:
-        return {name: _evaluate(content[name]) for name in names if name in content}
+        for name in names:
+            if name in content:
+                arrays[name] = _evaluate(content[name])
+                if sum(array.nbytes for array in arrays.values()) > _MAX_BYTES:
+                    raise ValueError(f"its arrays have more than the {_MAX_BYTES} bytes that a body may hold")
+        return arrays
     except (KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise ValueError(f"an array in it is damaged ({type(error).__name__}: {error})") from None
+
+
+_FOREIGN_OPCODES = (
+    *("PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "INST"),
+    *("NEXT_BUFFER", "READONLY_BUFFER", "FROZENSET"),
+)
 
 
 class _NotABody(pickle.UnpicklingError):
@@ -232,13 +199,21 @@ def _check_opcodes(data: bytes) -> None:
 
     The unpickler takes the stream's word for the lengths of strings and for memo numbers, and allocates accordingly;
     `pickletools` reads the strings that are really there, and memo numbers are held against the number of operations.
+    Tuples inside tuples can be hashed only so deep before the stack is full, and long integers can be chosen so that a
+    dictionary of them takes the square of their number.
     """
-    highest_memo = 0
+    highest_memo = num_tuples = 0
     for count, (opcode, argument, _) in enumerate(pickletools.genops(io.BytesIO(data)), start=1):
         if count > _MAX_PICKLE_OPCODES:
             raise _NotABody(f"it has more than {_MAX_PICKLE_OPCODES} pickle operations, more than any body file")
-        if opcode.name in ("PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER", "INST"):
+        if opcode.name in _FOREIGN_OPCODES:
             raise _NotABody(f"pickle operation {opcode.name} does not belong in a body file")
+        if opcode.name.startswith("TUPLE"):
+            num_tuples += 1
+            if num_tuples > _MAX_TUPLES:
+                raise _NotABody(f"it has more than {_MAX_TUPLES} tuples, more than any body file")
+        if type(argument) is int and not -_MAX_INTEGER <= argument <= _MAX_INTEGER:
+            raise _NotABody("an integer of more than 64 bits does not belong in a body file")
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT"):
             highest_memo = max(highest_memo, argument or 0)
     if highest_memo > 2 * _MAX_PICKLE_OPCODES:
@@ -375,7 +350,7 @@ def _evaluate_chumpy(name: str, state: Mapping[str, Any], depth: int) -> np.ndar
     if name == "Select":
         indices = _evaluate(state["idxs"], depth + 1).astype(np.int64)
         shape = _integers(state["preferred_shape"], depth)
-        _check_size(indices.shape, source.dtype)
+        array_bytes(indices.shape, source.dtype, _MAX_ARRAY_BYTES)
         return source.ravel()[indices].reshape(shape)
     if name == "Reshape":
         return source.reshape(_integers(state["newshape"], depth))
@@ -395,7 +370,7 @@ def _evaluate_sparse(name: str, state: Mapping[str, Any], depth: int) -> np.ndar
     values = _evaluate(state["data"], depth + 1)
     if len(shape) != 2:
         raise ValueError(f"a sparse matrix has the shape {shape}")
-    _check_size(shape, values.dtype)
+    array_bytes(shape, values.dtype, _MAX_ARRAY_BYTES)
     kind = name[:3]
     if kind == "coo":
         rows, columns = (state["row"], state["col"]) if "row" in state else state["coords"]
@@ -429,7 +404,7 @@ def _from_bytes(data: Any, dtype: Any, shape: Any, order: Literal["C", "F"]) -> 
     if dtype.state is not None and dtype.state[1] in ("<", ">"):
         numpy_dtype = numpy_dtype.newbyteorder(dtype.state[1])
     shape = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
-    num_bytes = _check_size(shape, numpy_dtype)
+    num_bytes = array_bytes(shape, numpy_dtype, _MAX_ARRAY_BYTES)
     if isinstance(data, _Encoded):
         data = data.arguments[0]
     if isinstance(data, str):

@@ -8,6 +8,7 @@ import html
 import os
 from pathlib import Path
 
+from ..whole_files import written_aside
 from .body_model import HandBodyModel
 from .drawing import procedural_body
 from .mesh_file import glb_bytes, visible_meshes
@@ -49,7 +50,8 @@ class HandView:
     def save(self, path: str | os.PathLike) -> Path:
         """Writes the page to a file that any browser opens."""
         path = Path(path)
-        path.write_text(self.html, encoding="utf-8")
+        with written_aside(path) as aside:
+            aside.write_text(self.html, encoding="utf-8")
         return path
 
     def _repr_html_(self) -> str:

@@ -1,12 +1,20 @@
 """LoRA adapters that stay with the model that they are in when it is saved and loaded."""
 
 import json
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 
 from ..diffusers_types import MixinBase
+
+_OPTIONS = ("r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "fan_in_fan_out", "bias", "lora_bias")
+"""Options of `peft.LoraConfig` that are stored. Others name modules that peft imports, or are patterns that can take
+it for ever to match; which layers have an adapter is stored by their names."""
+_LAYER_NAME = re.compile(r"[A-Za-z0-9_.]+")
+_MAX_RANK = 2**14
 
 
 class StoredLoraMixin(MixinBase):
@@ -30,11 +38,11 @@ class StoredLoraMixin(MixinBase):
         """Adds the adapters that a saved config describes; the weights come with all others."""
         if not lora_adapters:
             return
-        from peft import PeftConfig
-
         for name, entry in lora_adapters.items():
-            self.add_adapter(PeftConfig.from_peft_type(**{**entry["config"], "init_lora_weights": False}), name)
+            self.add_adapter(_read_config(name, entry["config"]), name)
             for layer_name, scaling in entry["scaling"].items():
+                if not math.isfinite(scaling):
+                    raise ValueError(f"`lora_adapters`: {name!r} has the scale {scaling} in {layer_name!r}.")
                 self.get_submodule(layer_name).scaling[name] = scaling
         active = [name for name, entry in lora_adapters.items() if entry["active"]]
         if active:
@@ -66,9 +74,47 @@ def _describe_adapters(model: Any) -> dict[str, dict[str, Any]]:
     layers = {name: module for name, module in layers.items() if hasattr(module, "scaling")}
     return {
         name: {
-            "config": {**config.to_dict(), "init_lora_weights": False},
+            "config": _describe_config(name, config, layers),
             "scaling": {layer: module.scaling[name] for layer, module in layers.items() if name in module.scaling},
             "active": any(name in m.active_adapters and not m.disable_adapters for m in layers.values()),
         }
         for name, config in configs.items()
     }
+
+
+def _describe_config(name: str, config: Any, layers: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored options, and layers, ranks and alphas by name, whatever patterns they were chosen by."""
+    if config.peft_type != "LORA":
+        raise ValueError(f"the adapter {name!r} is of the type {config.peft_type}; only LoRA can be stored.")
+    adapted = {layer: module for layer, module in layers.items() if name in module.scaling}
+    stored = {key: getattr(config, key) for key in _OPTIONS if hasattr(config, key)}
+    return {
+        **stored,
+        "target_modules": sorted(adapted),
+        "rank_pattern": {layer: m.r[name] for layer, m in adapted.items() if m.r[name] != config.r},
+        "alpha_pattern": {
+            layer: m.lora_alpha[name] for layer, m in adapted.items() if m.lora_alpha[name] != config.lora_alpha
+        },
+    }
+
+
+def _read_config(name: str, config: Mapping[str, Any]) -> Any:
+    """A `LoraConfig` of what is understood of a stored one; of all else nothing is used."""
+    from peft import LoraConfig
+
+    options = {key: config[key] for key in _OPTIONS if key in config and hasattr(LoraConfig, key)}
+    targets = config["target_modules"]
+    ranks, alphas = config.get("rank_pattern") or {}, config.get("alpha_pattern") or {}
+    _check_layer_names(name, [targets] if isinstance(targets, str) else [*targets, *ranks, *alphas])
+    for rank in (options.get("r"), *ranks.values()):
+        if type(rank) is not int or not 0 < rank <= _MAX_RANK:
+            raise ValueError(f"`lora_adapters`: {name!r} must have ranks from 1 to {_MAX_RANK}, got {rank!r}.")
+    return LoraConfig(
+        **options, target_modules=targets, rank_pattern=ranks, alpha_pattern=alphas, init_lora_weights=False
+    )
+
+
+def _check_layer_names(name: str, layers: Iterable[Any]) -> None:
+    for layer in layers:
+        if not isinstance(layer, str) or not _LAYER_NAME.fullmatch(layer):
+            raise ValueError(f"`lora_adapters`: {name!r} must name its layers, got {layer!r}.")

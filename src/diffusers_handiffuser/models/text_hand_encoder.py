@@ -11,7 +11,7 @@ follow.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from diffusers.utils import BaseOutput
 from torch import nn
 from transformers.activations import ACT2FN
 
+from ..checked_loading import CheckedLoadingMixin
 from ..diffusers_types import register_to_config
 from ..hands.body_model import HandGeometry
 from ..hands.bps import ball_basis, basis_point_distances
@@ -36,6 +37,8 @@ from .stored_lora import StoredLoraMixin
 NUM_JOINT_STATES = 86
 """Per person: two hands, each a marker and the x and y of 21 joints."""
 NUM_HAND_STATES = 2 + NUM_JOINT_STATES
+HAND_REPRESENTATIONS = ("joints_2d", "rotations", "vertices")
+"""What is told of a hand: 86 states of J, theta, M."""
 _STATES_PER_HAND = NUM_JOINT_STATES // 2
 _INIT_STD = 0.02
 
@@ -223,7 +226,14 @@ class HandFeatureMLP(nn.Module):
 
 
 class TextHandEncoder(
-    Float32Buffers, StoredLoraMixin, PortableConfigMixin, ModelMixin, ConfigMixin, AttentionMixin, PeftAdapterMixin
+    Float32Buffers,
+    StoredLoraMixin,
+    CheckedLoadingMixin,
+    PortableConfigMixin,
+    ModelMixin,
+    ConfigMixin,
+    AttentionMixin,
+    PeftAdapterMixin,
 ):
     r"""
     The Text+Hand encoder of HanDiffuser: it takes the place of Stable Diffusion's text encoder.
@@ -249,6 +259,12 @@ class TextHandEncoder(
         basis_radius (`float`, defaults to 0.2): metres; the basis points fill a ball of this radius around the wrist.
         basis_seed (`int`, defaults to 0): draws the basis points. They are saved with the weights all the same.
         hand_hidden_size (`int`, defaults to 1024): width of the hidden layers of `f_theta` and `f_M`.
+        hand_representations (`Sequence[str]`, defaults to all of `HAND_REPRESENTATIONS`): what is told of the hands.
+            A representation that is left out is treated as if every hand were missing in it alone: nothing of it is
+            read, and its states are learned nulls. All weights are there in any case, and the output keeps its shape.
+        joint_encoding (`bool`, defaults to `True`): caption and joint tokens go through the text transformer together,
+            as in the paper. `False` is plain concatenation: the joint tokens stand behind the caption's states
+            without having gone through any layer but the final LayerNorm.
         model_type (`str`, defaults to `"clip_text_model"`): transformers' name for this text transformer; tools that
             train or load LoRA look their target layers up by it.
         lora_adapters (`dict`, *optional*): LoRA adapters that the model was saved with, see [`StoredLoraMixin`].
@@ -277,6 +293,8 @@ class TextHandEncoder(
         basis_radius: float = 0.2,
         basis_seed: int = 0,
         hand_hidden_size: int = 1024,
+        hand_representations: Sequence[str] = HAND_REPRESENTATIONS,
+        joint_encoding: bool = True,
         model_type: str = "clip_text_model",
         lora_adapters: Mapping[str, Mapping[str, Any]] | None = None,
     ):
@@ -285,6 +303,10 @@ class TextHandEncoder(
             raise ValueError(f"`hidden_act` must be an activation that transformers knows, got {hidden_act!r}.")
         if num_position_bins < 1:
             raise ValueError(f"`num_position_bins` must be at least 1, got {num_position_bins}.")
+        if not hand_representations or not set(hand_representations) <= set(HAND_REPRESENTATIONS):
+            raise ValueError(
+                f"`hand_representations` must be one or more of {HAND_REPRESENTATIONS}, got {hand_representations!r}."
+            )
         self.text_model = TextHandTransformer(
             vocab_size,
             hidden_size,
@@ -302,6 +324,8 @@ class TextHandEncoder(
         self.register_buffer("basis_points", ball_basis(num_basis_points, basis_radius, basis_seed))
         self.basis_radius = basis_radius
         self.num_basis_points = num_basis_points
+        self.hand_representations = tuple(hand_representations)
+        self.joint_encoding = joint_encoding
         self.gradient_checkpointing = False
         self._init_weights()
         self.put_adapters_back(lora_adapters)
@@ -338,7 +362,8 @@ class TextHandEncoder(
                 of any transformers version, whether or not its weights carry the prefix `text_model.`. A projection
                 is left out.
             hand_config:
-                `num_position_bins`, `num_basis_points`, `basis_radius`, `basis_seed`, `hand_hidden_size`.
+                `num_position_bins`, `num_basis_points`, `basis_radius`, `basis_seed`, `hand_hidden_size`,
+                `hand_representations`, `joint_encoding`.
 
         Returns:
             `TextHandEncoder`: with the dtype, device and training mode of `clip_text_model`.
@@ -451,12 +476,15 @@ class TextHandEncoder(
         """
         self._check_shapes(input_ids, attention_mask, hand_rotations, hand_bps, hand_joints_2d, hand_visible)
         sequence = self.text_model.embeddings(input_ids)
+        joint_tokens = None
         if hand_visible is not None:
             assert hand_joints_2d is not None
             hand_visible = hand_visible.bool()
-            joints = torch.where(hand_visible[..., None, None], hand_joints_2d, 0.0).flip(1)
-            joint_tokens = self.joint_embeddings(joints).to(sequence.dtype)
-            sequence = torch.cat([sequence, self._missing_hand_last(joint_tokens, hand_visible)], 1)
+            told = self._told("joints_2d", hand_visible)
+            joints = torch.where(told[..., None, None], hand_joints_2d, 0.0).flip(1)
+            joint_tokens = self._missing_hand_last(self.joint_embeddings(joints).to(sequence.dtype), told)
+            if self.joint_encoding:
+                sequence = torch.cat([sequence, joint_tokens], 1)
 
         mask = None
         if attention_mask is not None:
@@ -469,15 +497,18 @@ class TextHandEncoder(
             else:
                 sequence = layer(sequence, mask, mask is None)
             all_states.append(sequence)
+        if joint_tokens is not None and not self.joint_encoding:
+            all_states = [torch.cat([states, joint_tokens], 1) for states in all_states]
+            sequence = all_states[-1]
         if hand_visible is not None:
             text, joints = sequence.split([input_ids.shape[1], NUM_JOINT_STATES], 1)
-            sequence = torch.cat([text, self._missing_hand_last(joints, hand_visible)], 1)
+            sequence = torch.cat([text, self._missing_hand_last(joints, told)], 1)
         last = self.text_model.final_layer_norm(sequence)
         if hand_visible is not None:
             assert hand_rotations is not None and hand_bps is not None
             rotations = rotmat_to_rot6d(hand_rotations).flatten(2).to(sequence.dtype)
-            theta = self.rotation_mlp(rotations, hand_visible)
-            mesh = self.mesh_mlp(hand_bps.to(sequence.dtype), hand_visible)
+            theta = self.rotation_mlp(rotations, self._told("rotations", hand_visible))
+            mesh = self.mesh_mlp(hand_bps.to(sequence.dtype), self._told("vertices", hand_visible))
             last = self._with_nulls(torch.stack([theta, mesh], 1), last, hand_visible)
 
         hidden_states = None
@@ -486,8 +517,7 @@ class TextHandEncoder(
             if hand_visible is not None:
                 length = input_ids.shape[1]
                 hidden_states = tuple(
-                    torch.cat([h[:, :length], self._missing_hand_last(h[:, length:], hand_visible)], 1)
-                    for h in all_states
+                    torch.cat([h[:, :length], self._missing_hand_last(h[:, length:], told)], 1) for h in all_states
                 )
         if not return_dict:
             return (last, hidden_states) if output_hidden_states else (last,)
@@ -523,6 +553,10 @@ class TextHandEncoder(
             return last
         return self._with_nulls(output.last_hidden_state[:, :2], last, hand_visible.bool())
 
+    def _told(self, representation: str, hand_visible: torch.Tensor) -> torch.Tensor:
+        """`(B, 2)` bool: of which hands a representation tells."""
+        return hand_visible if representation in self.hand_representations else torch.zeros_like(hand_visible)
+
     @staticmethod
     def _missing_hand_last(joints: torch.Tensor, hand_visible: torch.Tensor) -> torch.Tensor:
         """`(B, 86, D)` with the two hands exchanged in rows where the right one is missing; its own inverse.
@@ -536,14 +570,16 @@ class TextHandEncoder(
     def _with_nulls(
         self, theta_mesh: torch.Tensor, sequence: torch.Tensor, hand_visible: torch.Tensor
     ) -> torch.Tensor:
-        """[theta, M, caption, joints] with nulls in the places of missing hands.
+        """[theta, M, caption, joints] with nulls in the places of missing hands and of what is left out.
 
         `theta_mesh (B, 2, D)`, `sequence (B, L + 86, D)` caption and joints, `hand_visible (B, 2)` bool.
         """
         nulls = self.null_hand_states().to(sequence)
         text, joints = sequence.split([sequence.shape[1] - NUM_JOINT_STATES, NUM_JOINT_STATES], 1)
-        theta_mesh = torch.where(hand_visible.any(1)[:, None, None], theta_mesh, nulls[:2])
-        visible_joints = hand_visible.flip(1).repeat_interleave(_STATES_PER_HAND, 1, output_size=NUM_JOINT_STATES)
+        told = torch.stack([self._told(name, hand_visible).any(1) for name in ("rotations", "vertices")], 1)
+        theta_mesh = torch.where(told[..., None], theta_mesh, nulls[:2])
+        visible_joints = self._told("joints_2d", hand_visible).flip(1)
+        visible_joints = visible_joints.repeat_interleave(_STATES_PER_HAND, 1, output_size=NUM_JOINT_STATES)
         joints = torch.where(visible_joints[..., None], joints, nulls[2:])
         return torch.cat([theta_mesh, text, joints], 1)
 

@@ -26,6 +26,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import BaseOutput
 from torch import nn
 
+from ..checked_loading import CheckedLoadingMixin
 from ..diffusers_types import register_to_config
 from ..hands.params import HandParams
 from ..hands.rotations import rot6d_to_rotmat, rotmat_to_rot6d, rotmat_to_rotvec, rotvec_to_rotmat
@@ -89,6 +90,7 @@ class HandParamsBlock(nn.Module):
 class TextToHandParamsModel(
     Float32Buffers,
     StoredLoraMixin,
+    CheckedLoadingMixin,
     PortableConfigMixin,
     ModelMixin,
     ConfigMixin,

@@ -36,12 +36,15 @@ from .hand_sampling import (
     encode_text_for_hands,
 )
 from .inputs import (
+    check_arrays,
     check_count,
     check_embeds,
     check_finite,
     check_generators,
+    check_latents,
     check_names,
     check_number,
+    check_numbers,
     check_text,
     hand_rows,
 )
@@ -64,6 +67,18 @@ HAND_COMPONENTS = (
     "text_to_hand_scheduler",
     "body_model",
 )
+
+_NUMBERS = (
+    "timesteps",
+    "sigmas",
+    "controlnet_conditioning_scale",
+    "control_guidance_start",
+    "control_guidance_end",
+    "adapter_conditioning_scale",
+)
+_LATENTS = ("latents", "masked_image_latents")
+_ARRAYS = ("ip_adapter_image", "ip_adapter_image_embeds")
+"""Arguments of some of the pipelines, whose numbers have to be finite."""
 
 _Class = TypeVar("_Class", bound=type)
 HandCallback = Callable[[Any, int, torch.Tensor, dict[str, torch.Tensor]], dict[str, torch.Tensor] | None]
@@ -238,12 +253,39 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
     def _check_stage_1(self) -> None:
         names = ("hand_tokenizer", "hand_text_encoder", "text_to_hand_params", "text_to_hand_scheduler")
         self._require("sampling hands", *names)
+        self._check_one_device("hand_text_encoder", "text_to_hand_params")
         check_sample_prediction(self.text_to_hand_scheduler)
 
     def _require(self, purpose: str, *names: str) -> None:
         for name in names:
             if getattr(self, name) is None:
                 raise ValueError(f"`{name}` is needed for {purpose}, but this pipeline has None in its place.")
+
+    def _check_one_device(self, *names: str) -> None:
+        """Refuses models of one call on several devices, unless offloading brings them together."""
+        parts = {name: getattr(self, name, None) for name in names}
+        devices = {name: part.device for name, part in parts.items() if part is not None and not _is_hooked(part)}
+        first = next(iter(devices), "")
+        for name, device in devices.items():
+            if device != devices[first]:
+                raise ValueError(
+                    f"`{first}` is on {devices[first]}, but `{name}` on {device}; `pipe.to(...)` moves all components."
+                )
+
+    def _check_one_dtype(self, *names: str) -> None:
+        """Refuses models that pass tensors on to each other by code of diffusers that does not convert them.
+
+        The text encoders, the denoiser of stage 1 and the body may have a dtype of their own.
+        """
+        if torch.is_autocast_enabled(self._execution_device.type):
+            return
+        wanted = self.unet.dtype
+        for name in names:
+            part = getattr(self, name, None)
+            if part is not None and part.dtype != wanted and part.dtype.is_floating_point:
+                raise ValueError(
+                    f"`unet` is {wanted}, but `{name}` {part.dtype}; `pipe.to(...)` gives them one dtype."
+                )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Stands between the `__call__` of a pipeline and the one that it inherits, whose latents nobody checks."""
@@ -383,6 +425,20 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
         check_count("num_inference_steps", num_inference_steps)
         check_number("guidance_scale", guidance_scale)
         check_number("eta", eta)
+        check_arguments = ((check_numbers, _NUMBERS), (check_latents, _LATENTS), (check_arrays, _ARRAYS))
+        for check, names in check_arguments:
+            for name in names:
+                if further.get(name) is not None:
+                    check(name, further[name])
+        lora_scale = (cross_attention_kwargs or {}).get("scale")
+        if lora_scale is not None:
+            check_number("cross_attention_kwargs['scale']", lora_scale)
+        # A picture to start from, which comes with a strength, is encoded even where none is decoded.
+        uses_vae = further.get("output_type") != "latent" or "strength" in further
+        drawing = ("controlnet", "adapter", *(("vae", "safety_checker") if uses_vae else ()))
+        encoding = () if prompt is None else ("text_encoder", "body_model")
+        self._check_one_device("unet", *drawing, *encoding)
+        self._check_one_dtype(*drawing)
         tensor_inputs = callback_on_step_end_tensor_inputs
         check_names("callback_on_step_end_tensor_inputs", tensor_inputs, self._callback_tensor_inputs)
         self._guidance_scale = guidance_scale
@@ -394,7 +450,7 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
             negative_prompt=negative_prompt,
             prompt_embeds=prompt_embeds,
             negative_prompt_embeds=negative_prompt_embeds,
-            lora_scale=(cross_attention_kwargs or {}).get("scale"),
+            lora_scale=lora_scale,
             clip_skip=clip_skip,
             hand_params=hand_params,
             num_hand_inference_steps=num_hand_inference_steps,
@@ -559,6 +615,10 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
             clip_skip=clip_skip,
         )
         self._lora_scale = 1.0  # of this call, which diffusers would also give to the next LoRA that is loaded
+        if self.unet is not None and self.unet.dtype.is_floating_point:
+            prompt_embeds = prompt_embeds.to(self.unet.dtype)
+            if negative_prompt_embeds is not None:
+                negative_prompt_embeds = negative_prompt_embeds.to(self.unet.dtype)
         return prompt_embeds, negative_prompt_embeds
 
     def _encode_with_hands(
@@ -566,7 +626,10 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
     ) -> torch.Tensor:
         """`(B, 77)` tokens and B rows of hands give `(B, 165, D)` states."""
         self._require("conditioning on hands", "body_model")
-        hands = self.text_encoder.prepare_hands(self.body_model(hand_params), hand_params.hand_visible)
+        geometry = self.body_model(hand_params)
+        for name, value in geometry.items():
+            check_finite(f"The geometry of `hand_params` (`{name}`)", value)
+        hands = self.text_encoder.prepare_hands(geometry, hand_params.hand_visible)
         output = self.text_encoder(input_ids, **hands, output_hidden_states=clip_skip is not None)
         states = output.last_hidden_state
         if clip_skip is not None:
@@ -691,6 +754,14 @@ def _check_complete(name: str, model: torch.nn.Module | None) -> None:
     for key, value in itertools.chain(model.named_parameters(), model.named_buffers()):
         if value.is_meta:
             raise ValueError(f"`{name}` has no weights for {key!r}; its checkpoint is not whole, or another model's.")
+
+
+def _is_hooked(model: torch.nn.Module) -> bool:
+    """Whether hooks of accelerate or diffusers move some of its weights when they are needed."""
+    return any(
+        hasattr(module, "_hf_hook") or getattr(getattr(module, "_diffusers_hook", None), "hooks", None)
+        for module in model.modules()
+    )
 
 
 def _texts(prompt: str | list[str]) -> list[str]:

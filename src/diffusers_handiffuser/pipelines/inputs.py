@@ -5,6 +5,7 @@ import numbers
 from collections.abc import Collection, Iterable
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..hands import HandParams
@@ -43,12 +44,24 @@ def check_number(name: str, value: Any, minimum: float = -math.inf) -> None:
         raise ValueError(f"`{name}` must be {wanted}, got {value!r}.")
 
 
-def check_strength(value: Any, num_inference_steps: int) -> None:
-    """A number from 0 to 1 that leaves at least one of the steps."""
-    check_count("num_inference_steps", num_inference_steps)
+def check_numbers(name: str, value: Any) -> None:
+    """A finite number or several, as a list, an array or a tensor."""
+    try:
+        values = torch.as_tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"`{name}` must be a finite number or a list of them, got {value!r}.") from None
+    if not torch.isfinite(values).all():
+        raise ValueError(f"`{name}` must be a finite number or a list of them, got {value!r}.")
+
+
+def check_strength(value: Any, num_inference_steps: int | None) -> None:
+    """A number from 0 to 1 that leaves at least one of the steps, where they are counted."""
     check_number("strength", value, minimum=0)
     if value > 1:
         raise ValueError(f"`strength` must be a number from 0 to 1, got {value!r}.")
+    if num_inference_steps is None:
+        return
+    check_count("num_inference_steps", num_inference_steps)
     if int(num_inference_steps * value) < 1:
         raise ValueError(f"`strength` {value!r} leaves none of the {num_inference_steps} `num_inference_steps`.")
 
@@ -79,6 +92,23 @@ def check_embeds(name: str, value: Any) -> None:
     check_finite(f"`{name}`", value)
 
 
+def check_latents(name: str, value: Any) -> None:
+    """Latents `(B, C, H, W)`, finite."""
+    if not isinstance(value, torch.Tensor) or value.ndim != 4:
+        shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+        raise ValueError(f"`{name}` must be a tensor of shape (batch, channels, height, width), got {shape}.")
+    check_finite(f"`{name}`", value)
+
+
+def check_arrays(name: str, value: Any) -> None:
+    """No array or tensor in it, in whatever lists, that is not finite; pictures of other kinds always are."""
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            check_arrays(name, item)
+    elif isinstance(value, (np.ndarray, torch.Tensor)):
+        check_finite(f"`{name}`", torch.as_tensor(value))
+
+
 def check_finite(what: str, value: torch.Tensor) -> None:
     """No NaN and no infinity: diffusers would draw a black picture from them without a word."""
     if not torch.isfinite(value).all():
@@ -102,6 +132,8 @@ def hand_rows(hand_params: Any, batch_size: int, num_images_per_prompt: int) -> 
     """
     if not isinstance(hand_params, HandParams):
         raise TypeError(f"`hand_params` must be HandParams, got {type(hand_params).__name__}.")
+    for field in HandParams.FIELDS:  # refused when they were made, but tensors can be written into
+        check_finite(f"`hand_params`: `{field}`", getattr(hand_params, field))
     shape = tuple(hand_params.batch_shape)
     if len(shape) > 1:
         raise ValueError(f"`hand_params` must have at most one batch dimension, got {shape}.")

@@ -37,7 +37,7 @@ from ..models import TextHandEncoder, TextToHandParamsModel
 from ..sharing import PushMixin
 from .hand_conditioning import GENERAL_DEFAULTS
 from .hand_sampling import clone_generators
-from .inputs import check_count, check_finite, check_size
+from .inputs import check_count, check_finite, check_latents, check_number, check_numbers, check_size
 from .pipeline_handiffuser import HanDiffuserPipeline
 
 MODEL_NAME = "handiffuser"
@@ -294,6 +294,11 @@ class HanDiffuserPrepareLatentsStep(HanDiffuserBlock):
         steps = pipeline.with_default("num_inference_steps", block_state.num_inference_steps)
         check_count("num_inference_steps", steps)
         check_size(block_state.height, block_state.width, pipeline.vae_scale_factor)
+        for name in ("timesteps", "sigmas"):
+            if getattr(block_state, name) is not None:
+                check_numbers(name, getattr(block_state, name))
+        if block_state.latents is not None:
+            check_latents("latents", block_state.latents)
         size = components.unet.config.sample_size
         sides = [side * pipeline.vae_scale_factor for side in ((size, size) if isinstance(size, int) else size)]
         embeds = block_state.prompt_embeds
@@ -389,6 +394,7 @@ class HanDiffuserSchedulerStep(HanDiffuserBlock):
     def __call__(
         self, components: HanDiffuserModularPipeline, block_state: Any, i: int, t: torch.Tensor
     ) -> tuple[HanDiffuserModularPipeline, Any]:
+        check_number("eta", block_state.eta)
         accepted = HanDiffuserPipeline.prepare_extra_step_kwargs(components, block_state.generator, block_state.eta)
         dtype = block_state.latents.dtype
         latents = components.scheduler.step(

@@ -13,7 +13,7 @@ from ..diffusers_types import replace_example_docstring
 from ..hands import HandParams
 from .hand_conditioning import HandCallback, HandConditioningMixin, with_component
 from .hand_sampling import Generators
-from .inputs import check_size
+from .inputs import check_arrays, check_count, check_size
 from .pictures import num_prompts, spread
 from .pipeline_output import HanDiffuserPipelineOutput
 
@@ -35,8 +35,9 @@ EXAMPLE_DOC_STRING = """
             >>> from diffusers_handiffuser import MINI, HanDiffuserAdapterPipeline, HanDiffuserPipeline
 
             >>> pipe = HanDiffuserPipeline.from_pretrained(MINI)
-            >>> # With Stable Diffusion 1.x: a public one. This fits the first block of the bundled checkpoint.
-            >>> adapter = T2IAdapter(channels=[64], num_res_blocks=1, downscale_factor=16)
+            >>> # With Stable Diffusion 1.x: a public one. This is new, and fits the bundled checkpoint's first block.
+            >>> width = pipe.unet.config.block_out_channels[0]
+            >>> adapter = T2IAdapter(channels=[width], num_res_blocks=1, downscale_factor=2 * pipe.vae_scale_factor)
             >>> with_depth = HanDiffuserAdapterPipeline.from_pipe(pipe, adapter=adapter)
             >>> hands = pipe.sample_hand_params("a right hand making a peace sign")
             >>> depth = hands.to_condition("depth", 128)
@@ -117,6 +118,8 @@ class HanDiffuserAdapterPipeline(
         """
         self._require("a picture", "adapter")
         check_size(height, width, 8)
+        check_count("num_images_per_prompt", num_images_per_prompt)
+        check_arrays("image", image)
         several = isinstance(self.adapter, MultiAdapter)
         if several and not (isinstance(image, list) and len(image) == len(self.adapter.adapters)):
             raise ValueError(f"`image` must be a list of one for each of the {len(self.adapter.adapters)} adapters.")

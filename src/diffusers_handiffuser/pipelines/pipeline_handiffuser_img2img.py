@@ -102,8 +102,7 @@ class HanDiffuserImg2ImgPipeline(HandConditioningMixin, StableDiffusionImg2ImgPi
         Examples:
         """
         num_inference_steps = self.with_default("num_inference_steps", num_inference_steps)
-        if timesteps is None and sigmas is None:
-            check_strength(strength, num_inference_steps)
+        check_strength(strength, num_inference_steps if timesteps is None and sigmas is None else None)
         check_names("keyword argument", kwargs, LEGACY_CALLBACKS)
         pictures = picture_batch("image", image)
         size = picture_size(pictures, are_latents(pictures, self.image_processor), self.vae_scale_factor)

@@ -15,7 +15,16 @@ from ..hands import HandParams
 from ..hands.conditions import draw_mask
 from .hand_conditioning import HandCallback, HandConditioningMixin
 from .hand_sampling import Generators
-from .inputs import LEGACY_CALLBACKS, check_count, check_names, check_number, check_size, check_strength, hand_rows
+from .inputs import (
+    LEGACY_CALLBACKS,
+    check_arrays,
+    check_count,
+    check_names,
+    check_number,
+    check_size,
+    check_strength,
+    hand_rows,
+)
 from .pictures import (
     are_latents,
     check_sides,
@@ -124,6 +133,8 @@ class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPi
                 `height` and `width` (else the U-Net's own size); the result has the size of `image`. For one PIL
                 picture, one mask and PIL results.
             strength (`float`): from 0 to 1, the part of the steps that is run; 1 ignores what the mask covers.
+            generator (`torch.Generator` or `list[torch.Generator]`, *optional*): one, or one per result. In a list
+                each of them encodes a picture that is given once, other than in diffusers, where the first alone does.
             hand_params (`HandParams` of batch shape `(B,)` or `(B * n,)`, *optional*): the hands to draw.
             hand_mask_margin (`float`): metres, at the hands' own scale, by which their outline is widened where it
                 makes the mask; a finger is about 0.02 wide.
@@ -137,12 +148,12 @@ class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPi
         Examples:
         """
         num_inference_steps = self.with_default("num_inference_steps", num_inference_steps)
-        if timesteps is None and sigmas is None:
-            check_strength(strength, num_inference_steps)
+        check_strength(strength, num_inference_steps if timesteps is None and sigmas is None else None)
         check_number("hand_mask_margin", hand_mask_margin, minimum=0)
         check_names("keyword argument", kwargs, LEGACY_CALLBACKS)
         check_size(height, width, self.vae_scale_factor)
         check_count("num_images_per_prompt", num_images_per_prompt)
+        check_arrays("mask_image", mask_image)
         pictures = picture_batch("image", image)
         latents_given = are_latents(pictures, self.image_processor)
         if latents_given and masked_image_latents is None:
@@ -217,6 +228,15 @@ class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPi
         self._require("an outline of hands", "body_model")
         masks = draw_mask(hand_params, self.body_model, height, width, margin)
         return masks[0] if len(masks) == 1 else masks
+
+    def _encode_vae_image(self, image: torch.Tensor, generator: Any) -> torch.Tensor:
+        """As in diffusers, but of one picture and several generators each one encodes it, not the first alone.
+
+        So a result is the same with others beside it as alone.
+        """
+        if isinstance(generator, list) and len(image) == 1:
+            image = image.expand(len(generator), -1, -1, -1)
+        return super()._encode_vae_image(image, generator)
 
     def _mask_before_sampling(
         self,

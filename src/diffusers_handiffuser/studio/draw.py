@@ -36,16 +36,17 @@ class Studio:
         self._face_offset = {name: _index_in(part, faces) for name, part in self._faces.items()}
 
     @torch.no_grad()
-    def draw(self, scenes: Sequence[Scene]) -> tuple[torch.Tensor, HandParams]:
+    def draw(self, scenes: Sequence[Scene], hand_params: HandParams | None = None) -> tuple[torch.Tensor, HandParams]:
         """Renders scenes.
 
         Args:
             scenes (sequence of [`Scene`]): `B` of them, of any kinds.
+            hand_params ([`HandParams`], *optional*): `B` bodies and cameras instead of those that the scenes pose.
 
         Returns:
             pictures `(B, 3, size, size)` in `[0, 1]`, and their exact [`HandParams`], `B` rows.
         """
-        hand_params = pose_scenes(scenes, self.body_model)
+        hand_params = pose_scenes(scenes, self.body_model) if hand_params is None else hand_params
         device = self.body_model.device
         vertices = self.body_model.full_mesh(hand_params.to(device)).vertices
         pictures = torch.empty(len(scenes), 3, self.size, self.size)

@@ -45,11 +45,17 @@ def write_checkpoint(
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
     wait()
-    write(aside)
-    wait()
+    try:
+        write(aside)
+        wait()
+        if is_main:
+            (aside / STATE_NAME).write_text(json.dumps(state, indent=2))
+            _flush(aside)
+    except OSError:
+        if is_main:
+            shutil.rmtree(aside, ignore_errors=True)  # of a full disk it may be what filled it
+        raise
     if is_main:
-        (aside / STATE_NAME).write_text(json.dumps(state, indent=2))
-        _flush(aside)
         if path.exists():
             os.replace(path, _doomed(path))
         os.replace(aside, path)

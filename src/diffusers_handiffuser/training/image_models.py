@@ -39,6 +39,9 @@ SMALL_TEXT_ENCODER = {
     "hand_hidden_size": 256,
 }
 
+WHAT_IS_TOLD = ("hand_representations", "joint_encoding")
+"""Of the Text+Hand encoder's configuration: what may change when its training goes on."""
+
 NEW_NOISE_SCHEDULE = {
     "num_train_timesteps": 1000,
     "beta_schedule": "scaled_linear",
@@ -158,11 +161,15 @@ def new_text_encoder(config: dict, tokenizer: CLIPTokenizer) -> TextHandEncoder:
 def load_text_encoder(
     base: str, hand_config: dict, revision: str | None = None, variant: str | None = None
 ) -> TextHandEncoder:
-    """The Text+Hand encoder of a HanDiffuser pipeline, or one that starts from a Stable Diffusion pipeline's CLIP."""
+    """The Text+Hand encoder of a HanDiffuser pipeline, or one that starts from a Stable Diffusion pipeline's CLIP.
+
+    Of `hand_config` the first takes what its weights do not depend on, `WHAT_IS_TOLD`.
+    """
     where: dict[str, Any] = {"subfolder": "text_encoder", "revision": revision}
     config = TextHandEncoder.load_config(base, **where)
     if config.get("_class_name") == "TextHandEncoder":
-        return TextHandEncoder.from_pretrained(base, variant=variant, **where)
+        told = {name: hand_config[name] for name in WHAT_IS_TOLD if name in hand_config}
+        return TextHandEncoder.from_pretrained(base, variant=variant, **where, **told)
     clip = CLIPTextModel.from_pretrained(base, variant=variant, **where)
     return TextHandEncoder.from_clip(clip, **hand_config)
 

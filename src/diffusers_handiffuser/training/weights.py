@@ -16,6 +16,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_
 from torch.distributed.tensor import DTensor
 
 from ..hub import forget_origin
+from ..whole_files import folder_written_aside
 
 TRAINED_NAME = "trained.safetensors"
 
@@ -161,8 +162,9 @@ class RunWeights:
 
 def save_model(model: Any, folder: Path) -> None:
     """`save_pretrained`, without a trace of where this machine keeps its files."""
-    model.save_pretrained(folder, safe_serialization=True)
-    forget_origin(Path(folder))
+    with folder_written_aside(folder) as aside:
+        model.save_pretrained(aside, safe_serialization=True)
+        forget_origin(aside)
 
 
 def load_model(model: Any, folder: Path) -> None:

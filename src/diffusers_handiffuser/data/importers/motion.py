@@ -26,8 +26,10 @@ import torch
 
 from ...hands import HandBodyModel, HandParams
 from ...hands.drawing import procedural_body
+from ...hands.npz_file import read_npz
 from ...hands.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from ...hands.skeleton import JOINT_NAMES, NUM_JOINTS
+from ...messages import reason_of
 from ..rows import write_row
 
 FRAMINGS = {
@@ -38,6 +40,7 @@ FRAMINGS = {
     "person": JOINT_NAMES,
 }
 _HUMANML3D_RATE = 20
+_MAX_MOTION_BYTES = 2**30
 _HUMANML3D_SKIPS = {  # seconds, by what is in the path
     "Eyes_Japan_Dataset": 3,
     "MPI_HDM05": 3,
@@ -81,7 +84,7 @@ class Motion:
             raise ValueError(f"`betas` of {self.name} must have shape (10,), got {self.betas.shape}.")
         if not np.isfinite(self.poses).all() or not np.isfinite(self.betas).all():
             raise ValueError(f"`poses` and `betas` of {self.name} must be finite.")
-        if not self.frame_rate > 0:
+        if not 0 < self.frame_rate < math.inf:
             raise ValueError(f"`frame_rate` of {self.name} must be positive, got {self.frame_rate}.")
 
     @property
@@ -91,27 +94,40 @@ class Motion:
 
 
 def read_motion(path: str | Path) -> Motion:
-    """Reads an AMASS npz; no pickled objects are loaded."""
-    with np.load(path, allow_pickle=False) as file:
-        missing = [name for name in ("poses", "betas") if name not in file]
-        rate = next((name for name in ("mocap_framerate", "mocap_frame_rate") if name in file), None)
+    """Reads an AMASS npz; no pickled objects are loaded. Damaged and foreign files raise a `ValueError`."""
+    rates = ("mocap_framerate", "mocap_frame_rate")
+    try:
+        arrays = read_npz(path, ("poses", "betas", *rates), _MAX_MOTION_BYTES, _MAX_MOTION_BYTES)
+        missing = [name for name in ("poses", "betas") if name not in arrays]
+        rate = next((name for name in rates if name in arrays), None)
         if missing or rate is None:
-            raise ValueError(f"{path} is no AMASS sequence: it lacks {missing[0] if missing else 'mocap_framerate'}.")
-        betas = np.asarray(file["betas"], np.float32).reshape(-1)[:10]
-        return Motion(np.asarray(file["poses"], np.float32), betas, float(file[rate]), str(path))
+            raise ValueError(f"it is no AMASS sequence: it lacks {missing[0] if missing else rates[0]}")
+        with np.errstate(over="ignore"):
+            numbers = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+        if numbers[rate].size != 1:
+            raise ValueError(f"{rate!r} must be one number, got the shape {numbers[rate].shape}")
+        return Motion(numbers["poses"], numbers["betas"].reshape(-1)[:10], numbers[rate].item(), str(path))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"Cannot read {path}: {reason_of(error)}.") from None
 
 
 def read_humanml3d_captions(path: str | Path) -> list[Caption]:
     """Reads a HumanML3D text file; times are relative to the clip."""
     captions = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"Cannot read {path}: {error}.") from None
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             text, _, start, end = line.strip().rsplit("#", 3)
             times = [0.0 if math.isnan(time) else time for time in (float(start), float(end))]
+            if math.inf in map(abs, times):
+                raise ValueError("a time is not finite")
         except ValueError as error:
-            raise ValueError(f"{path}, line {number}: must be caption#words#start#end, got {line!r}") from error
+            raise ValueError(f"{path}, line {number}: must be caption#words#start#end, got {line[:200]!r}") from error
         captions.append(Caption(text.strip(), *times))
     return captions
 
@@ -127,19 +143,39 @@ def humanml3d_clips(index: str | Path, texts: str | Path, amass: str | Path) -> 
     Clips of HumanAct12, which is not part of AMASS, and clips without captions are left out.
     """
     with open(index, newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            captions_file = Path(texts, Path(row["new_name"]).stem + ".txt")
-            if "humanact12" in row["source_path"] or not captions_file.is_file():
-                continue
-            parts = Path(row["source_path"]).parts
-            motion = read_motion(Path(amass, *parts[parts.index("pose_data") + 1 :]).with_suffix(".npz"))
-            every = max(1, int(motion.frame_rate / _HUMANML3D_RATE))
-            skip = next((time for name, time in _HUMANML3D_SKIPS.items() if name in row["source_path"]), 0)
-            poses = motion.poses[::every][int(skip * _HUMANML3D_RATE) :]
-            poses = poses[int(row["start_frame"]) : int(row["end_frame"])]
-            if len(poses):
-                clip = Motion(poses, motion.betas, _HUMANML3D_RATE, f"{motion.name} ({row['new_name']})")
-                yield clip, read_humanml3d_captions(captions_file)
+        reader = csv.DictReader(file)
+        number = 0
+        while True:
+            number += 1
+            try:
+                row = next(reader, None)
+                if row is None:
+                    return
+                clip = _read_clip(row, Path(texts), Path(amass))
+            except (KeyError, ValueError, TypeError, AttributeError, csv.Error) as error:
+                reason = f"it has no {error}" if isinstance(error, KeyError) else reason_of(error)
+                raise ValueError(f"{index}, row {number}: {reason}.") from None
+            if clip is not None:
+                yield clip
+
+
+def _read_clip(row: dict[str, str], texts: Path, amass: Path) -> tuple[Motion, list[Caption]] | None:
+    captions_file = texts / (Path(row["new_name"]).stem + ".txt")
+    if "humanact12" in row["source_path"] or not captions_file.is_file():
+        return None
+    parts = Path(row["source_path"]).parts
+    parts = parts[parts.index("pose_data") + 1 :]
+    if ".." in parts or not parts:
+        raise ValueError(f"`source_path` must be inside `amass`, got {row['source_path']!r}")
+    motion = read_motion(amass.joinpath(*parts).with_suffix(".npz"))
+    every = max(1, int(motion.frame_rate / _HUMANML3D_RATE))
+    skip = next((time for name, time in _HUMANML3D_SKIPS.items() if name in row["source_path"]), 0)
+    poses = motion.poses[::every][int(skip * _HUMANML3D_RATE) :]
+    poses = poses[int(row["start_frame"]) : int(row["end_frame"])]
+    if not len(poses):
+        return None
+    clip = Motion(poses, motion.betas, _HUMANML3D_RATE, f"{motion.name} ({row['new_name']})")
+    return clip, read_humanml3d_captions(captions_file)
 
 
 def sample_motion(

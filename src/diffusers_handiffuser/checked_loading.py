@@ -1,0 +1,222 @@
+"""What is checked of stored models, beyond what diffusers and transformers check.
+
+They read pickles where safetensors are absent, fill in numbers where weights are missing, say in a warning that
+weights were left over, and load numbers that are not finite. Here each of these is an error that names the model and
+the key. Damaged folders make them fail in many ways; here that is one line which names the folder.
+"""
+
+import contextlib
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from accelerate import init_empty_weights
+from diffusers import ModelMixin
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError, safe_open
+
+from .diffusers_types import MixinBase
+from .messages import reason_of
+
+HUB_ARGUMENTS = ("cache_dir", "force_download", "proxies", "local_files_only", "token", "revision", "subfolder")
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_MAX_LAYERS, _MAX_SIZE = 1000, 2**24
+_OF_DAMAGED_FILES = (
+    *(OSError, ValueError, TypeError, RuntimeError, LookupError, AttributeError, AssertionError, ArithmeticError),
+    *(EOFError, MemoryError, SafetensorError, StrictDataclassError),
+)
+"""What loaders raise when files are not what they should be. Anything else is the caller's: a hook, a quantizer."""
+
+
+class CheckedLoadingMixin(MixinBase):
+    """Loading of this package's models; stands before diffusers' class in the bases of a model."""
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> Self:
+        """As in diffusers, from safetensors alone.
+
+        Raises:
+            OSError: there is no such model, or it is damaged.
+            ValueError: its weights are pickled, missing, left over or not finite, or lie outside of its folder, or its
+                config is not one of this class.
+        """
+        output_loading_info = kwargs.pop("output_loading_info", False)
+        refuse_pickles_as_option(kwargs)
+        name, subfolder = os.fspath(pretrained_model_name_or_path), kwargs.get("subfolder") or ""
+        place = os.path.join(name, subfolder)
+        with one_line_error(cls.__name__, place):
+            if os.path.isdir(name):
+                check_files(Path(name), subfolder)
+            config = cls.load_config(name, **{key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs})
+            check_config(config)
+            kwargs["use_safetensors"] = True
+            label = os.path.basename(os.path.normpath(place))
+            try:
+                model, info = super().from_pretrained(
+                    pretrained_model_name_or_path, output_loading_info=True, **kwargs
+                )
+            except NotImplementedError as error:  # what `device_map` makes of weights that are missing
+                with init_empty_weights():
+                    wanted = cls.from_config(config).state_dict()
+                for key in sorted(wanted.keys() - _stored_keys(Path(place), kwargs.get("variant")).keys()):
+                    raise ValueError(_missing(label, key)) from error
+                raise
+            for key in sorted(info.get("missing_keys", ())):
+                raise ValueError(_missing(label, key))
+            for key in sorted(info.get("unexpected_keys", ())):
+                raise ValueError(_unexpected(label, key))
+            check_finite_weights(label, model)
+        # As in diffusers, `output_loading_info=True` alone gives a pair.
+        return (model, info) if output_loading_info else model  # type: ignore[return-value]
+
+
+@contextlib.contextmanager
+def one_line_error(what: str, place: str) -> Iterator[None]:
+    """Turns whatever damaged files raise into one line that says what could not be loaded from where."""
+    try:
+        yield
+    except ImportError:
+        raise
+    except _OF_DAMAGED_FILES as error:
+        is_ours_or_clear = isinstance(error, (OSError, ValueError)) and place in str(error)
+        if is_ours_or_clear and " ".join(str(error).split()) == str(error):
+            raise
+        reason = reason_of(error)
+        if not isinstance(error, (OSError, ValueError, SafetensorError, TypeError, RuntimeError)):
+            reason = f"{type(error).__name__}: {reason}"
+        kind = OSError if isinstance(error, (OSError, SafetensorError, RuntimeError)) else ValueError
+        raise kind(f"Cannot load {what} from {place!r}: {reason}.") from error
+
+
+def refuse_pickles_as_option(kwargs: Mapping[str, Any]) -> None:
+    if kwargs.get("use_safetensors") is False:
+        raise ValueError("`use_safetensors=False` asks for pickled weights, which are not read here; leave it out.")
+
+
+def check_files(folder: Path, subfolder: str = "") -> None:
+    """Refuses a model's files that lead out of the folder it came in, and weights that are there as pickles alone.
+
+    Args:
+        folder (`Path`): of the checkpoint.
+        subfolder (`str`): of the model inside it.
+    """
+    place = folder / subfolder
+    if not place.is_dir():
+        return
+    names = [path.name for path in place.iterdir()]
+    for name in names:
+        refuse_link_outwards(place / name, folder)
+    pickles = sorted(name for name in names if name.endswith(_PICKLES))
+    if pickles and not any(".safetensors" in name for name in names):
+        target = Path({"pytorch_model": "model"}.get(Path(pickles[0]).stem, pickles[0])).with_suffix(".safetensors")
+        raise ValueError(
+            f"{str(place / pickles[0])!r} is a pickle, and reading one can run code; if you trust it, convert it: "
+            f"`safetensors.torch.save_file(torch.load({pickles[0]!r}, weights_only=True), {str(target)!r})`"
+        )
+
+
+def refuse_link_outwards(path: Path, folder: Path) -> None:
+    """Refuses a symbolic link out of a checkpoint's folder; huggingface_hub's cache consists of links to its blobs."""
+    if not path.is_symlink():
+        return
+    roots = [folder.resolve()]
+    for parent in folder.absolute().parents:
+        if parent.name == "snapshots":
+            roots.append((parent.parent / "blobs").resolve())
+    if not any(path.resolve().is_relative_to(root) for root in roots):
+        raise ValueError(f"{str(path)!r} is a link to a place outside of {str(folder)!r}; put the file itself there")
+
+
+def check_finite_weights(name: str, model: torch.nn.Module) -> None:
+    """Refuses a model with numbers that are not finite. Weights on the meta device are not looked at."""
+    for key, value in model.state_dict().items():
+        if not value.is_floating_point() or value.is_meta or not value.numel():
+            continue
+        # Ten times as fast as `isfinite`, and NaN is the least and the greatest.
+        extremes = torch.aminmax(value if value.element_size() > 1 else value.float())
+        if not all(math.isfinite(extreme) for extreme in extremes):
+            raise ValueError(f"`{name}` has numbers that are not finite in {key!r}")
+
+
+def check_keys(name: str, model: torch.nn.Module, folder: Path, variant: str | None) -> None:
+    """Refuses a model of diffusers or transformers whose file has other weights than it: they only warn, or do not.
+
+    Args:
+        name (`str`): of the component.
+        model (`torch.nn.Module`): as it was loaded from `folder`.
+        folder (`Path`): with its config and weights.
+        variant (`str`, *optional*): that was asked for.
+    """
+    stored = _stored_keys(folder, variant)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8")) if stored else {}
+    if not stored or config.get("quantization_config") or not _is_of_class(model, config):
+        return
+    if isinstance(model, ModelMixin):
+        if fix := getattr(model, "_fix_state_dict_keys_on_load", None):
+            fix(stored)
+        wanted = dict.fromkeys(model.state_dict())
+    else:
+        # Releases of transformers differ in how many of these names stand before a key.
+        stored, wanted = ({_without_towers(key): None for key in keys} for keys in (stored, model.state_dict()))
+        stored = {key: None for key in stored if not key.endswith("position_ids") or key in wanted}
+    for key in wanted.keys() - stored.keys() - _tied_keys(model):
+        raise ValueError(_missing(name, key))
+    for key in sorted(stored.keys() - wanted.keys()):
+        if not any(
+            re.search(known, key) for known in getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()
+        ):
+            raise ValueError(_unexpected(name, key))
+
+
+def _stored_keys(folder: Path, variant: str | None) -> dict[str, None]:
+    """Of the weights that loading takes: those of the variant, if there are any."""
+    files = list(folder.glob("*.safetensors"))
+    chosen = [path for path in files if variant and re.search(rf"\.{re.escape(variant)}[.-]", path.name)]
+    keys: dict[str, None] = {}
+    for path in chosen or [path for path in files if path.name.count(".") == 1]:
+        with safe_open(path, framework="pt") as file:
+            keys |= dict.fromkeys(file.keys())
+    return keys
+
+
+def _is_of_class(model: torch.nn.Module, config: Mapping[str, Any]) -> bool:
+    """Whether the config is that of the model, and not of one of several that stand side by side."""
+    return type(model).__name__ in (config.get("_class_name"), *(config.get("architectures") or ()))
+
+
+def _without_towers(key: str) -> str:
+    return ".".join(part for part in key.split(".") if part not in ("text_model", "vision_model"))
+
+
+def _tied_keys(model: torch.nn.Module) -> set[str]:
+    """Keys that share their memory with another one, of which a file holds the first."""
+    seen: set[int] = set()
+    tied = set()
+    for key, value in model.state_dict(keep_vars=True).items():
+        if id(value) in seen:
+            tied.add(key)
+        seen.add(id(value))
+    return tied
+
+
+def check_config(config: Any) -> None:
+    """Layers are built before the weights are looked at, in time and memory that a config can ask for at will."""
+    if not isinstance(config, dict):
+        raise ValueError("its config does not hold a JSON object")
+    for key, value in config.items():
+        limit = _MAX_LAYERS if key in ("num_layers", "num_hidden_layers") else _MAX_SIZE
+        if type(value) is int and abs(value) > limit:
+            raise ValueError(f"its config has `{key}` {value}, more than {limit}")
+
+
+def _missing(name: str, key: str) -> str:
+    return f"`{name}` has no weights for {key!r}; its checkpoint is not whole, or another model's."
+
+
+def _unexpected(name: str, key: str) -> str:
+    return f"`{name}` has no place for the weights {key!r} of its checkpoint, which is another model's."

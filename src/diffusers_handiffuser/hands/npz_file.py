@@ -1,0 +1,90 @@
+"""Reads arrays out of `.npz` files whose sender is not known: no pickles, and no more memory than was agreed on."""
+
+import math
+import os
+import struct
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+_MAX_DIRECTORY_BYTES = 2**20
+_END_RECORD, _ZIP64_LOCATOR = b"PK\x05\x06", b"PK\x06\x07"
+_END_RECORD_BYTES, _ZIP64_LOCATOR_BYTES, _MAX_COMMENT_BYTES = 22, 20, 2**16
+
+
+def read_npz(
+    path: str | os.PathLike, names: Iterable[str], max_array_bytes: int, max_bytes: int
+) -> dict[str, np.ndarray]:
+    """Those of the arrays that the file holds; all others are left alone.
+
+    Args:
+        path (`str` or `os.PathLike`): as `np.savez` or `np.savez_compressed` write it.
+        names (iterable of `str`): of the arrays.
+        max_array_bytes, max_bytes (`int`): of one array and of all together, uncompressed.
+
+    Raises a `ValueError` that gives the reason and leaves it to the caller to name the file: not an archive, damaged,
+    an array of Python objects, or too large.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    try:
+        _check_directory(Path(path))
+        with zipfile.ZipFile(path) as archive:
+            members = set(archive.namelist())
+            for name in names:
+                if f"{name}.npy" in members:
+                    left = max_bytes - sum(array.nbytes for array in arrays.values())
+                    arrays[name] = _read_npy(archive, f"{name}.npy", min(max_array_bytes, left))
+    except ValueError:
+        raise
+    except Exception as error:
+        # Damaged archives and headers make zipfile and numpy fail in many ways.
+        raise ValueError(f"not a whole npz archive ({type(error).__name__}: {error})") from None
+    return arrays
+
+
+def array_bytes(shape: tuple[int, ...], dtype: np.dtype, max_bytes: int) -> int:
+    """Bytes of an array that a file declares, if it may be that large."""
+    if any(type(size) is not int or size < 0 for size in shape):
+        raise ValueError(f"an array has the shape {shape}")
+    if dtype.hasobject:
+        raise ValueError("it holds an array of Python objects where numbers belong")
+    num_bytes = math.prod(shape) * dtype.itemsize
+    if num_bytes > max_bytes:
+        raise ValueError(f"it declares an array of {num_bytes} bytes, more than such a file may hold")
+    return num_bytes
+
+
+def _check_directory(path: Path) -> None:
+    """zipfile reads the whole table of contents, of which only a few entries are wanted here."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _ZIP64_LOCATOR_BYTES - _END_RECORD_BYTES - _MAX_COMMENT_BYTES))
+        tail = file.read()
+    place = tail.rfind(_END_RECORD)
+    if place < 0 or place + _END_RECORD_BYTES > len(tail):
+        return  # which zipfile will say
+    (directory_bytes,) = struct.unpack("<I", tail[place + 12 : place + 16])
+    if directory_bytes > _MAX_DIRECTORY_BYTES or _ZIP64_LOCATOR in tail[:place][-_ZIP64_LOCATOR_BYTES:]:
+        raise ValueError("its table of contents is larger than that of any file of arrays")
+
+
+def _read_npy(archive: zipfile.ZipFile, member: str, max_bytes: int) -> np.ndarray:
+    # Both the archive's directory and the header only claim a size; no more than `max_bytes` is ever read.
+    info = archive.getinfo(member)
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{member} is compressed in a way that numpy does not use")
+    with archive.open(info) as file:
+        version = np.lib.format.read_magic(file)
+        if version == (1, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        elif version == (2, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+        else:
+            raise ValueError(f"{member} has npy version {version}")
+        num_bytes = array_bytes(shape, dtype, max_bytes)
+        data = file.read(num_bytes)
+    if len(data) != num_bytes:
+        raise ValueError(f"{member} is cut short")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")

@@ -1,0 +1,523 @@
+"""Files that are broken, or meant to do harm: each is refused in one line that names it, and nothing in it runs."""
+
+import io
+import json
+import os
+import pickle
+import shutil
+import struct
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made_up_body import made_up_body
+from safetensors.torch import load_file, save_file
+from valid_files import READERS, npz_bytes, picture_bytes, some_hands
+
+from diffusers_handiffuser import (
+    HandBodyModel,
+    HanDiffuserPipeline,
+    HandParams,
+    TextHandEncoder,
+    TextToHandParamsModel,
+)
+from diffusers_handiffuser.data.rows import Picture, RowError, parse_row
+from diffusers_handiffuser.data.sources import Shard
+from diffusers_handiffuser.hands.smplh_file import read_smplh_file
+
+MODELS = {
+    "text_to_hand_params": TextToHandParamsModel,
+    "text_encoder": TextHandEncoder,
+    "body_model": HandBodyModel,
+}
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+SOURCE = str(Path(read_smplh_file.__code__.co_filename).parents[2])
+
+
+@pytest.fixture(autouse=True)
+def canary(tmp_path, monkeypatch):
+    """Whatever a test reads, no file called `canary` may appear."""
+    monkeypatch.chdir(tmp_path)
+    yield
+    assert not (tmp_path / "canary").exists()
+
+
+class Call:
+    """Pickles as a call of `function`."""
+
+    def __init__(self, function, *arguments):
+        self.reduced = function, arguments
+
+    def __reduce__(self):
+        return self.reduced
+
+
+TOUCH = Call(os.system, "touch canary")
+
+
+def refused(read, path: Path, reason: str = "") -> None:
+    with pytest.raises((ValueError, OSError), match=reason) as caught:
+        read(path)
+    message = str(caught.value)
+    assert path.name in message and "\n" not in message and len(message) < 1200, message
+
+
+def boundaries(content: bytes) -> list[int]:
+    """Lengths to cut at: nothing, within the first numbers, at the ends of the header, within and before the last."""
+    size = len(content)
+    return sorted({0, 1, 7, 8, 9, 64, 128, size // 4, size // 2, size - 22, size - 1} & set(range(size)))
+
+
+def safetensors(header: object, data: bytes = b"", length: int | None = None) -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+FLOAT = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+BROKEN_SAFETENSORS = {
+    "header too large": safetensors({"a": FLOAT}, bytes(4), 2**40),
+    "header of all memory": safetensors({"a": FLOAT}, bytes(4), 2**64 - 1),
+    "header longer than the file": safetensors({"a": FLOAT}, bytes(4), 1000),
+    "header that is no JSON": safetensors(b"{'a': 1", bytes(4)),
+    "header that is a list": safetensors([FLOAT], bytes(4)),
+    "header nested deeply": safetensors(b"[" * 100_000, bytes(4)),
+    "overlapping tensors": safetensors({"a": FLOAT, "b": FLOAT}, bytes(4)),
+    "a hole between tensors": safetensors({"a": FLOAT, "b": {**FLOAT, "data_offsets": [8, 12]}}, bytes(12)),
+    "tensor beyond the end": safetensors({"a": {**FLOAT, "data_offsets": [0, 400], "shape": [100]}}, bytes(4)),
+    "tensor that ends before it begins": safetensors({"a": {**FLOAT, "data_offsets": [4, 0]}}, bytes(4)),
+    "shape of more than memory": safetensors({"a": {**FLOAT, "shape": [2**40, 2**40]}}, bytes(4)),
+    "negative shape": safetensors({"a": {**FLOAT, "shape": [-1]}}, bytes(4)),
+    "unknown dtype": safetensors({"a": {**FLOAT, "dtype": "O8"}}, bytes(4)),
+    "bytes left over": safetensors({"a": FLOAT}, bytes(4096)),
+    "a pickle": pickle.dumps(TOUCH),
+    "a zip": npz_bytes({"a": np.zeros(1)}),
+}
+OTHER_FILES = {
+    "empty": b"",
+    "zeros": bytes(4096),
+    "ones": b"\xff" * 4096,
+    "pointer of git-lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 1\n",
+    "web page": b"<!DOCTYPE html><html><head><title>404</title></head></html>\n" * 20,
+    "picture in no known format": b"8BPS" + bytes(4096),
+    "pickle": pickle.dumps(TOUCH),
+    "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n(canary) (w) file closefile\n%%EOF\n",
+    "nested": b"[" * 200_000,
+}
+NO_ROWS = {("rows", "empty"), ("captions", "empty"), ("rows in a tar", "zeros")}
+
+
+class TestEveryReader:
+    @pytest.mark.parametrize("name", READERS)
+    def test_cut_short(self, valid_files, tmp_path, name):
+        """What is a text of lines may be whole at a cut; all else is refused."""
+        reader, content = READERS[name], valid_files[name]
+        path = tmp_path / reader.file_name
+        for length in boundaries(content):
+            path.write_bytes(content[:length])
+            if name in ("captions", "rows", "rows in a tar"):
+                try:
+                    reader.read(path)
+                except ValueError as error:
+                    assert path.name in str(error) and "\n" not in str(error)
+            elif name in ("PNG", "JPEG", "WEBP") and length > len(content) - 30:
+                continue  # the picture is there, its end mark is not
+            else:
+                refused(reader.read, path)
+
+    @pytest.mark.parametrize("name", READERS)
+    def test_other_files(self, tmp_path, name):
+        reader = READERS[name]
+        path = tmp_path / reader.file_name
+        for kind, content in OTHER_FILES.items():
+            path.write_bytes(content)
+            if (name, kind) in NO_ROWS:
+                reader.read(path)
+            else:
+                refused(reader.read, path)
+
+    @pytest.mark.parametrize("name", READERS)
+    def test_folder_in_place_of_a_file(self, tmp_path, name):
+        path = tmp_path / READERS[name].file_name
+        path.mkdir()
+        refused(READERS[name].read, path)
+
+    @pytest.mark.parametrize("name", READERS)
+    def test_no_file(self, tmp_path, name):
+        path = tmp_path / READERS[name].file_name
+        refused(READERS[name].read, path)
+        path.symlink_to(path)
+        refused(READERS[name].read, path)
+
+
+class TestHandParams:
+    @pytest.mark.parametrize("kind", BROKEN_SAFETENSORS)
+    def test_broken_safetensors(self, tmp_path, kind):
+        path = tmp_path / "hands.safetensors"
+        path.write_bytes(BROKEN_SAFETENSORS[kind])
+        refused(HandParams.load, path, "Cannot read hand parameters")
+
+    @pytest.mark.parametrize("dtype", [torch.int64, torch.complex64, torch.bool, torch.float8_e4m3fn])
+    def test_dtypes(self, tmp_path, dtype):
+        path = tmp_path / "hands.safetensors"
+        tensors = {name: getattr(some_hands(), name) for name in HandParams.FIELDS}
+        save_file(
+            {**tensors, "betas": tensors["betas"].to(dtype)}, path, {"format": "diffusers_handiffuser.HandParams/1"}
+        )
+        if dtype == torch.float8_e4m3fn:
+            assert HandParams.load(path).betas.dtype == torch.float32
+        else:
+            refused(HandParams.load, path, "`betas` must be a floating-point tensor")
+
+    def test_long_texts_in_a_file_make_no_long_messages(self, tmp_path):
+        path = tmp_path / "hands.json"
+        path.write_text(json.dumps({"format": "diffusers_handiffuser.HandParams", "version": "9" * 10**6}))
+        refused(HandParams.load, path, "format version")
+        path.write_text(
+            json.dumps({**json.loads(path.read_text()), "version": 1} | {f"a{i}": 0 for i in range(10**4)})
+        )
+        refused(HandParams.load, path, "unknown")
+
+    def test_json_too_large_is_not_read(self, tmp_path):
+        path = tmp_path / "hands.json"
+        with path.open("wb") as file:
+            file.truncate(2**28 + 1)
+        refused(HandParams.load, path, "more than 268435456 bytes")
+
+
+READ_LIMITED = """
+import faulthandler, resource, sys, time
+sys.path.insert(0, sys.argv[1])
+from diffusers_handiffuser.data.importers import read_motion
+from diffusers_handiffuser.hands.smplh_file import read_smplh_file
+from diffusers_handiffuser.data.sources import Shard
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 700 * 2**20,) * 2)
+readers = {"pkl": read_smplh_file, "npz": read_smplh_file, "motion": read_motion,
+           "tar": lambda path: list(Shard(path, "webdataset").rows())}
+for kind, path in zip(sys.argv[2::2], sys.argv[3::2]):
+    start = time.process_time()
+    try:
+        readers[kind](path)
+        print("loaded")
+    except ValueError as error:
+        print(f"{time.process_time() - start:.3f} {error}")
+"""
+
+
+def npy(shape: str, num_bytes: int) -> bytes:
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + bytes(num_bytes)
+
+
+def zip_bomb(**shapes: str) -> bytes:
+    """Members of zeros, each as large as it says: a thousandth of that in the file."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, shape in shapes.items():
+            archive.writestr(f"{name}.npy", npy(shape, 8 * int(np.prod(eval(shape)))))
+    return file.getvalue()
+
+
+def gzip_bomb() -> bytes:
+    import gzip
+    import tarfile
+
+    member = tarfile.TarInfo("0000.png")
+    member.size = 2**31
+    return gzip.compress(member.tobuf() + bytes(2**20))
+
+
+def many_members(number: int) -> bytes:
+    """An archive of nothing but names."""
+    entry = struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"a"
+    size = number * len(entry)
+    return entry * number + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 65535, 65535, size, 0, 0)
+
+
+def colliding(number: int) -> bytes:
+    """A dictionary whose keys have one hash, so that filling it takes the square of their number."""
+    keys = b"".join(b"\x8a\x0a" + (k * (2**61 - 1)).to_bytes(10, "little") + b"N" for k in range(1, number))
+    return b"\x80\x02}(" + keys + b"u."
+
+
+def laughs(levels: int) -> list:
+    """Ten times the same list of ten times the same list ..."""
+    laugh = ["ha"]
+    for _ in range(levels):
+        laugh = [laugh] * 10
+    return laugh
+
+
+def long_motion() -> bytes:
+    file = io.BytesIO(npz_bytes({"betas": np.zeros(16), "mocap_framerate": np.ones(1)}))
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("poses.npy", npy("(10000000000, 156)", 0))
+    return file.getvalue()
+
+
+BOMBS = {
+    "a key of tuples in tuples": ("pkl", lambda: b"\x80\x02})" + b"\x85" * 400_000 + b"Ns.", "tuples|operations"),
+    "few tuples in tuples": ("pkl", lambda: b"\x80\x02})" + b"\x85" * 15_000 + b"Ns.", "more than 4000 tuples"),
+    "sets in sets": ("pkl", lambda: b"\x80\x04(\x91" + b"\x85(h\x00\x91" * 10 + b".", "FROZENSET|not a whole"),
+    "lists in lists": ("pkl", lambda: b"\x80\x02" + b"]" * 300_000 + b"a" * 299_999 + b".", "operations"),
+    "laughs by the billion": (
+        "pkl",
+        lambda: pickle.dumps({"v_template": laughs(30)}),
+        "a list where an array belongs",
+    ),
+    "numbers of one hash": ("pkl", lambda: colliding(200_000), "operations|64 bits"),
+    "few numbers of one hash": ("pkl", lambda: colliding(9_000), "64 bits"),
+    "a long number": ("pkl", lambda: b"\x80\x02\x8b" + struct.pack("<i", 10**7) + b"\x7f" * 10**7 + b".", "64 bits"),
+    "a long number in digits": ("pkl", lambda: b"L" + b"9" * 10**6 + b"L\n.", "not a whole|64 bits"),
+    "a bomb for each array": (
+        "npz",
+        lambda: zip_bomb(**dict.fromkeys(("v_template", "shapedirs", "posedirs"), "(25000000,)")),
+        "more than such a file may hold",
+    ),
+    "two million members": ("npz", lambda: many_members(2_000_000), "table of contents"),
+    "motion of a year": ("motion", lambda: long_motion(), "more than such a file may hold"),
+    "picture of two gigabytes": ("tar", gzip_bomb, "has more than 268435456 bytes"),
+}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the memory of a process")
+class TestBombs:
+    """Small files that ask for much: in a process of their own, with 700 MiB beside the libraries."""
+
+    @pytest.fixture(scope="class")
+    def outcomes(self, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("bombs")
+        arguments = []
+        for number, (kind, content, _) in enumerate(BOMBS.values()):
+            path = folder / f"bomb{number}.{ {'motion': 'npz'}.get(kind, kind) }"
+            path.write_bytes(content())
+            arguments += [kind, str(path)]
+        result = subprocess.run(
+            [sys.executable, "-c", READ_LIMITED, SOURCE, *arguments], capture_output=True, text=True, timeout=600
+        )
+        assert result.returncode == 0, result.stderr[-2000:]
+        return dict(zip(BOMBS, result.stdout.splitlines(), strict=True))
+
+    @pytest.mark.parametrize("name", BOMBS)
+    def test_is_refused(self, outcomes, name):
+        seconds, _, message = outcomes[name].partition(" ")
+        assert "bomb" in message and float(seconds) < 2
+        assert any(reason in message for reason in BOMBS[name][2].split("|")), message
+
+
+class TestBodies:
+    @pytest.mark.parametrize("function", [os.system, eval, exec, __import__, getattr, pickle.loads, np.load])
+    @pytest.mark.parametrize("suffix", ["pkl", "npz"])
+    def test_no_code_runs(self, tmp_path, function, suffix):
+        path = tmp_path / f"body.{suffix}"
+        hostile = np.array([Call(function, "touch canary")], dtype=object)
+        arrays = {**made_up_body(12), "f": hostile}
+        path.write_bytes(pickle.dumps(arrays) if suffix == "pkl" else npz_bytes(arrays))
+        refused(read_smplh_file, path, "does not belong in a body file|array of Python objects")
+
+    def test_a_pickle_under_the_name_of_an_archive(self, tmp_path):
+        path = tmp_path / "body.npz"
+        path.write_bytes(pickle.dumps(TOUCH))
+        refused(read_smplh_file, path, "not a whole npz archive")
+
+    def test_a_long_name_makes_no_long_message(self, tmp_path):
+        path = tmp_path / "body.pkl"
+        path.write_bytes(b"c" + b"x" * 10**6 + b"\nname\n.")
+        refused(read_smplh_file, path, "x")
+
+
+class TestMotion:
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"poses": np.array([TOUCH], dtype=object)}, "array of Python objects"),
+            ({"poses": np.full((4, 156), np.nan)}, "must be finite"),
+            ({"poses": np.full((4, 156), 1e300)}, "must be finite"),
+            ({"poses": np.zeros((4, 165))}, "SMPL-X"),
+            ({"poses": np.array("x")}, "could not convert"),
+            ({"betas": np.zeros(4)}, "`betas`"),
+            ({"mocap_framerate": np.zeros(3)}, "must be one number"),
+            ({"mocap_framerate": np.array(np.inf)}, "`frame_rate`"),
+        ],
+    )
+    def test_wrong_arrays(self, tmp_path, changes, reason):
+        arrays = {"poses": np.zeros((4, 156)), "betas": np.zeros(16), "mocap_framerate": np.array(60.0)}
+        path = tmp_path / "motion.npz"
+        path.write_bytes(npz_bytes({**arrays, **changes}))
+        refused(READERS["motion"].read, path, reason)
+
+
+class TestRows:
+    @pytest.mark.parametrize(
+        "path", ["/etc/hostname", "../secret.png", "images/../../secret.png", "a\0b", "images/../.."]
+    )
+    @pytest.mark.parametrize("column", ["file_name", "image"])
+    def test_pictures_outside_of_the_folder(self, tmp_path, valid_files, path, column):
+        row = json.loads(valid_files["rows"].splitlines()[0]) | {column: path}
+        with pytest.raises(RowError, match="must be a path inside the folder"):
+            parse_row(row, "metadata.jsonl, row 0", tmp_path)
+
+    @pytest.mark.parametrize(
+        "path",
+        ["http://169.254.169.254/x", "https://x/y.png", "s3://x/y", "simplecache::https://x/y", "zip://a::ftp://b"],
+    )
+    def test_nothing_is_fetched_for_a_row(self, valid_files, path):
+        row = json.loads(valid_files["rows"].splitlines()[0]) | {"image": {"bytes": None, "path": path}}
+        with pytest.raises(RowError, match="must be on this machine or on the Hub"):
+            parse_row(row, "row 0")
+
+    @pytest.mark.parametrize("path", ["hf://datasets/a/b@main/x.png", "zip://x.png::hf://datasets/a/b@main/x.zip"])
+    def test_what_datasets_names_is_taken(self, valid_files, path):
+        row = json.loads(valid_files["rows"].splitlines()[0]) | {"image": {"bytes": None, "path": path}}
+        assert parse_row(row, "row 0").picture.content == path
+
+    @pytest.mark.parametrize("value", [10**400, [10**400] * 10, "NaN", [[[]]], {"a": 1}, None, [None] * 10, b"x"])
+    def test_odd_numbers(self, valid_files, value):
+        row = json.loads(valid_files["rows"].splitlines()[0])
+        with pytest.raises(RowError, match="`betas`"):
+            parse_row({**row, "betas": value}, "row 0")
+
+    def test_a_line_without_end(self, tmp_path):
+        path = tmp_path / "metadata.jsonl"
+        with path.open("wb") as file:
+            file.write(b"[")
+            file.truncate(2**24 + 1)
+        with pytest.raises(ValueError, match="metadata.jsonl, row 0: the line has more than"):
+            list(Shard(str(path), "jsonl").rows())
+
+    def test_no_program_draws_pictures(self, tmp_path):
+        """Of PostScript, Pillow asks Ghostscript for a picture."""
+        path = tmp_path / "picture.png"
+        path.write_bytes(OTHER_FILES["PostScript"])
+        refused(lambda path: Picture("row 0", path).open(), path, "cannot identify image file")
+
+    def test_bombs_of_pixels(self, tmp_path):
+        import zlib
+
+        header = struct.pack(">2I5B", 60_000, 60_000, 8, 2, 0, 0, 0)
+        chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+        path = tmp_path / "picture.png"
+        path.write_bytes(picture_bytes()[:8] + chunk + picture_bytes()[33:])
+        refused(lambda path: Picture("row 0", path).open(), path, "decompression bomb")
+
+
+def load_model(name: str):
+    return lambda path: MODELS[name].from_pretrained(path)
+
+
+@pytest.fixture(params=MODELS)
+def model_folder(request, stored_models, tmp_path):
+    """Name of a model and a copy of its folder."""
+    folder = tmp_path / f"a {request.param}"
+    shutil.copytree(stored_models[request.param], folder)
+    return request.param, folder
+
+
+class TestModels:
+    def test_broken_safetensors(self, model_folder):
+        name, folder = model_folder
+        whole = (folder / WEIGHTS).read_bytes()
+        cuts = {f"cut at {length}": whole[:length] for length in boundaries(whole)}
+        for content in {**BROKEN_SAFETENSORS, **OTHER_FILES, **cuts}.values():
+            (folder / WEIGHTS).write_bytes(content)
+            refused(load_model(name), folder)
+
+    def test_broken_configs(self, model_folder):
+        name, folder = model_folder
+        config = json.loads((folder / "config.json").read_text())
+        changed = [{**config, key: value} for key in config for value in ("os.system", -1, 2**70, [], {"a": 1}, 1e300)]
+        texts = [
+            *OTHER_FILES.values(),
+            b"[]",
+            b"null",
+            b'"x"',
+            b"{}\x00",
+            b"{",
+            *(json.dumps(c).encode() for c in changed),
+        ]
+        for text in texts:
+            (folder / "config.json").write_bytes(text)
+            try:
+                load_model(name)(folder)  # what it says may not matter
+            except (ValueError, OSError) as error:
+                assert folder.name in str(error) and "\n" not in str(error), error
+
+    @pytest.mark.parametrize(
+        "key", ["num_layers", "num_hidden_layers", "hidden_size", "num_vertices", "num_basis_points"]
+    )
+    def test_configs_that_ask_for_much(self, model_folder, key):
+        name, folder = model_folder
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, key: 10**9}))
+        refused(load_model(name), folder, f"`{key}` 1000000000, more than")
+
+    def test_no_folder(self, model_folder):
+        name, folder = model_folder
+        (folder / WEIGHTS).unlink()
+        refused(load_model(name), folder, WEIGHTS)
+        (folder / WEIGHTS).mkdir()
+        refused(load_model(name), folder)
+        shutil.rmtree(folder)
+        refused(load_model(name), folder)
+
+    @pytest.mark.parametrize("file", ["config.json", WEIGHTS])
+    def test_links_out_of_the_folder(self, model_folder, file, tmp_path):
+        name, folder = model_folder
+        os.replace(folder / file, tmp_path / "elsewhere")
+        (folder / file).symlink_to(tmp_path / "elsewhere")
+        refused(load_model(name), folder, "is a link to a place outside of")
+        (folder / "inside").mkdir()
+        os.replace(tmp_path / "elsewhere", folder / "inside" / "file")
+        (folder / file).unlink()
+        (folder / file).symlink_to(Path("inside", "file"))
+        assert load_model(name)(folder) is not None
+
+    def test_vertex_numbers_of_a_body(self, stored_models, tmp_path):
+        shutil.copytree(stored_models["body_model"], tmp_path / "body")
+        for key in ("faces", "hand_vertex_ids", "influences", "regressor_index", "chain_parents", "openpose_order"):
+            tensors = load_file(stored_models["body_model"] / WEIGHTS)
+            tensors[key].view(-1)[0] = 200
+            save_file(tensors, tmp_path / "body" / WEIGHTS)
+            refused(HandBodyModel.from_pretrained, tmp_path / "body", f"`{key}.*holds numbers that are not between 0")
+
+
+@pytest.fixture
+def pipeline_folder(stored_pipeline, tmp_path):
+    shutil.copytree(stored_pipeline, tmp_path / "a pipeline")
+    return tmp_path / "a pipeline"
+
+
+def change_index(folder: Path, **entries) -> None:
+    path = folder / "model_index.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
+
+
+class TestPipelines:
+    @pytest.mark.parametrize("content", [*OTHER_FILES.values(), b"[]", b"null", b"1", b'"x"'])
+    def test_broken_index(self, pipeline_folder, content):
+        (pipeline_folder / "model_index.json").write_bytes(content)
+        refused(HanDiffuserPipeline.from_pretrained, pipeline_folder)
+
+    @pytest.mark.parametrize("name", ["unet", "vae", "hand_text_encoder", "text_encoder"])
+    @pytest.mark.parametrize("kind", ["overlapping tensors", "header of all memory", "a pickle"])
+    def test_broken_weights(self, pipeline_folder, name, kind):
+        next((pipeline_folder / name).glob("*.safetensors")).write_bytes(BROKEN_SAFETENSORS[kind])
+        refused(HanDiffuserPipeline.from_pretrained, pipeline_folder)
+
+    @pytest.mark.parametrize("name", ["scheduler/scheduler_config.json", "unet/config.json", "tokenizer"])
+    def test_broken_parts(self, pipeline_folder, name):
+        path = pipeline_folder / name
+        for file in path.iterdir() if path.is_dir() else [path]:
+            file.write_bytes(b"\xff\xfe{")
+        refused(HanDiffuserPipeline.from_pretrained, pipeline_folder)
+
+    @pytest.mark.parametrize("name", ["unet/diffusion_pytorch_model.safetensors", "scheduler", "model_index.json"])
+    def test_links_out_of_the_folder(self, pipeline_folder, name, tmp_path):
+        path = pipeline_folder / name
+        os.replace(path, tmp_path / "elsewhere")
+        path.symlink_to(tmp_path / "elsewhere")
+        refused(HanDiffuserPipeline.from_pretrained, pipeline_folder, "is a link to a place outside of")
