@@ -1,4 +1,5 @@
-"""The `handiffuser` command: pictures and hands from a prompt, studio data sets, and uploads of checkpoints."""
+"""The `handiffuser` command: pictures and hands from a prompt, studio data sets, measurements, and uploads of
+checkpoints."""
 
 import argparse
 import json
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .command_line import one_line
 from .data.commands import add_data_commands
+from .evaluation.commands import add_evaluate_command
 
 if TYPE_CHECKING:
     import torch
@@ -95,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     make.set_defaults(run=_data_make)
     data_tasks = [make, *add_data_commands(tasks)]
 
+    evaluate = add_evaluate_command(commands)
+
     push = commands.add_parser(
         "push",
         help="upload a checkpoint to the Hugging Face Hub",
@@ -110,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     push.add_argument("--commit-message", metavar="TEXT")
     push.set_defaults(run=_push)
 
-    for command in (generate, sample, *data_tasks, push):
+    for command in (generate, sample, *data_tasks, evaluate, push):
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -337,13 +341,10 @@ def _output_path(text: str, suffixes: Sequence[str]) -> Path:
 
 
 def _write(path: Path, save: Callable[[Path], None]) -> None:
-    """Writes aside and renames, so that a failure leaves an old file whole."""
-    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
+    from .whole_files import written_aside
+
+    with written_aside(path) as aside:
         save(aside)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

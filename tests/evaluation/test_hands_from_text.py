@@ -80,6 +80,11 @@ def test_evaluates_a_pipeline(truth, rows, body_model):
     assert report["visibility"].value == 1 and report["diversity"].value < 0.05 and report["gesture"].n == len(rows)
     half = evaluate_text_to_hands(Oracle(truth, body_model, rows, wrong=True), rows, samples=2)
     assert half["gesture"].high < report["gesture"].low and half["diversity"].value > 5
+    assert report["side_consistency"].value > 0.95 and report["limit_violations"].value == 0
+    assert half["side_consistency"].value < 0.9
+    assert report["parameter_fid"].value < 1e-3  # every hand comes twice, which changes n - 1
+    posed = evaluate_text_to_hands(Oracle(truth.mirror()[:1].reshape(1), body_model, rows[:1], wrong=False), rows[:1])
+    assert posed["side_consistency"].value == 0
 
 
 def test_bad_input(truth, rows, body_model):

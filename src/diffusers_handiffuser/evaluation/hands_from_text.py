@@ -7,9 +7,7 @@ sees of it. The paper reports no such numbers: the rule below is ours.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,12 +18,15 @@ from ..hands.rotations import rotvec_to_rotmat
 from ..hands.skeleton import SIDES
 from ..studio import GESTURES, Scene, gesture_by_name
 from ..studio.gestures import LONG_FINGERS, Gesture, left_hand_pose
+from .distances import frechet_estimate
+from .hand_checks import limit_violations, parameter_features, side_consistency
 from .intervals import Estimate, bootstrap_mean
+from .rows import add_row_options, check_samples, check_studio_rows, hands_of, read_rows, sample_generators
 
 _THUMB_BASE, _THUMB_TIP = 2, 4
 """Of OpenPose's 21 joints."""
 
-METRICS = ("visibility", "gesture", "finger_error")
+METRICS = ("visibility", "gesture", "finger_error", "side_consistency", "limit_violations")
 
 
 class GestureRule:
@@ -118,30 +119,39 @@ def evaluate_text_to_hands(
         batch_size (`int`): captions at a time.
 
     Returns:
-        `dict`: an [`Estimate`] for each of `METRICS`, and `"diversity"`: degrees between the finger rotations of two
-        samples of one caption, if there are two.
+        `dict`: an [`Estimate`] for each of `METRICS` that is defined for any caption, `"parameter_fid"` (Fréchet
+        distance of the visible hands' finger rotations to those of the rows), and `"diversity"`: degrees between the
+        finger rotations of two samples of one caption, if there are two.
     """
-    if samples < 1:
-        raise ValueError(f"`samples` must be at least 1, got {samples}.")
-    missing = next((i for i, row in enumerate(rows) if not row.get("scene")), None)
-    if not rows or missing is not None:
-        raise ValueError(f"`rows` must be rows of the studio, with a `scene`; got {missing if rows else 'no row'}.")
+    check_samples(samples)
+    check_studio_rows(rows)
     scores: dict[str, list[torch.Tensor]] = {name: [] for name in (*METRICS, "diversity")}
+    sampled = []
     for start in range(0, len(rows), batch_size):
         part = rows[start : start + batch_size]
-        first = seed + start * samples
-        generators = [torch.Generator().manual_seed(first + k) for k in range(len(part) * samples)]
-        hands = pipe.sample_hand_params([row["text"] for row in part], samples, hand_generator=generators)
+        texts = [row["text"] for row in part]
+        generators = sample_generators(seed, start, len(part), samples)
+        hands = pipe.sample_hand_params(texts, samples, hand_generator=generators)
         scenes = [Scene(**row["scene"]) for row in part for _ in range(samples)]
         visible = torch.tensor([row["hand_visible"] for row in part for _ in range(samples)], dtype=torch.bool)
-        for name, values in score_hands(hands, scenes, visible, pipe.body_model).items():
-            scores[name].append(values.view(len(part), samples).mean(1))
+        found = score_hands(hands, scenes, visible, pipe.body_model)
+        found["side_consistency"] = side_consistency(hands, [text for text in texts for _ in range(samples)])
+        found["limit_violations"] = limit_violations(hands)
+        for name, values in found.items():
+            scores[name].append(values.view(len(part), samples).nanmean(1))
         if samples > 1:
-            scores["diversity"].append(_spread(hands, samples))
-    return {name: bootstrap_mean(torch.cat(values)) for name, values in scores.items() if values}
+            scores["diversity"].append(finger_spread(hands, samples))
+        sampled.append(hands.to("cpu"))
+    joined = {name: torch.cat(values) for name, values in scores.items() if values}
+    defined = {name: values[~values.isnan()] for name, values in joined.items()}
+    report = {name: bootstrap_mean(values) for name, values in defined.items() if len(values)}
+    mine, theirs = parameter_features(HandParams.cat(sampled)), parameter_features(hands_of(rows))
+    if min(len(mine[0]), len(theirs[0])) > 1:
+        report["parameter_fid"] = frechet_estimate(mine[0], theirs[0], mine[1] // samples, theirs[1])
+    return report
 
 
-def _spread(hands: HandParams, samples: int) -> torch.Tensor:
+def finger_spread(hands: HandParams, samples: int) -> torch.Tensor:
     """Mean angle, degrees, between the fingers of a caption's first two samples, `(B,)`; visible hands only."""
     poses = torch.stack([hands.left_hand_pose, hands.right_hand_pose], -2).unflatten(-1, (15, 3))
     rotations = rotvec_to_rotmat(poses).unflatten(0, (-1, samples))
@@ -155,19 +165,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     from .. import MINI, HanDiffuserPipeline
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default=MINI, help="a checkpoint (default: the one in the package)")
-    parser.add_argument("--data", type=Path, required=True, help="folder of a studio data set")
-    parser.add_argument("--num", type=int, help="the first rows only")
-    parser.add_argument("--samples", type=int, default=2, help="per caption")
-    parser.add_argument("--seed", type=int, default=0)
+    add_row_options(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
-    lines = (args.data / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines[: args.num]]
-    pipe = HanDiffuserPipeline.from_pretrained(args.model)
+    rows = [row.columns for row in read_rows(args.data, args.num)]
+    pipe = HanDiffuserPipeline.from_pretrained(args.model or MINI)
     pipe.set_progress_bar_config(disable=True)
     for name, estimate in evaluate_text_to_hands(pipe, rows, args.samples, args.seed).items():
-        print(f"{name:14} {estimate}")
+        print(f"{name:16} {estimate}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """Means with bootstrap intervals."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
+
+_CHUNK = 100
+"""Resampled sets held at a time."""
 
 
 @dataclass(frozen=True)
@@ -12,15 +15,21 @@ class Estimate:
     Args:
         value, low, high (`float`): the mean and the ends of the interval.
         n (`int`): how many cases it was taken over.
+        seed (`int`): of the resampling.
     """
 
     value: float
     low: float
     high: float
     n: int
+    seed: int = 0
 
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}], n = {self.n}"
+
+    def to_dict(self) -> dict[str, float]:
+        """For JSON."""
+        return asdict(self)
 
 
 def bootstrap_mean(values: torch.Tensor, seed: int = 0, resamples: int = 2000) -> Estimate:
@@ -34,8 +43,8 @@ def bootstrap_mean(values: torch.Tensor, seed: int = 0, resamples: int = 2000) -
     if not values.isfinite().all():
         raise ValueError("`values` must be finite.")
     generator = torch.Generator().manual_seed(seed)
-    means = torch.stack(
-        [values[torch.randint(len(values), (len(values),), generator=generator)].mean() for _ in range(resamples)]
-    )
+    sizes = [min(_CHUNK, resamples - start) for start in range(0, resamples, _CHUNK)]
+    drawn = (torch.randint(len(values), (size, len(values)), generator=generator) for size in sizes)
+    means = torch.cat([values[rows].mean(1) for rows in drawn])
     low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return Estimate(values.mean().item(), low, high, len(values))
+    return Estimate(values.mean().item(), low, high, len(values), seed)

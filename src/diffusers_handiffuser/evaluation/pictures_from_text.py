@@ -8,7 +8,6 @@ photographs. The same rules on the data set's own pictures give the ceiling. The
 """
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from ..hands import HandBodyModel, HandParams
 from ..studio import Scene
 from ..studio.scenes import COLORS, SKIN_TONES
 from .intervals import Estimate, bootstrap_mean
+from .rows import add_row_options, check_samples, check_studio_rows, hands_of, read_rows, sample_generators
 
 METRICS = ("background", "skin", "skin_within_one", "hand_iou")
 
@@ -125,15 +125,13 @@ def evaluate_text_to_pictures(
         `dict`: an [`Estimate`] for each of `METRICS`; captions for whose samples a metric is not defined are left out
         of it, as its `n` shows.
     """
-    if samples < 1:
-        raise ValueError(f"`samples` must be at least 1, got {samples}.")
-    _check_rows(rows)
+    check_samples(samples)
+    check_studio_rows(rows)
     scores: dict[str, list[torch.Tensor]] = {name: [] for name in METRICS}
     for start in range(0, len(rows), batch_size):
         part = rows[start : start + batch_size]
-        first = seed + start * samples
-        generators = [torch.Generator().manual_seed(first + k) for k in range(len(part) * samples)]
-        hands = _hands_of(part) if given_hands else None
+        generators = sample_generators(seed, start, len(part), samples)
+        hands = hands_of(part) if given_hands else None
         out = pipe(
             [row["text"] for row in part],
             hand_params=hands,
@@ -158,24 +156,14 @@ def evaluate_own_pictures(folder: Path, rows: Sequence[dict], body_model: HandBo
         rows (`Sequence[dict]`): its rows, with `file_name`.
         body_model (`HandBodyModel`): the body they were drawn with.
     """
-    _check_rows(rows)
+    check_studio_rows(rows)
     pictures = []
     for row in rows:
         with Image.open(Path(folder) / row["file_name"]) as picture:
             pictures.append(torch.from_numpy(np.array(picture.convert("RGB"))))
     scenes = [Scene(**row["scene"]) for row in rows]
-    found = score_pictures(torch.stack(pictures) / 255, _hands_of(rows), scenes, body_model)
+    found = score_pictures(torch.stack(pictures) / 255, hands_of(rows), scenes, body_model)
     return _estimates({name: [values] for name, values in found.items()})
-
-
-def _check_rows(rows: Sequence[dict]) -> None:
-    missing = next((i for i, row in enumerate(rows) if not row.get("scene")), None)
-    if not rows or missing is not None:
-        raise ValueError(f"`rows` must be rows of the studio, with a `scene`; got {missing if rows else 'no row'}.")
-
-
-def _hands_of(rows: Sequence[dict]) -> HandParams:
-    return HandParams.cat([HandParams.from_dict(row).reshape(1) for row in rows])
 
 
 def _estimates(scores: dict[str, list[torch.Tensor]]) -> dict[str, Estimate]:
@@ -189,21 +177,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     from .. import MINI, HanDiffuserPipeline
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default=MINI, help="a checkpoint (default: the one in the package)")
-    parser.add_argument("--data", type=Path, required=True, help="folder of a studio data set")
-    parser.add_argument("--num", type=int, help="the first rows only")
-    parser.add_argument("--samples", type=int, default=2, help="per caption")
-    parser.add_argument("--seed", type=int, default=0)
+    add_row_options(parser)
     parser.add_argument("--given_hands", action="store_true", help="draw the rows' own hands, not sampled ones")
     parser.add_argument("--own_pictures", action="store_true", help="score the data set's pictures instead")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
-    lines = (args.data / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines[: args.num]]
+    rows = [row.columns for row in read_rows(args.data, args.num)]
     if args.own_pictures:
         report = evaluate_own_pictures(args.data, rows, HandBodyModel.procedural())
     else:
-        pipe = HanDiffuserPipeline.from_pretrained(args.model)
+        pipe = HanDiffuserPipeline.from_pretrained(args.model or MINI)
         pipe.set_progress_bar_config(disable=True)
         with tqdm(total=len(rows), unit="caption") as bar:
             report = evaluate_text_to_pictures(

@@ -1,0 +1,144 @@
+"""The ControlNet arm: hands as a picture of their skeleton, instead of states for cross-attention.
+
+The ControlNet is diffusers' own, a copy of the U-Net's encoder, and is trained together with the U-Net and the text
+tower, on the same batches and noise as the other arms. Where they lose their hands (guidance, hand dropout), it gets a
+black picture; so guidance strengthens caption and hands here as it does there.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from diffusers import ControlNetModel, UNet2DConditionModel
+from torch import nn
+
+from diffusers_handiffuser import HanDiffuserControlNetPipeline
+from diffusers_handiffuser.hands import HandBodyModel, HandParams
+from diffusers_handiffuser.models import TextHandEncoder
+from diffusers_handiffuser.training import hand_params_to_image as trainer
+from diffusers_handiffuser.training.caches import cached_together
+from diffusers_handiffuser.training.image_loss import ImageLoss
+from diffusers_handiffuser.training.image_models import load_body_model, load_image_models
+from diffusers_handiffuser.training.image_rows import CachedRows, tokenize, weights_hash
+from diffusers_handiffuser.training.publishing import card_facts
+from diffusers_handiffuser.training.randomness import BatchRandom
+from diffusers_handiffuser.training.run import TrainingRun, start_run
+from diffusers_handiffuser.training.sources import cache_folder, open_rows
+from diffusers_handiffuser.training.tracking import progress
+from diffusers_handiffuser.training.weights import save_model
+
+CONTROLNET = "controlnet"
+CONDITION_CHANNELS = (16, 32, 96, 256)
+"""ControlNet's; as many of them as the VAE has levels bring a picture to the size of its latents."""
+
+
+def draw_skeletons(hand_params: HandParams, body_model: HandBodyModel, size: int) -> torch.Tensor:
+    """OpenPose skeletons `(B, 3, size, size)`, uint8, of B rows; black where no hand is visible.
+
+    Of people they show neck and arms too, as the openpose ControlNets know them: a little more than other arms get.
+    """
+    pictures: Any = hand_params.to_condition("openpose", size, body_model=body_model)
+    skeletons = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures])).permute(0, 3, 1, 2)
+    return skeletons * hand_params.hand_visible.any(-1).cpu()[:, None, None, None]
+
+
+def cache_skeletons(args: argparse.Namespace, body_model: HandBodyModel, accelerator: Accelerator) -> np.ndarray:
+    """Skeletons of all rows, uint8 (1 or 2, N, 3, resolution, resolution); [1] are those of mirrored rows."""
+    dataset = open_rows(args, need_images=True)
+    both = [dataset.hand_params, dataset.hand_params.mirror()] if args.random_flip else [dataset.hand_params]
+
+    def fill(array: np.ndarray, rows: range) -> None:
+        for start in progress(range(rows.start, rows.stop, 64), "skeletons", accelerator):
+            batch = slice(start, min(start + 64, rows.stop))
+            for number, hands in enumerate(both):
+                array[number, batch] = draw_skeletons(hands[batch], body_model, args.resolution).numpy()
+
+    shape = (len(both), len(dataset), 3, args.resolution, args.resolution)
+    key = f"skeletons-{dataset.fingerprint}-{args.resolution}-{weights_hash(body_model)}-{len(both)}.npy"
+    return cached_together(cache_folder(args) / key, shape, np.uint8, fill, accelerator)
+
+
+class SkeletonObjective(nn.Module):
+    """The U-Net's prediction for noisy latents, given tokens and skeletons; what `ImageLoss` calls."""
+
+    def __init__(self, unet: UNet2DConditionModel, text_encoder: TextHandEncoder, controlnet: ControlNetModel):
+        super().__init__()
+        self.unet, self.text_encoder, self.controlnet = unet, text_encoder, controlnet
+
+    def forward(
+        self,
+        noisy_latents: torch.Tensor,
+        timesteps: torch.Tensor,
+        input_ids: torch.Tensor,
+        hand_skeleton: torch.Tensor,
+        hand_visible: torch.Tensor,
+        **other_hands: torch.Tensor,
+    ) -> torch.Tensor:
+        """`hand_skeleton (B, 3, H, W)` in [0, 255]; it is black where `hand_visible (B, 2)` has become false."""
+        states = self.text_encoder(input_ids).last_hidden_state
+        condition = hand_skeleton / 255 * hand_visible.any(1)[:, None, None, None]
+        down, middle = self.controlnet(noisy_latents, timesteps, states, condition, return_dict=False)
+        return self.unet(
+            noisy_latents,
+            timesteps,
+            states,
+            down_block_additional_residuals=down,
+            mid_block_additional_residual=middle,
+        ).sample
+
+
+class SkeletonPipeline(HanDiffuserControlNetPipeline):
+    """Its unconditional side has a black picture, as in training."""
+
+    def prepare_image(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        image = super().prepare_image(*args, **kwargs)
+        if kwargs["do_classifier_free_guidance"]:
+            image[: len(image) // 2] = 0
+        return image
+
+
+def train_with_skeletons(argv: Sequence[str]) -> None:
+    """As the trainer's `main`, with a ControlNet; `controlnet/` lies inside the pipeline that it writes."""
+    args = trainer.parse_args(argv)
+    accelerator = start_run(args, find_unused_parameters=True)
+    torch.manual_seed(args.seed)
+    models, body_model = load_image_models(args), load_body_model(args.body_model)
+    models.unet = models.unet.to(memory_format=torch.channels_last)
+    channels = CONDITION_CHANNELS[: len(models.vae.config.block_out_channels)]
+    controlnet = ControlNetModel.from_unet(models.unet, conditioning_embedding_out_channels=channels)
+    source, num_train, _ = trainer.open_data(args, accelerator, models, body_model)
+    assert isinstance(source, CachedRows)
+    skeletons = cache_skeletons(args, body_model, accelerator)
+    source.arrays["hand_skeleton"] = skeletons.reshape(-1, *skeletons.shape[2:])
+
+    objective = SkeletonObjective(models.unet, models.text_encoder, controlnet.to(memory_format=torch.channels_last))
+    trained = {"unet": models.unet, "text_encoder": models.text_encoder, CONTROLNET: controlnet}
+    run = TrainingRun(args, accelerator, objective, trained, num_train)
+    loss = ImageLoss(args, models.noise_scheduler, tokenize(models.tokenizer, [""]), accelerator.device)
+
+    def compute_loss(rows: np.ndarray, random: BatchRandom) -> dict[str, torch.Tensor]:
+        mirror = random.uniform() < 0.5 if args.random_flip else None
+        return loss(run.objective, source.batch(rows, mirror, run.following_rows), random)
+
+    run.train(compute_loss)
+    with run.whole_objective() as whole:
+        if whole is not None:
+            facts = card_facts(args, "hand_params_to_image", argv)
+            trained_models = replace(models, unet=whole.unet, text_encoder=whole.text_encoder)
+            trainer.save_pipeline(
+                args, trained_models, body_model, whole.unet.eval(), whole.text_encoder.eval(), facts
+            )
+            save_model(whole.controlnet.eval(), Path(args.output_dir) / CONTROLNET)
+            run.log({"saved": str(run.output_dir)})
+    run.close()
+
+
+def load_skeleton_pipeline(pipeline: Any, folder: Path) -> SkeletonPipeline:
+    """The pipeline of a folder together with the ControlNet that lies in it."""
+    controlnet = ControlNetModel.from_pretrained(folder, subfolder=CONTROLNET)
+    return SkeletonPipeline(**pipeline.components, controlnet=controlnet, requires_safety_checker=False)

@@ -1,0 +1,155 @@
+"""MediaPipe's hand detector, in this process or in one of its own.
+
+MediaPipe 0.10.21, the last wheel that carries its models, needs numpy < 2, which may not be what the rest of an
+environment has. So this file imports nothing of this package, and another Python can run it:
+
+    PYTHON mediapipe_worker.py [--task FILE.task] [--max_hands N] [--min_confidence C]
+
+It reads pictures from standard input (height and width as two little-endian uint32, then RGB bytes) and answers each
+with a line of JSON: a list of hands with `side`, `confidence`, `landmarks` (21 x 2, pixels) and `landmarks_3d`
+(21 x 3, metres), in OpenPose's order, which is MediaPipe's.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+Detect = Callable[[np.ndarray], list[dict[str, Any]]]
+"""A picture `(H, W, 3)` uint8 to hands as above."""
+
+_GRAPH = "mediapipe/modules/hand_landmark/hand_landmark_tracking_cpu.binarypb"
+_OUTPUTS = ("multi_hand_landmarks", "multi_hand_world_landmarks", "multi_handedness", "palm_detections")
+_PALM_KEYPOINTS = ((0, 0), (2, 9))
+"""Of a palm and of a hand: the wrist and the knuckle of the middle finger."""
+_MIRRORED = {"Left": "right", "Right": "left"}
+"""`mp.solutions.hands` speaks of a selfie: it calls a right hand left."""
+
+
+def with_solutions(max_hands: int = 2, min_confidence: float = 0.5) -> Detect:
+    """The models in the wheel (up to 0.10.21), by the graph of `mp.solutions.hands`.
+
+    The class of that name gives no other score than the left/right one. Its graph also has the palm detector's, which
+    is the confidence here.
+
+    Args:
+        max_hands (`int`): hands to look for.
+        min_confidence (`float`): below it the palm detector's finds and the landmarks are dropped.
+    """
+    try:
+        from mediapipe.python.solution_base import SolutionBase
+    except ImportError as error:
+        raise ImportError(
+            "this Python has no MediaPipe with models: pip install mediapipe==0.10.21 into an environment of its own "
+            "(it needs numpy < 2), and name that environment's Python as the detector's"
+        ) from error
+    graph = SolutionBase(
+        binary_graph_path=_GRAPH,
+        side_inputs={"model_complexity": 1, "num_hands": max_hands, "use_prev_landmarks": False},
+        calculator_params={
+            "palmdetectioncpu__TensorsToDetectionsCalculator.min_score_thresh": min_confidence,
+            "handlandmarkcpu__ThresholdingCalculator.threshold": min_confidence,
+        },
+        outputs=list(_OUTPUTS),
+    )
+
+    def detect(picture: np.ndarray) -> list[dict[str, Any]]:
+        found = graph.process(input_data={"image": np.ascontiguousarray(picture)})
+        hands = []
+        for hand, world, label in zip(
+            found.multi_hand_landmarks or (),
+            found.multi_hand_world_landmarks or (),
+            found.multi_handedness or (),
+            strict=True,
+        ):
+            palm = min(found.palm_detections, key=lambda palm: _distance(palm, hand.landmark))
+            side = _MIRRORED[label.classification[0].label]
+            hands.append(_hand(side, float(palm.score[0]), hand.landmark, world.landmark, picture))
+        return hands
+
+    return detect
+
+
+def with_task(path: str, max_hands: int = 2, min_confidence: float = 0.5) -> Detect:
+    """A `HandLandmarker` of the tasks API, any version. It gives no score but the left/right one: no confidence.
+
+    Args:
+        path (`str`): the user's `.task` file.
+        max_hands, min_confidence: as above.
+    """
+    try:
+        import mediapipe as mp
+        from mediapipe.tasks.python import BaseOptions, vision
+    except ImportError as error:
+        raise ImportError("this Python has no MediaPipe: pip install mediapipe") from error
+    options = vision.HandLandmarkerOptions(
+        base_options=BaseOptions(model_asset_path=path),
+        num_hands=max_hands,
+        min_hand_detection_confidence=min_confidence,
+        min_hand_presence_confidence=min_confidence,
+    )
+    landmarker = vision.HandLandmarker.create_from_options(options)
+
+    def detect(picture: np.ndarray) -> list[dict[str, Any]]:
+        image = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(picture))
+        found = landmarker.detect(image)
+        return [
+            _hand(labels[0].category_name.lower(), None, hand, world, picture)
+            for hand, world, labels in zip(
+                found.hand_landmarks, found.hand_world_landmarks, found.handedness, strict=True
+            )
+        ]
+
+    return detect
+
+
+def mediapipe_version() -> str:
+    return importlib.metadata.version("mediapipe")
+
+
+def _distance(palm: Any, landmarks: Sequence[Any]) -> float:
+    points = palm.location_data.relative_keypoints
+    return sum(abs(points[i].x - landmarks[j].x) + abs(points[i].y - landmarks[j].y) for i, j in _PALM_KEYPOINTS)
+
+
+def _hand(
+    side: str, confidence: float | None, landmarks: Sequence[Any], world: Sequence[Any], picture: np.ndarray
+) -> dict[str, Any]:
+    height, width = picture.shape[:2]
+    return {
+        "side": side,
+        "confidence": confidence,
+        "landmarks": [[point.x * width, point.y * height] for point in landmarks],
+        "landmarks_3d": [[point.x, point.y, point.z] for point in world],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--task")
+    parser.add_argument("--max_hands", type=int, default=2)
+    parser.add_argument("--min_confidence", type=float, default=0.5)
+    args = parser.parse_args()
+    try:
+        if args.task is None:
+            detect = with_solutions(args.max_hands, args.min_confidence)
+        else:
+            detect = with_task(args.task, args.max_hands, args.min_confidence)
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        print(json.dumps({"error": " ".join(str(error).split())}), flush=True)
+        sys.exit(2)
+    print(json.dumps({"version": mediapipe_version()}), flush=True)
+    while len(head := sys.stdin.buffer.read(8)) == 8:
+        height, width = struct.unpack("<II", head)
+        data = sys.stdin.buffer.read(3 * height * width)
+        picture = np.frombuffer(data, np.uint8).reshape(height, width, 3)
+        print(json.dumps(detect(picture)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

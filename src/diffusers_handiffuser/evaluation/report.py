@@ -1,0 +1,88 @@
+"""What an evaluation found, and how it is written down."""
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from .intervals import Estimate
+
+REPORT_FILE, TABLE_FILE, CASES_FILE, GRID_FILE = "report.json", "report.md", "cases.json", "grid.png"
+
+_LOWER_IS_BETTER = ("fid", "kid", "parameter_fid", "joint_error", "extra_hands", "finger_error", "limit_violations")
+
+
+@dataclass
+class Evaluation:
+    """The result of `evaluate`.
+
+    Args:
+        estimates (`dict`): [`Estimate`] by section and metric: `estimates["detector"]["detected"]`.
+        absent (`dict[str, str]`): what could not be measured, and why.
+        settings, versions (`dict`): what it was measured with.
+        cases (`dict[str, list]`): each row's score by `"section/metric"`, None where it has none; in the order of the
+            rows, so that metrics can be split by what the rows are of, and two evaluations compared row by row.
+        features (`dict`): features `(N, D)` and the row `(N,)` of each, of `"pictures"`, `"hands"`, `"parameters"`.
+        grid (`PIL.Image.Image`, *optional*): pictures of the first rows, each also with its hands' skeletons.
+    """
+
+    estimates: dict[str, dict[str, Estimate]]
+    absent: dict[str, str]
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    cases: dict[str, list[float | None]]
+    features: dict[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    grid: Image.Image | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: all but the cases, the features and the grid."""
+        estimates = {
+            section: {name: _finite(estimate.to_dict()) for name, estimate in metrics.items()}
+            for section, metrics in self.estimates.items()
+        }
+        return {
+            "estimates": estimates,
+            "absent": self.absent,
+            "settings": self.settings,
+            "versions": self.versions,
+        }
+
+    def to_markdown(self) -> str:
+        """A table of all numbers, with what is needed to read it."""
+        lines = ["| metric | value | 95 % interval | n | |", "| --- | --- | --- | --- | --- |"]
+        for section, metrics in self.estimates.items():
+            for name, estimate in metrics.items():
+                better = "lower is better" if name.removesuffix("_hands") in _LOWER_IS_BETTER else ""
+                digits = 5 if name.startswith("kid") else 3
+                value, low, high = (f"{x:.{digits}f}" for x in (estimate.value, estimate.low, estimate.high))
+                lines.append(f"| {section}: {name} | {value} | {low} to {high} | {estimate.n} | {better} |")
+        notes = ["Intervals: bootstrap over captions; n counts captions, of FID and KID the smaller set's rows."]
+        notes += [f"Not measured: {name}: {reason}." for name, reason in self.absent.items()]
+        notes += [f"{name}: {value}" for name, value in self.settings.items() if value is not None]
+        notes += [f"{name} {number}" for name, number in self.versions.items()]
+        return "\n".join([*lines, "", *(f"* {note}" for note in notes)]) + "\n"
+
+    def write(self, folder: str | Path) -> list[Path]:
+        """Writes `report.json`, `report.md`, `cases.json` and, if there is one, `grid.png`; the folder is made."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        texts = {
+            REPORT_FILE: json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n",
+            TABLE_FILE: self.to_markdown(),
+            CASES_FILE: json.dumps(self.cases, allow_nan=False) + "\n",
+        }
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        paths = [folder / name for name in texts]
+        if self.grid is not None:
+            self.grid.save(folder / GRID_FILE)
+            paths.append(folder / GRID_FILE)
+        return paths
+
+
+def _finite(values: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}

@@ -1,0 +1,126 @@
+"""MediaPipe as a detector in another Python, and detectors by name. MediaPipe itself is a stand-in here, unless a
+Python that has it is named by the environment variable MEDIAPIPE_PYTHON."""
+
+import os
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from diffusers_handiffuser.evaluation import MediaPipeDetector, load_detector
+
+PACKAGE = {
+    "mediapipe/__init__.py": "",
+    "mediapipe-0.10.21.dist-info/METADATA": "Metadata-Version: 2.1\nName: mediapipe\nVersion: 0.10.21\n",
+    "mediapipe/python/__init__.py": "",
+    "mediapipe/python/solution_base.py": """
+        from types import SimpleNamespace as N
+
+        def point(x, y):
+            return N(x=x, y=y, z=0.25)
+
+        class SolutionBase:
+            def __init__(self, binary_graph_path, side_inputs, calculator_params, outputs):
+                assert "palm_detections" in outputs
+                self.hands = side_inputs["num_hands"]
+                (self.threshold,) = set(calculator_params.values())
+
+            def process(self, input_data):
+                image = input_data["image"]
+                if image.max() == 255:
+                    raise SystemExit(3)
+                if not image.any():
+                    return N(multi_hand_landmarks=None, multi_hand_world_landmarks=None, multi_handedness=None,
+                             palm_detections=None)
+                hands = [N(landmark=[point(0.1 + k / 2, 0.2)] * 21) for k in range(2)][: self.hands]
+                palms = [N(score=[0.9 - 0.2 * k], location_data=N(relative_keypoints=[point(0.1 + k / 2, 0.2)] * 7))
+                         for k in range(2)]
+                labels = [N(classification=[N(label=label, score=0.5)]) for label in ("Left", "Right")]
+                return N(multi_hand_landmarks=hands, multi_hand_world_landmarks=hands,
+                         multi_handedness=labels[: self.hands], palm_detections=palms[::-1])
+    """,
+}
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    for name, code in PACKAGE.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(code))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def detector(stand_in):
+    detector = MediaPipeDetector(python=sys.executable)
+    yield detector
+    detector.close()
+
+
+def test_in_another_python(detector):
+    assert detector.version == "0.10.21"
+    picture = np.full((40, 80, 3), 7, np.uint8)
+    for _ in range(2):
+        first, second = detector(picture)
+        assert (first.side, second.side) == ("right", "left")  # MediaPipe speaks of a selfie
+        assert first.landmarks[0] == pytest.approx([8, 8]) and second.landmarks[20] == pytest.approx([48, 8])
+        assert first.landmarks_3d.shape == (21, 3)
+    assert detector(np.zeros((3, 5, 3), np.uint8)) == []
+
+
+def test_confidence_is_the_palms_and_not_the_sides(detector):
+    first, second = detector(np.full((8, 8, 3), 7, np.uint8))
+    assert first.confidence == pytest.approx(0.9) and second.confidence == pytest.approx(0.7)
+
+
+def test_one_hand_at_most(stand_in):
+    detector = MediaPipeDetector(python=sys.executable, max_hands=1)
+    assert len(detector(np.full((8, 8, 3), 7, np.uint8))) == 1
+    detector.close()
+
+
+def test_a_detector_that_dies_is_an_error(detector):
+    with pytest.raises(ChildProcessError, match="code 3"):
+        detector(np.full((8, 8, 3), 255, np.uint8))
+
+
+def test_a_python_without_mediapipe(tmp_path, monkeypatch):
+    (tmp_path / "mediapipe.py").write_text("raise ImportError('none')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(ImportError, match="pip install mediapipe==0.10.21"):
+        MediaPipeDetector(python=sys.executable)
+
+
+def test_pictures_are_checked(detector):
+    with pytest.raises(ValueError, match="`picture`"):
+        detector(np.zeros((8, 8, 3)))
+    with pytest.raises(ValueError, match="`picture`"):
+        detector(np.zeros((8, 8), np.uint8))
+
+
+def test_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("def find(picture):\n    return []\n")
+    assert load_detector("mine:find")(np.zeros((2, 2, 3), np.uint8)) == []
+    with pytest.raises(ValueError, match="--detector must be MODULE:FUNCTION"):
+        load_detector("yolo")
+    with pytest.raises(ValueError, match="has no attribute 'nothing'"):
+        load_detector("mine:nothing")
+    with pytest.raises(FileNotFoundError, match="absent.task"):
+        load_detector("absent.task")
+
+
+@pytest.mark.skipif("MEDIAPIPE_PYTHON" not in os.environ, reason="needs a Python with mediapipe==0.10.21")
+def test_the_real_one_finds_the_studios_hands(tmp_path):
+    from diffusers_handiffuser.evaluation import evaluate, read_rows
+    from diffusers_handiffuser.studio import make_dataset
+
+    rows = read_rows(make_dataset(tmp_path / "data", 20, "test", size=128, progress=False).parent)
+    detector = MediaPipeDetector(python=os.environ["MEDIAPIPE_PYTHON"])
+    found = evaluate(None, rows, detector=detector).estimates["detector"]
+    detector.close()
+    assert found["detected"].value > 0.7 and found["handedness_found"].value > 0.8
+    assert found["confidence_found"].value > 0.6 and found["joint_error"].value < 0.15

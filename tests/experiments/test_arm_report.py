@@ -1,0 +1,120 @@
+"""The report's numbers on made-up results."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+ROWS = 40
+
+
+def made_up(folder, name, scores, **changes):
+    """Results of an arm with given scores."""
+    (folder / "images").mkdir(parents=True)
+    for number in range(2 * ROWS):
+        Image.fromarray(np.full((8, 8, 3), number, np.uint8)).save(folder / f"images/{number:06d}.png")
+    results = {
+        "arm": {"name": name, "about": f"is {name}", "shared": {"seed": 0}, "steps": 5, "minutes": 1.0},
+        "data": "test",
+        "rows": ROWS,
+        "hands": "own",
+        "samples": 2,
+        "seed": 0,
+        "sampler": {"steps": 25},
+        "scores": {"quality": scores},
+        "subsets": {"hard": [0, 1, 2, 3], "none": []},
+        "groups": {"skin": ["pale", "deep"] * (ROWS // 2)},
+    }
+    (folder / "results.json").write_text(json.dumps({**results, **changes}))
+    return folder
+
+
+@pytest.fixture
+def noise():
+    return torch.rand(ROWS, generator=torch.Generator().manual_seed(0)).double()
+
+
+def report(folders, tmp_path):
+    from arm_report import write_report
+
+    write_report(folders, tmp_path / "report.md", ["text", "full"], 4)
+    return (tmp_path / "report.md").read_text().splitlines()
+
+
+def test_differences_are_taken_row_by_row(noise, tmp_path):
+    """Rows differ far more than arms do, and still the small difference is certain."""
+    worse = made_up(tmp_path / "text", "text", (noise - 0.1).tolist())
+    full = made_up(tmp_path / "full", "full", noise.tolist())
+    lines = report([full, worse], tmp_path)
+    assert "| text | **-0.100 [-0.100, -0.100]** |" in lines
+    table = lines.index("### The rows' own hands")
+    assert lines[table + 4].startswith(f"| text | {noise.mean() - 0.1:.3f} [")
+    assert lines[table + 5].startswith(f"| full | {noise.mean():.3f} [") and "n = 40" in lines[table + 5]
+
+
+def test_no_difference_is_not_bold(noise, tmp_path):
+    shuffled = noise[torch.randperm(ROWS, generator=torch.Generator().manual_seed(1))]
+    folders = [
+        made_up(tmp_path / "text", "text", shuffled.tolist()),
+        made_up(tmp_path / "full", "full", noise.tolist()),
+    ]
+    line = next(line for line in report(folders, tmp_path) if line.startswith("| text | ") and "0.000 [-" in line)
+    assert "**" not in line
+
+
+def test_undefined_scores_subsets_and_groups(noise, tmp_path):
+    scores = [None if i == 0 else float(i % 2) for i in range(ROWS)]
+    lines = report([made_up(tmp_path / "full", "full", scores)], tmp_path)
+    hard = lines.index("### Rows of `hard`")
+    assert lines[hard + 4] == "| full | 0.667 [0.000, 1.000], n = 3 |"
+    assert lines[lines.index("### Rows of `none`") + 2] == "None."
+    gap = lines[lines.index("### By skin") + 4]
+    assert "1.000 [1.000, 1.000], deep over pale, p = 0.000" in gap and "pale 0.000 (n = 19)" in gap
+
+
+def test_sampled_hands_against_own(noise, tmp_path):
+    own = made_up(tmp_path / "full", "full", noise.tolist())
+    sampled = made_up(tmp_path / "sampled", "full", (noise - 0.2).tolist(), hands="sampled")
+    lines = report([own, sampled], tmp_path)
+    start = lines.index("### Hands sampled by stage 1")
+    assert "| full | **-0.200 [-0.200, -0.200]** |" in lines[start:]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 1}, "seed is not the same"),
+        ({"samples": 3}, "samples is not the same"),
+        ({"sampler": {"steps": 50}}, "sampler is not the same"),
+        ({"rows": 20}, "different numbers of rows"),
+        ({"arm": {"name": "text", "about": "", "shared": {"seed": 1}, "steps": 5, "minutes": 1}}, "training is not"),
+        (
+            {"arm": {"name": "full", "about": "", "shared": {"seed": 0}, "steps": 5, "minutes": 1}},
+            "are of the same arm",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(noise, tmp_path, changes, message):
+    folders = [
+        made_up(tmp_path / "full", "full", noise.tolist()),
+        made_up(tmp_path / "text", "text", noise.tolist(), **changes),
+    ]
+    with pytest.raises(ValueError, match=message):
+        report(folders, tmp_path)
+
+
+def test_plot_and_grid_show_what_was_measured(tmp_path):
+    from arm_report import LABEL_WIDTH, PANEL_WIDTH, draw_grid, draw_plot, read_results
+
+    folders = [made_up(tmp_path / n, n, [v] * ROWS) for n, v in (("text", 0.25), ("full", 0.75))]
+    results = read_results(folders, ["text", "full"])
+    plot = np.asarray(draw_plot(results, ["quality"])).min(-1) == 0
+    left, width = LABEL_WIDTH + 10, PANEL_WIDTH - 40
+    for line, value in ((1, 0.25), (2, 0.75)):
+        dots = plot[18 * line : 18 * line + 18, left + 2 : left + width - 2].any(0).nonzero()[0]
+        assert abs(dots.mean() + 2 - value * width) < 2
+    grid = np.asarray(draw_grid(results, 3))
+    assert grid.shape == (16, LABEL_WIDTH + 24, 3)
+    assert [grid[4, LABEL_WIDTH + 8 * i + 4, 0] for i in range(3)] == [0, 2, 4]
