@@ -2,15 +2,18 @@
 
     python tools/export_mini.py --stage_1 run/stage1 --stage_2 run/stage2 -o CHECKPOINT
 
-Tensors are stored as float16 under their default names; every component loads as float32 again.
+Tensors are stored as float16 under their default names; every component loads as float32 again. Tokenizers and CLIP
+are written in the layouts that all releases of transformers read.
 """
 
 import argparse
+import json
 import shutil
 from pathlib import Path
 
 import diffusers
 from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, TextHandEncoder, TextToHandParamsModel
@@ -23,6 +26,20 @@ CARD = {
     "The commands stand in `model_cards/handiffuser-mini.md` of its repository.",
     "limits": "It knows the studio's words and 128 x 128 rendered pictures, not photographs.",
 }
+
+
+def add_older_layouts(folder: Path) -> None:
+    """Before 5.0, transformers reads a tokenizer from vocab.json and merges.txt; before 5.6, it expects the names of
+    CLIP's weights to begin with `text_model.`."""
+    for name in ("tokenizer", "hand_tokenizer"):
+        model = json.loads((folder / name / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+        (folder / name / "vocab.json").write_text(json.dumps(model["vocab"], ensure_ascii=False), encoding="utf-8")
+        merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
+        lines = "\n".join(["#version: 0.2", *merges]) + "\n"
+        (folder / name / "merges.txt").write_text(lines, encoding="utf-8")
+    path = folder / "hand_text_encoder" / "model.safetensors"
+    tensors = {f"text_model.{name.removeprefix('text_model.')}": value for name, value in load_file(path).items()}
+    save_file(tensors, path, metadata={"format": "pt"})
 
 
 def main() -> None:
@@ -66,6 +83,7 @@ def main() -> None:
     aside = args.output.with_name(args.output.name + ".new")
     shutil.rmtree(aside, ignore_errors=True)
     save_half(pipe, aside, card=CARD)
+    add_older_layouts(aside)
     shutil.rmtree(args.output, ignore_errors=True)
     aside.rename(args.output)
     size = sum(path.stat().st_size for path in args.output.rglob("*") if path.is_file())

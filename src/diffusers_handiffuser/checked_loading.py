@@ -161,8 +161,13 @@ def check_keys(name: str, model: torch.nn.Module, folder: Path, variant: str | N
             fix(stored)
         wanted = dict.fromkeys(model.state_dict())
     else:
-        # Releases of transformers differ in how many of these names stand before a key.
-        stored, wanted = ({_without_towers(key): None for key in keys} for keys in (stored, model.state_dict()))
+        # Since 5.6 transformers leaves out a name that stood before every key, and reads older files; before, it does
+        # not read newer ones, and says so in a warning alone.
+        wanted = dict.fromkeys(model.state_dict())
+        plain = {_without_tower(key): None for key in wanted}
+        stored = {
+            key if key in wanted or (short := _without_tower(key)) not in plain else short: None for key in stored
+        }
         stored = {key: None for key in stored if not key.endswith("position_ids") or key in wanted}
     for key in wanted.keys() - stored.keys() - _tied_keys(model):
         raise ValueError(_missing(name, key))
@@ -189,8 +194,8 @@ def _is_of_class(model: torch.nn.Module, config: Mapping[str, Any]) -> bool:
     return type(model).__name__ in (config.get("_class_name"), *(config.get("architectures") or ()))
 
 
-def _without_towers(key: str) -> str:
-    return ".".join(part for part in key.split(".") if part not in ("text_model", "vision_model"))
+def _without_tower(key: str) -> str:
+    return key.removeprefix("text_model.").removeprefix("vision_model.")
 
 
 def _tied_keys(model: torch.nn.Module) -> set[str]:

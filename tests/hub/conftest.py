@@ -3,13 +3,17 @@
 import sys
 from pathlib import Path
 
+import huggingface_hub
 import pytest
-from huggingface_hub import close_session, constants, hf_api
+from huggingface_hub import constants, hf_api
 from transformers.utils import hub as hub_of_transformers
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from stand_in_hub import StandInHub  # noqa: E402
+
+# Before 1.0, huggingface_hub had sessions of requests rather than of httpx.
+close_session = getattr(huggingface_hub, "close_session", None) or huggingface_hub.utils.reset_sessions
 
 LAYOUTS = ("plain", "flagship")
 
