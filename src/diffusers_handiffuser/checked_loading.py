@@ -46,6 +46,8 @@ class CheckedLoadingMixin(MixinBase):
                 config is not one of this class.
         """
         output_loading_info = kwargs.pop("output_loading_info", False)
+        if "dtype" in kwargs:  # which older releases of diffusers do not know
+            kwargs["torch_dtype"] = kwargs.pop("dtype")
         refuse_pickles_as_option(kwargs)
         name, subfolder = os.fspath(pretrained_model_name_or_path), kwargs.get("subfolder") or ""
         place = os.path.join(name, subfolder)

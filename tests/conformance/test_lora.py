@@ -6,6 +6,7 @@ import logging
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model_state_dict
+from releases import group_offload_without_gpu
 
 from diffusers_handiffuser import HanDiffuserPipeline, TextHandEncoder
 
@@ -134,6 +135,7 @@ class TestFiles:
         assert torch.isfinite(run(pipe)).all()
 
 
+@group_offload_without_gpu
 @pytest.mark.parametrize("name", ["unet", "text_encoder"])
 def test_with_group_offloading(pipe, plain, tmp_path, name):
     """Layers that come and go while their model is offloaded."""

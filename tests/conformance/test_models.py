@@ -11,6 +11,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from diffusers.training_utils import EMAModel
 from diffusers.utils import constants
 from peft import LoraConfig
+from releases import group_offload_without_gpu, warns_of_float32_modules
 from safetensors.torch import load_file, save_file
 
 from diffusers_handiffuser import HandBodyModel, TextHandEncoder, TextToHandParamsModel
@@ -144,6 +145,7 @@ class TestFiles:
         given = inputs(model_class, dtype)
         assert torch.equal(model(**given)[0], loaded(**given)[0]) and torch.isfinite(loaded(**given)[0]).all()
 
+    @warns_of_float32_modules
     def test_casting_warns_of_what_stays_float32(self, model_class, caplog):
         logger = logging.getLogger("diffusers.models.modeling_utils")
         logger.addHandler(caplog.handler)
@@ -310,6 +312,7 @@ class TestOffload:
         assert CASES[model_class]["block"] in model_class._repeated_blocks
         assert set(model_class._repeated_blocks) <= classes and set(model_class._no_split_modules) <= classes
 
+    @group_offload_without_gpu
     @pytest.mark.parametrize(
         "options", [{"offload_type": "block_level", "num_blocks_per_group": 1}, {"offload_type": "leaf_level"}]
     )
