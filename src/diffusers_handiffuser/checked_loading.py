@@ -52,11 +52,11 @@ class CheckedLoadingMixin(MixinBase):
         name, subfolder = os.fspath(pretrained_model_name_or_path), kwargs.get("subfolder") or ""
         place = os.path.join(name, subfolder)
         with one_line_error(cls.__name__, place):
-            if os.path.isdir(name):
-                check_files(Path(name), subfolder)
+            may_be_pickled = not os.path.isdir(name) or check_files(Path(name), subfolder)
             config = cls.load_config(name, **{key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs})
             check_config(config)
-            kwargs["use_safetensors"] = True
+            if may_be_pickled:
+                kwargs["use_safetensors"] = True
             label = os.path.basename(os.path.normpath(place))
             try:
                 model, info = super().from_pretrained(
@@ -100,16 +100,19 @@ def refuse_pickles_as_option(kwargs: Mapping[str, Any]) -> None:
         raise ValueError("`use_safetensors=False` asks for pickled weights, which are not read here; leave it out.")
 
 
-def check_files(folder: Path, subfolder: str = "") -> None:
+def check_files(folder: Path, subfolder: str = "") -> bool:
     """Refuses a model's files that lead out of the folder it came in, and weights that are there as pickles alone.
 
     Args:
         folder (`Path`): of the checkpoint.
         subfolder (`str`): of the model inside it.
+
+    Returns:
+        `bool`: whether there are any pickles, which loading then has to leave alone.
     """
     place = folder / subfolder
     if not place.is_dir():
-        return
+        return False
     names = [path.name for path in place.iterdir()]
     for name in names:
         refuse_link_outwards(place / name, folder)
@@ -120,6 +123,7 @@ def check_files(folder: Path, subfolder: str = "") -> None:
             f"{str(place / pickles[0])!r} is a pickle, and reading one can run code; if you trust it, convert it: "
             f"`safetensors.torch.save_file(torch.load({pickles[0]!r}, weights_only=True), {str(target)!r})`"
         )
+    return bool(pickles)
 
 
 def refuse_link_outwards(path: Path, folder: Path) -> None:

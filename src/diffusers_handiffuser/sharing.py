@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from diffusers import ModelMixin
+from diffusers.utils import logging
 from huggingface_hub import CommitInfo, create_branch, create_repo, file_exists, upload_folder
 from huggingface_hub.errors import HFValidationError, HTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import filter_repo_objects, validate_repo_id
@@ -21,6 +22,8 @@ from .checked_loading import refuse_link_outwards
 from .diffusers_types import MixinBase
 from .model_card import CARD_FILE, write_model_card
 from .whole_files import ASIDE_PREFIX, folder_written_aside
+
+logger = logging.get_logger(__name__)
 
 _PUSH_ARGUMENTS = ("repo_id", "commit_message", "private", "token", "create_pr", "revision")
 _ARRAY_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".npz", ".npy", ".pkl", ".msgpack", ".h5")
@@ -52,6 +55,7 @@ class PushMixin(MixinBase):
             push_to_hub (`bool`): uploads the folder too; `repo_id` (else the folder's name), `commit_message`,
                 `private`, `token`, `create_pr` and `revision` are those of the method `push_to_hub`.
             card (`Mapping[str, str]`, *optional*): facts that the card is to tell, see `model_card.CARD_FACTS`.
+            kwargs: those of diffusers. `safe_serialization=False` warns, and saves safetensors all the same.
         """
         folder = os.fspath(save_directory)
         upload = {name: kwargs.pop(name) for name in _PUSH_ARGUMENTS if name in kwargs}
@@ -59,7 +63,10 @@ class PushMixin(MixinBase):
         if push_to_hub:
             _check_repo_id(repo_id)
         if kwargs.get("safe_serialization") is False:
-            raise ValueError("`safe_serialization=False` asks for pickles, which are neither written nor read here.")
+            logger.warning(
+                "`safe_serialization=False` asks for pickles, which are not read here: safetensors are saved."
+            )
+            kwargs["safe_serialization"] = True
         with folder_written_aside(folder) as aside:
             has_card = Path(folder, CARD_FILE).exists()
             if (push_to_hub or card is not None or self._saves_card) and not has_card:

@@ -103,16 +103,17 @@ class TestForward:
 
 
 class TestFiles:
-    def test_save_and_load(self, model_class, tmp_path):
+    @pytest.mark.parametrize("safe", [True, False])
+    def test_save_and_load(self, model_class, tmp_path, safe):
         model = make(model_class)
-        model.save_pretrained(tmp_path)
+        model.save_pretrained(tmp_path, safe_serialization=safe)
         assert torch.equal(run(model_class.from_pretrained(tmp_path)), run(model))
 
     def test_variant(self, model_class, tmp_path):
         model = make(model_class)
         model.save_pretrained(tmp_path, variant="fp16")
         assert torch.equal(run(model_class.from_pretrained(tmp_path, variant="fp16")), run(model))
-        with pytest.raises(OSError, match="no file named diffusion_pytorch_model.safetensors found"):
+        with pytest.raises(OSError, match="Error no file named diffusion_pytorch_model.bin found in directory"):
             model_class.from_pretrained(tmp_path)
 
     @pytest.mark.parametrize("variant", [None, "fp16"])

@@ -124,8 +124,9 @@ class TestCallback:
 
 
 class TestFiles:
-    def test_save_and_load(self, pipe, tmp_path, caplog):
-        pipe.save_pretrained(tmp_path)
+    @pytest.mark.parametrize("safe", [True, False])
+    def test_save_and_load(self, pipe, tmp_path, safe, caplog):
+        pipe.save_pretrained(tmp_path, safe_serialization=safe)
         logger = logging.getLogger("diffusers.pipelines.pipeline_utils")
         logger.addHandler(caplog.handler)
         caplog.set_level(logging.INFO, logger.name)
@@ -138,7 +139,7 @@ class TestFiles:
         torch.testing.assert_close(run(loaded), run(pipe), rtol=0, atol=1e-5)
 
     def test_variants(self, pipe, tmp_path):
-        pipe.save_pretrained(tmp_path, variant="fp16")
+        pipe.save_pretrained(tmp_path, variant="fp16", safe_serialization=False)
         for name in modules(pipe):
             assert any(file.split(".")[1].startswith("fp16") for file in os.listdir(tmp_path / name)), name
         loaded = HanDiffuserPipeline.from_pretrained(tmp_path, variant="fp16")
