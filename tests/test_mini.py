@@ -15,6 +15,7 @@ from safetensors import safe_open
 from diffusers_handiffuser import MINI, HandBodyModel, HanDiffuserPipeline, TextHandEncoder, TextToHandParamsModel
 from diffusers_handiffuser.evaluation import evaluate_text_to_hands
 from diffusers_handiffuser.studio import GESTURES, describe, sample_scene
+from diffusers_handiffuser.studio.scenes import pose_scenes
 
 
 @pytest.fixture(scope="module")
@@ -114,20 +115,14 @@ class TestSampling:
     def test_gesture_follows_the_text(self, mini):
         """By the rule of the evaluation, in at least half of samples of captions never trained on."""
         scenes = [sample_scene(1, "test", index, kind="close_up") for index in range(24)]
+        hands = pose_scenes(scenes, mini.body_model)
         rows = [
-            {
-                "text": describe(scene, random.Random(index)),
-                "scene": scene.to_dict(),
-                "hand_visible": [side in scene.gestures for side in ("left", "right")],
-            }
+            {"text": describe(scene, random.Random(index)), "scene": scene.to_dict(), **hands[index].to_dict()}
             for index, scene in enumerate(scenes)
         ]
         report = evaluate_text_to_hands(mini, rows, samples=1)
         assert report["gesture"].value >= 0.5 and report["finger_error"].value < 12, report
 
-    @pytest.mark.xfail(
-        strict=True, reason="stage 2 has seen 28 thousand samples: its colours do not follow the text yet"
-    )
     def test_background_follows_the_text(self, mini):
         """A named background colour is the one that is seen in the picture's corners, by nearest of four."""
         colors = {
