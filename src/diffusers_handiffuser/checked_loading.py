@@ -26,6 +26,7 @@ from .messages import reason_of
 HUB_ARGUMENTS = ("cache_dir", "force_download", "proxies", "local_files_only", "token", "revision", "subfolder")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _MAX_LAYERS, _MAX_SIZE = 1000, 2**24
+_ABSENT = re.compile(r"no file named (\S+)\.safetensors found in directory (.*?)\.?$", re.MULTILINE)
 _OF_DAMAGED_FILES = (
     *(OSError, ValueError, TypeError, RuntimeError, LookupError, AttributeError, AssertionError, ArithmeticError),
     *(EOFError, MemoryError, SafetensorError, StrictDataclassError),
@@ -52,11 +53,11 @@ class CheckedLoadingMixin(MixinBase):
         name, subfolder = os.fspath(pretrained_model_name_or_path), kwargs.get("subfolder") or ""
         place = os.path.join(name, subfolder)
         with one_line_error(cls.__name__, place):
-            may_be_pickled = not os.path.isdir(name) or check_files(Path(name), subfolder)
+            if os.path.isdir(name):
+                check_files(Path(name), subfolder)
             config = cls.load_config(name, **{key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs})
             check_config(config)
-            if may_be_pickled:
-                kwargs["use_safetensors"] = True
+            kwargs["use_safetensors"] = True
             label = os.path.basename(os.path.normpath(place))
             try:
                 model, info = super().from_pretrained(
@@ -68,6 +69,14 @@ class CheckedLoadingMixin(MixinBase):
                 for key in sorted(wanted.keys() - _stored_keys(Path(place), kwargs.get("variant")).keys()):
                     raise ValueError(_missing(label, key)) from error
                 raise
+            except OSError as error:
+                if not (absent := _ABSENT.search(str(error))):
+                    raise
+                stem, folder = absent.groups()
+                raise OSError(
+                    f"Error no file named {stem}.bin found in directory {folder} (diffusers' words), and none named "
+                    f"{stem}.safetensors, which is the one that is read"
+                ) from error
             for key in sorted(info.get("missing_keys", ())):
                 raise ValueError(_missing(label, key))
             for key in sorted(info.get("unexpected_keys", ())):
@@ -100,19 +109,16 @@ def refuse_pickles_as_option(kwargs: Mapping[str, Any]) -> None:
         raise ValueError("`use_safetensors=False` asks for pickled weights, which are not read here; leave it out.")
 
 
-def check_files(folder: Path, subfolder: str = "") -> bool:
+def check_files(folder: Path, subfolder: str = "") -> None:
     """Refuses a model's files that lead out of the folder it came in, and weights that are there as pickles alone.
 
     Args:
         folder (`Path`): of the checkpoint.
         subfolder (`str`): of the model inside it.
-
-    Returns:
-        `bool`: whether there are any pickles, which loading then has to leave alone.
     """
     place = folder / subfolder
     if not place.is_dir():
-        return False
+        return
     names = [path.name for path in place.iterdir()]
     for name in names:
         refuse_link_outwards(place / name, folder)
@@ -123,7 +129,6 @@ def check_files(folder: Path, subfolder: str = "") -> bool:
             f"{str(place / pickles[0])!r} is a pickle, and reading one can run code; if you trust it, convert it: "
             f"`safetensors.torch.save_file(torch.load({pickles[0]!r}, weights_only=True), {str(target)!r})`"
         )
-    return bool(pickles)
 
 
 def refuse_link_outwards(path: Path, folder: Path) -> None:
