@@ -23,6 +23,8 @@ class HandParamsObjective(nn.Module):
     def forward(
         self, noisy: torch.Tensor, timesteps: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor
     ) -> torch.Tensor:
+        longest = int(attention_mask.sum(1).max())  # padding behind every row's words costs as much as words
+        input_ids, attention_mask = input_ids[:, :longest], attention_mask[:, :longest]
         states = self.text_encoder(input_ids, attention_mask=attention_mask).last_hidden_state
         return self.model(noisy, timesteps, states, encoder_attention_mask=attention_mask).sample
 
