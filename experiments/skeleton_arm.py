@@ -25,7 +25,7 @@ from diffusers_handiffuser.training.caches import cached_together
 from diffusers_handiffuser.training.image_loss import ImageLoss
 from diffusers_handiffuser.training.image_models import load_body_model, load_image_models
 from diffusers_handiffuser.training.image_rows import CachedRows, tokenize, weights_hash
-from diffusers_handiffuser.training.publishing import card_facts
+from diffusers_handiffuser.training.publishing import finish_run
 from diffusers_handiffuser.training.randomness import BatchRandom
 from diffusers_handiffuser.training.run import TrainingRun, start_run
 from diffusers_handiffuser.training.sources import cache_folder, open_rows
@@ -126,16 +126,13 @@ def train_with_skeletons(argv: Sequence[str]) -> None:
         return loss(run.objective, source.batch(rows, mirror, run.following_rows), random)
 
     run.train(compute_loss)
-    with run.whole_objective() as whole:
-        if whole is not None:
-            facts = card_facts(args, "hand_params_to_image", argv)
-            trained_models = replace(models, unet=whole.unet, text_encoder=whole.text_encoder)
-            trainer.save_pipeline(
-                args, trained_models, body_model, whole.unet.eval(), whole.text_encoder.eval(), facts
-            )
-            save_model(whole.controlnet.eval(), Path(args.output_dir) / CONTROLNET)
-            run.log({"saved": str(run.output_dir)})
-    run.close()
+
+    def save(whole: SkeletonObjective, facts: dict[str, str]) -> None:
+        trained_models = replace(models, unet=whole.unet.eval(), text_encoder=whole.text_encoder.eval())
+        trainer.save_pipeline(args, trained_models, body_model, facts)
+        save_model(whole.controlnet.eval(), Path(args.output_dir) / CONTROLNET)
+
+    finish_run(run, args, "hand_params_to_image", argv, save)
 
 
 def load_skeleton_pipeline(pipeline: Any, folder: Path) -> SkeletonPipeline:

@@ -9,6 +9,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import pytest
 import releases  # noqa: F401  # what it sets holds for all tests
 import torch
+from accelerate.state import AcceleratorState
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -149,3 +150,19 @@ def hands():
     pose = torch.linspace(-0.4, 0.4, 90).reshape(2, 45)
     visible = torch.tensor([[True, True], [False, True]])
     return rows.replace(right_hand_pose=pose, left_hand_pose=-pose, hand_visible=visible)
+
+
+@pytest.fixture
+def one_thread():
+    """Small models run faster so, and always in the same order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def fresh_accelerator():
+    """Leaves no accelerate state behind, which later accelerators of the process would share."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)

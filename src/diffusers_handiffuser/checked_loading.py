@@ -17,12 +17,15 @@ from typing import Any, Self
 import torch
 from accelerate import init_empty_weights
 from diffusers import ModelMixin
+from diffusers.pipelines import pipeline_utils
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 
 from .diffusers_types import MixinBase
 from .messages import reason_of
 
+_KNOWS_DTYPE = hasattr(pipeline_utils, "_resolve_dtype")
+"""Whether this release of diffusers calls the argument `dtype`; older ones know `torch_dtype` alone."""
 HUB_ARGUMENTS = ("cache_dir", "force_download", "proxies", "local_files_only", "token", "revision", "subfolder")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _MAX_LAYERS, _MAX_SIZE = 1000, 2**24
@@ -47,8 +50,7 @@ class CheckedLoadingMixin(MixinBase):
                 config is not one of this class.
         """
         output_loading_info = kwargs.pop("output_loading_info", False)
-        if "dtype" in kwargs:  # which older releases of diffusers do not know
-            kwargs["torch_dtype"] = kwargs.pop("dtype")
+        kwargs = name_dtype(kwargs)
         refuse_pickles_as_option(kwargs)
         name, subfolder = os.fspath(pretrained_model_name_or_path), kwargs.get("subfolder") or ""
         place = os.path.join(name, subfolder)
@@ -67,7 +69,7 @@ class CheckedLoadingMixin(MixinBase):
                 with init_empty_weights():
                     wanted = cls.from_config(config).state_dict()
                 for key in sorted(wanted.keys() - _stored_keys(Path(place), kwargs.get("variant")).keys()):
-                    raise ValueError(_missing(label, key)) from error
+                    raise ValueError(missing_weights(label, key)) from error
                 raise
             except OSError as error:
                 if not (absent := _ABSENT.search(str(error))):
@@ -78,7 +80,7 @@ class CheckedLoadingMixin(MixinBase):
                     f"{stem}.safetensors, which is the one that is read"
                 ) from error
             for key in sorted(info.get("missing_keys", ())):
-                raise ValueError(_missing(label, key))
+                raise ValueError(missing_weights(label, key))
             for key in sorted(info.get("unexpected_keys", ())):
                 raise ValueError(_unexpected(label, key))
             check_finite_weights(label, model)
@@ -102,6 +104,11 @@ def one_line_error(what: str, place: str) -> Iterator[None]:
             reason = f"{type(error).__name__}: {reason}"
         kind = OSError if isinstance(error, (OSError, SafetensorError, RuntimeError)) else ValueError
         raise kind(f"Cannot load {what} from {place!r}: {reason}.") from error
+
+
+def name_dtype(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of loading with `dtype` under the name that this release of diffusers has for it."""
+    return {"torch_dtype" if key == "dtype" and not _KNOWS_DTYPE else key: value for key, value in options.items()}
 
 
 def refuse_pickles_as_option(kwargs: Mapping[str, Any]) -> None:
@@ -181,7 +188,7 @@ def check_keys(name: str, model: torch.nn.Module, folder: Path, variant: str | N
         }
         stored = {key: None for key in stored if not key.endswith("position_ids") or key in wanted}
     for key in wanted.keys() - stored.keys() - _tied_keys(model):
-        raise ValueError(_missing(name, key))
+        raise ValueError(missing_weights(name, key))
     for key in sorted(stored.keys() - wanted.keys()):
         if not any(
             re.search(known, key) for known in getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()
@@ -230,7 +237,8 @@ def check_config(config: Any) -> None:
             raise ValueError(f"its config has `{key}` {value}, more than {limit}")
 
 
-def _missing(name: str, key: str) -> str:
+def missing_weights(name: str, key: str) -> str:
+    """The message about a component whose checkpoint does not hold them."""
     return f"`{name}` has no weights for {key!r}; its checkpoint is not whole, or another model's."
 
 

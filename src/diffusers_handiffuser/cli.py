@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .command_line import one_line
+from .command_line import choose_device, hide_loading_bars, one_line
 from .data.commands import add_data_commands
 from .evaluation.commands import add_evaluate_command
 
@@ -211,7 +211,6 @@ def _write_mesh(output: Path, hands: "HandParams", pipe: "HanDiffuserPipeline") 
 def _data_make(args: argparse.Namespace) -> None:
     from .studio import make_dataset
 
-    _check_device(args.device)
     path = make_dataset(
         args.folder,
         args.num,
@@ -220,7 +219,7 @@ def _data_make(args: argparse.Namespace) -> None:
         args.size,
         images=not args.no_images,
         workers=args.workers,
-        device=args.device,
+        device=choose_device(args.device),
     )
     print(path)
 
@@ -253,7 +252,7 @@ def _load_to_push(folder: Path) -> "HanDiffuserPipeline":
 
     from . import HanDiffuserPipeline
 
-    _hide_loading_bars()
+    hide_loading_bars()
     body = folder / "body_model" / "config.json"
     licensed = body.is_file() and json.loads(body.read_text(encoding="utf-8")).get("licensed")
     without: dict[str, Any] = {"body_model": None} if licensed else {}
@@ -266,34 +265,16 @@ def _load_to_push(folder: Path) -> "HanDiffuserPipeline":
     return pipe
 
 
-def _hide_loading_bars() -> None:
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    for logging in (diffusers_logging, transformers_logging):
-        logging.disable_progress_bar()  # of loading; those of sampling and uploading stay
-
-
 def _load_pipeline(args: argparse.Namespace) -> "HanDiffuserPipeline":
     import torch
 
     from . import MINI, HanDiffuserPipeline
 
-    _hide_loading_bars()
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    _check_device(device)
+    hide_loading_bars()
+    device = choose_device(args.device)
     model = MINI if args.model is None else args.model
     pipe = HanDiffuserPipeline.from_pretrained(model, dtype=getattr(torch, args.dtype))
     return pipe.to(device)
-
-
-def _check_device(device: str) -> None:
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from None
 
 
 def _scheduler(pipe: "HanDiffuserPipeline", name: str) -> Any:

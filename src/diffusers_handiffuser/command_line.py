@@ -1,4 +1,4 @@
-"""What commands share: how they report what is wrong with their input, and how they load a user's function."""
+"""What commands share: how they report what is wrong with their input, and how they take a device or a function."""
 
 import importlib
 import sys
@@ -20,6 +20,27 @@ def run_as_command(main: Callable[[], None]) -> None:
             raise
         print(f"error: {one_line(error)} (--debug shows where)", file=sys.stderr)
         sys.exit(2)
+
+
+def choose_device(name: str | None) -> str:
+    """The device of `--device`, once it was seen to work: by default CUDA's, if there is one."""
+    import torch
+
+    device = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from None
+    return device
+
+
+def hide_loading_bars() -> None:
+    """Those of loading; those of sampling and uploading stay."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    for logging in (diffusers_logging, transformers_logging):
+        logging.disable_progress_bar()
 
 
 def load_function(name: str, option: str) -> Any:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from data_samples import NUM_ROWS, NUM_SHARDS, make_picture, make_row
 
 from diffusers_handiffuser.data import hand_features, write_dataset
@@ -69,8 +68,5 @@ def caches(monkeypatch, tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def always_one_thread(one_thread):
+    """Around every test here."""

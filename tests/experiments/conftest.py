@@ -4,8 +4,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-from accelerate.state import AcceleratorState
 
 from diffusers_handiffuser.studio import make_dataset
 
@@ -31,9 +29,5 @@ def studio_data(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def one_thread_and_fresh_accelerator():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    AcceleratorState._reset_state(reset_partial_state=True)
+def as_trainers_want_it(one_thread, fresh_accelerator):
+    """Around every test here."""

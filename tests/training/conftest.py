@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from PIL import Image
 from stage_2 import stable_diffusion
 
@@ -68,12 +67,8 @@ def vae_dir(picture_components, tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def one_thread_and_fresh_accelerator():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    AcceleratorState._reset_state(reset_partial_state=True)
+def as_trainers_want_it(one_thread, fresh_accelerator):
+    """Around every test here."""
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import argparse
 import sys
 from typing import Any
 
+from ..command_line import choose_device, hide_loading_bars
 from .rows import add_row_options
 
 
@@ -53,7 +54,6 @@ def _evaluate(args: argparse.Namespace) -> None:
     import torch
     from tqdm.auto import tqdm
 
-    from ..cli import _check_device, _hide_loading_bars
     from .clip_score import ClipScorer
     from .detectors import MediaPipeDetector, load_detector
     from .evaluator import evaluate
@@ -62,9 +62,8 @@ def _evaluate(args: argparse.Namespace) -> None:
 
     if args.batch_size < 1:
         raise ValueError(f"--batch-size must be at least 1, got {args.batch_size}")
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    _check_device(device)
-    _hide_loading_bars()
+    device = choose_device(args.device)
+    hide_loading_bars()
     rows = read_rows(args.data, args.num, args.split)
     reference = None if args.reference is None else read_rows(args.reference)
     features = None if args.features == "none" else load_features(args.features, device)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from ..whole_files import written_aside
 from .intervals import Estimate
 
 REPORT_FILE, TABLE_FILE, CASES_FILE, GRID_FILE = "report.json", "report.md", "cases.json", "grid.png"
@@ -76,10 +77,12 @@ class Evaluation:
             CASES_FILE: json.dumps(self.cases, allow_nan=False) + "\n",
         }
         for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
+            with written_aside(folder / name) as path:
+                path.write_text(text, encoding="utf-8")
         paths = [folder / name for name in texts]
         if self.grid is not None:
-            self.grid.save(folder / GRID_FILE)
+            with written_aside(folder / GRID_FILE) as path:
+                self.grid.save(path)
             paths.append(folder / GRID_FILE)
         return paths
 

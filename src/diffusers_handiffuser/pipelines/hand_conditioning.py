@@ -22,6 +22,7 @@ from diffusers.utils import logging, scale_lora_layers, unscale_lora_layers
 from diffusers.utils.torch_utils import is_compiled_module
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
+from ..checked_loading import missing_weights
 from ..hands import HandBodyModel, HandParams
 from ..hub import HubMixin, check_body, loadable_by_bare_class
 from ..models import TextHandEncoder, TextToHandParamsModel
@@ -753,7 +754,7 @@ def _check_complete(name: str, model: torch.nn.Module | None) -> None:
         return
     for key, value in itertools.chain(model.named_parameters(), model.named_buffers()):
         if value.is_meta:
-            raise ValueError(f"`{name}` has no weights for {key!r}; its checkpoint is not whole, or another model's.")
+            raise ValueError(missing_weights(name, key))
 
 
 def _is_hooked(model: torch.nn.Module) -> bool:

@@ -25,7 +25,6 @@ takes part in the training loop (`--no_cache` and `--streaming` compute them the
 
 import argparse
 import functools
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,12 +34,10 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
-from diffusers import UNet2DConditionModel
 
 from ..command_line import run_as_command
 from ..data.dataset import HandDataset
 from ..hands import HandBodyModel
-from ..model_card import CARD_FILE
 from ..models import TextHandEncoder
 from ..pipelines.from_stable_diffusion import is_single_file
 from .image_loss import ImageLoss, ImageObjective
@@ -48,8 +45,15 @@ from .image_models import ImageModels, build_pipeline, load_body_model, load_ima
 from .image_rows import CachedRows, LiveRows, RowEncoder, StreamedRows, check_resolution, load_cached_rows, tokenize
 from .image_validation import HeldOutRows, ImageValidation
 from .lora import add_lora, cast_frozen, save_lora, without_lora
-from .options import add_data_options, add_hub_options, add_training_options, check_training_options, json_option
-from .publishing import add_run_to_card, card_facts, open_repository, push_result, write_lora_card
+from .options import (
+    add_data_options,
+    add_hub_model_options,
+    add_hub_options,
+    add_training_options,
+    check_training_options,
+    json_option,
+)
+from .publishing import finish_run, open_repository, write_lora_card
 from .randomness import BatchRandom
 from .run import TrainingRun, count_training_rows, start_run
 from .sources import open_rows, open_stream
@@ -112,8 +116,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         help="Stable Diffusion 1.x or HanDiffuser pipeline: a folder, a Hub id, or a single .safetensors or .ckpt "
         "file; without it, models start from nothing",
     )
-    group.add_argument("--revision", help="revision of the Hub model")
-    group.add_argument("--variant", help='variant of the model files, e.g. "fp16"')
+    add_hub_model_options(group)
     group.add_argument(
         "--single_file_config",
         help="for a single file: folder or Hub id with the configs of such a pipeline (default: as diffusers finds "
@@ -305,50 +308,33 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     run.train(compute_loss, validation)
 
-    with run.whole_objective() as whole:
-        if whole is not None:
-            facts = card_facts(args, "hand_params_to_image", sys.argv[1:] if argv is None else argv)
-            (run.output_dir / CARD_FILE).unlink(missing_ok=True)  # of an earlier end of this run
-            save = save_pipeline if args.train_method == "full" else save_lora_result
-            save(args, models, body_model, whole.unet.eval(), whole.text_encoder.eval(), facts)
-            add_run_to_card(run)
-            run.log({"saved": str(run.output_dir)})
-            pushed = push_result(args)
-            if pushed is not None:
-                run.log({"pushed": pushed})
-    run.close()
+    def save(whole: ImageObjective, facts: dict[str, str]) -> None:
+        trained = replace(models, unet=whole.unet.eval(), text_encoder=whole.text_encoder.eval())
+        (save_pipeline if args.train_method == "full" else save_lora_result)(args, trained, body_model, facts)
+
+    finish_run(run, args, "hand_params_to_image", argv, save)
 
 
 def save_pipeline(
-    args: argparse.Namespace,
-    models: ImageModels,
-    body_model: HandBodyModel,
-    unet: UNet2DConditionModel,
-    text_encoder: TextHandEncoder,
-    facts: dict[str, str],
+    args: argparse.Namespace, models: ImageModels, body_model: HandBodyModel, facts: dict[str, str]
 ) -> None:
     """Writes the pipeline with its card."""
-    pipeline = build_pipeline(args, replace(models, unet=unet, text_encoder=text_encoder), body_model)
+    pipeline = build_pipeline(args, models, body_model)
     pipeline.save_pretrained(args.output_dir, safe_serialization=True, card=facts)
 
 
 def save_lora_result(
-    args: argparse.Namespace,
-    models: ImageModels,
-    body_model: HandBodyModel,
-    unet: UNet2DConditionModel,
-    text_encoder: TextHandEncoder,
-    facts: dict[str, str],
+    args: argparse.Namespace, models: ImageModels, body_model: HandBodyModel, facts: dict[str, str]
 ) -> None:
     """Writes the LoRA and the encoder with its hand modules or, merged, a whole pipeline with the LoRA beside it."""
     folder = Path(args.output_dir)
-    plain = without_lora(text_encoder)
+    plain = without_lora(models.text_encoder)
     if not args.merge_lora:
-        save_lora(folder, unet, text_encoder)
+        save_lora(folder, models.unet, models.text_encoder)
         save_model(plain, folder / "text_encoder")
         write_lora_card(args, facts, base_is_ours=_is_ours(args))
         return
-    save_lora(folder / LORA_FOLDER, unet, text_encoder)
+    save_lora(folder / LORA_FOLDER, models.unet, models.text_encoder)
     fresh = load_image_models(args)  # the U-Net in full precision
     pipeline = build_pipeline(args, replace(models, unet=fresh.unet, text_encoder=plain), body_model).to("cpu")
     pipeline.load_lora_weights(folder / LORA_FOLDER)

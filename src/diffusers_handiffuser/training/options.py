@@ -39,6 +39,12 @@ def add_data_options(parser: argparse.ArgumentParser, streaming: bool = False) -
         )
 
 
+def add_hub_model_options(group: Any) -> None:
+    """Which files of the model that `--pretrained_model_name_or_path` names; `group` is a parser's."""
+    group.add_argument("--revision", help="revision of the Hub model")
+    group.add_argument("--variant", help='variant of the model files, e.g. "fp16"')
+
+
 def add_training_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
     """Options of `run.TrainingRun`; `defaults` overrides default values by option name."""
     group = parser.add_argument_group("training")

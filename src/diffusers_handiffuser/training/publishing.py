@@ -6,8 +6,10 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import create_repo
@@ -36,6 +38,36 @@ def open_repository(args: argparse.Namespace) -> None:
     except (HTTPError, OfflineModeIsEnabled, ValueError) as error:
         reason = " ".join(str(error).split())
         raise OSError(f"`push_to_hub`: cannot make the repository {_repo_name(args)!r}: {reason}") from error
+
+
+def finish_run(
+    run: TrainingRun,
+    args: argparse.Namespace,
+    trainer: str,
+    argv: Sequence[str] | None,
+    save: Callable[[Any, dict[str, str]], None],
+) -> None:
+    """Ends a run with its result in the output folder, a card that tells of the run, and the upload if it is wanted.
+
+    Args:
+        run (`TrainingRun`): done; is closed.
+        args (`argparse.Namespace`): the trainer's options.
+        trainer (`str`): its module.
+        argv (`Sequence[str]`, *optional*): its command line; that of this process by default.
+        save: called in the main process with the objective, as `whole_objective` gives it, and what the card is to
+            tell; writes the result and its card.
+    """
+    with run.whole_objective() as whole:
+        if whole is not None:
+            facts = card_facts(args, trainer, sys.argv[1:] if argv is None else argv)
+            (run.output_dir / CARD_FILE).unlink(missing_ok=True)  # of an earlier end of this run
+            save(whole, facts)
+            add_run_to_card(run)
+            run.log({"saved": str(run.output_dir)})
+            pushed = push_result(args)
+            if pushed is not None:
+                run.log({"pushed": pushed})
+    run.close()
 
 
 def push_result(args: argparse.Namespace) -> str | None:

@@ -17,7 +17,6 @@ From nothing, a small model with a small text encoder that is trained along:
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,6 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from ..command_line import run_as_command
 from ..hands import HandBodyModel, HandParams
-from ..model_card import CARD_FILE
 from ..models import TextToHandParamsModel
 from ..models.text_to_hand_params import SAMPLE_SIZE
 from ..pipelines import HanDiffuserPipeline
@@ -39,8 +37,15 @@ from .hand_params_rows import Batch, open_hand_params
 from .hand_params_validation import compare_hands, draw_samples
 from .image_models import load_body_model
 from .losses import min_snr_weights
-from .options import add_data_options, add_hub_options, add_training_options, check_training_options, json_option
-from .publishing import add_run_to_card, card_facts, open_repository, push_result
+from .options import (
+    add_data_options,
+    add_hub_model_options,
+    add_hub_options,
+    add_training_options,
+    check_training_options,
+    json_option,
+)
+from .publishing import finish_run, open_repository
 from .randomness import BatchRandom
 from .run import TrainingRun, start_run
 from .sources import open_rows
@@ -74,8 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--pretrained_model_name_or_path",
         help="folder or Hub id with tokenizer/ and text_encoder/ (CLIP); else the text encoder starts from nothing",
     )
-    group.add_argument("--revision", help="revision of the Hub model")
-    group.add_argument("--variant", help='variant of the model files, e.g. "fp16"')
+    add_hub_model_options(group)
     group.add_argument("--tokenizer_name", help="another tokenizer: its folder")
     group.add_argument("--train_text_encoder", action="store_true", help="train the text encoder along (else frozen)")
     group.add_argument(
@@ -298,18 +302,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     run.train(compute_loss, validate)
 
-    with run.whole_objective() as whole:
-        if whole is not None:
-            facts = card_facts(args, "text_to_hand_params", sys.argv[1:] if argv is None else argv)
-            (run.output_dir / CARD_FILE).unlink(missing_ok=True)  # of an earlier end of this run
-            pipeline = stage_1_pipeline(args, whole.model.eval(), whole.text_encoder.eval(), tokenizer, body_model)
-            pipeline.save_pretrained(run.output_dir, safe_serialization=True, card=facts)
-            add_run_to_card(run)
-            run.log({"saved": str(run.output_dir)})
-            pushed = push_result(args)
-            if pushed is not None:
-                run.log({"pushed": pushed})
-    run.close()
+    def save(whole: HandParamsObjective, facts: dict[str, str]) -> None:
+        pipeline = stage_1_pipeline(args, whole.model.eval(), whole.text_encoder.eval(), tokenizer, body_model)
+        pipeline.save_pretrained(run.output_dir, safe_serialization=True, card=facts)
+
+    finish_run(run, args, "text_to_hand_params", argv, save)
 
 
 def _init_from(folder: Path, models: dict[str, nn.Module]) -> None:
