@@ -62,7 +62,7 @@ def call(*arguments):
 def runs(start, tmp_path_factory):
     """Output folders of all arms, and what each of their steps was asked to predict."""
     folder, asked = tmp_path_factory.mktemp("runs"), {}
-    original = ImageLoss.squared_errors
+    original = ImageLoss.predict
     with pytest.MonkeyPatch.context() as patch:
         for name in NAMES:
             steps = asked.setdefault(name, [])
@@ -72,7 +72,7 @@ def runs(start, tmp_path_factory):
                 steps.append([*(batch[key].clone() for key in kept), noise, timesteps])
                 return original(self, objective, batch, noise, timesteps, *others)
 
-            patch.setattr(ImageLoss, "squared_errors", record)
+            patch.setattr(ImageLoss, "predict", record)
             call("train", name, "--output_dir", folder / name, *start)
     return folder, asked
 

@@ -41,12 +41,14 @@ def from_nothing(vae_dir, tokenizer_dir):
 
 def test_trains_resumes_and_writes_a_pipeline(data_dir, from_nothing, tmp_path, same_tree):
     options = (*from_nothing, "--use_ema", "--random_flip", "--text_only_steps", 0.3, "--joint_jitter", 0.02,
-               "--prediction_type", "v_prediction", "--rescale_betas_zero_snr", "--snr_gamma", 5)  # fmt: skip
+               "--prediction_type", "v_prediction", "--rescale_betas_zero_snr", "--snr_gamma", 5,
+               "--joint_loss_weight", 0.1)  # fmt: skip
     run(data_dir, tmp_path / "whole", *options)
     shutil.copytree(tmp_path / "whole/checkpoint-2", tmp_path / "killed/checkpoint-2")
     run(data_dir, tmp_path / "killed", *options, "--resume_from_checkpoint", "latest")
     same_tree(tmp_path / "whole/checkpoint-4", tmp_path / "killed/checkpoint-4")
     assert UNet2DConditionModel.from_pretrained(tmp_path / "whole/checkpoint-4/unet").config.cross_attention_dim == 16
+    assert (tmp_path / "whole/checkpoint-4/joint_finder").is_dir() and not (tmp_path / "whole/joint_finder").exists()
     assert Image.open(tmp_path / "whole/samples/0000004-held-out.png").size == (4 * 16, 3 * 16)
 
     assert str(tmp_path) not in "".join(path.read_text() for path in (tmp_path / "whole").glob("*/*.json"))
@@ -108,7 +110,8 @@ def test_init_from_takes_the_averaged_weights(data_dir, from_nothing, tmp_path):
 
 def test_mixed_precision_and_gradient_checkpointing(data_dir, from_nothing, tmp_path):
     run(data_dir, tmp_path / "out", *from_nothing, "--mixed_precision", "bf16", "--gradient_checkpointing",
-        "--gradient_accumulation_steps", 2, "--max_train_steps", 2, "--cache_on_device")  # fmt: skip
+        "--gradient_accumulation_steps", 2, "--max_train_steps", 2, "--cache_on_device",
+        "--joint_loss_weight", 0.1)  # fmt: skip
     assert UNet2DConditionModel.from_pretrained(tmp_path / "out/unet").dtype == torch.float32
 
 

@@ -3,7 +3,14 @@ from argparse import Namespace
 import torch
 from diffusers import DDPMScheduler
 
-from diffusers_handiffuser.training.image_loss import ImageLoss, near_hands
+from diffusers_handiffuser.training.image_loss import (
+    ImageLoss,
+    ImageObjective,
+    JointLogits,
+    joint_cross_entropy,
+    near_hands,
+    new_joint_finder,
+)
 from diffusers_handiffuser.training.randomness import BatchRandom
 
 OPTIONS = {
@@ -18,6 +25,7 @@ OPTIONS = {
     "timestep_bias_portion": 0.25,
     "snr_gamma": None,
     "hand_loss_weight": 0.0,
+    "joint_loss_weight": 0.0,
 }
 
 
@@ -58,3 +66,99 @@ def test_weight_of_hands_counts_errors_on_them():
     assert torch.allclose(torch.tensor(losses(0, on)), torch.tensor([1 / 16, 1 / 16]), atol=1e-5)
     assert torch.allclose(torch.tensor(losses(3, on)), torch.tensor([4 / 16, 1 / 16]), atol=1e-5)
     assert torch.allclose(torch.tensor(losses(3, away)), torch.tensor([1 / 16, 1 / 16]), rtol=0.15)
+
+
+class TestJoints:
+    def test_cross_entropies_are_least_where_the_joints_are(self):
+        joints = torch.full((1, 2, 21, 2), 5.0)  # outside of the picture: these do not count
+        joints[:, 1, 0] = torch.tensor([0.25, -0.75])  # column 2 and row 0 of 4, in the middle
+        joints[:, 1, 1] = torch.tensor([0.5, 0.75])  # half in column 2, half in 3; row 3
+        visible = torch.tensor([[False, True]])
+        four, two = torch.tensor(4.0).log(), torch.tensor(2.0).log()
+
+        def found(over, along):
+            return joint_cross_entropy(JointLogits(over, along), joints, visible)
+
+        uniform = found(torch.zeros(1, 2, 21, 4, 4), torch.zeros(1, 2, 21, 2, 4))
+        assert torch.allclose(torch.stack(uniform), 2 * four)
+        over, along = torch.full((1, 2, 21, 4, 4), -50.0), torch.full((1, 2, 21, 2, 4), -50.0)
+        for joint, row, column in ((0, 0, 2), (1, 3, 2), (1, 3, 3)):
+            over[0, 1, joint, row, column] = along[0, 1, joint, 0, column] = along[0, 1, joint, 1, row] = 50
+        assert torch.allclose(torch.stack(found(over, along)), two / 2)
+        wrong = found(over.transpose(-1, -2), along.flip(-2))
+        assert min(wrong) > 10
+
+    def test_of_no_joints_they_are_zero(self):
+        logits = JointLogits(torch.randn(2, 2, 21, 4, 4), torch.randn(2, 2, 21, 2, 4))
+        for place, visible in ((0.0, False), (2.0, True)):
+            told = torch.full((2, 2, 21, 2), place), torch.full((2, 2), visible)
+            assert joint_cross_entropy(logits, *told) == (0, 0)
+
+    def test_finder_reads_the_unet_and_changes_nothing(self, picture_components, hand_components):
+        unet, text_encoder = picture_components["unet"], hand_components["text_encoder"]
+        given, hands = self.given(text_encoder)
+        prediction, logits = ImageObjective(unet, text_encoder, new_joint_finder(unet))(*given, **hands)
+        assert logits.over.shape == (2, 2, 21, 8, 8) and logits.along.shape == (2, 2, 21, 2, 32)
+        assert torch.equal(prediction, ImageObjective(unet, text_encoder)(*given, **hands))
+        assert not any(block._forward_hooks for block in unet.up_blocks)
+        logits.over.square().sum().backward()
+        assert unet.down_blocks[0].resnets[0].conv1.weight.grad.abs().sum() > 0
+        unet.zero_grad(), text_encoder.zero_grad()
+        without_hands = ImageObjective(unet, text_encoder, new_joint_finder(unet))(*given)
+        assert torch.equal(without_hands, ImageObjective(unet, text_encoder)(*given))
+
+    def test_finder_reads_each_joint_from_its_own_state(self, picture_components, hand_components):
+        """Attention is causal: a joint's y knows nothing of later joints; the right hand's come first."""
+        unet, text_encoder = picture_components["unet"], hand_components["text_encoder"]
+        given, hands = self.given(text_encoder)
+        objective = ImageObjective(unet, text_encoder, new_joint_finder(unet))
+        for side, joint, coordinate in ((0, 5, 1), (1, 5, 0)):
+            moved = hands["hand_joints_2d"].clone()
+            moved[:, side, joint, coordinate] += 0.5
+            before, after = (
+                objective(*given, **{**hands, "hand_joints_2d": joints})[1].along
+                for joints in (hands["hand_joints_2d"], moved)
+            )
+            changed = (before != after).any(-1).any(-1).all(0)
+            wanted = torch.zeros(2, 21, dtype=torch.bool)
+            wanted[side, joint:] = True
+            wanted[0] |= side == 1  # the whole left hand comes after the right one
+            assert torch.equal(changed, wanted)
+
+    @staticmethod
+    def given(text_encoder):
+        torch.manual_seed(0)
+        hands = {
+            "hand_joints_2d": torch.rand(2, 2, 21, 2) - 0.5,
+            "hand_visible": torch.ones(2, 2, dtype=torch.bool),
+            "hand_rotations": torch.eye(3).expand(2, 2, 16, 3, 3),
+            "hand_bps": torch.rand(2, 2, text_encoder.config.num_basis_points),
+        }
+        return (torch.randn(2, 4, 8, 8), torch.tensor([3, 900]), torch.zeros(2, 77, dtype=torch.long)), hands
+
+    def test_loss_adds_them_where_the_hands_are_told(self):
+        batch = {
+            "latents": torch.zeros(1, 4, 4, 4),
+            "input_ids": torch.zeros(1, 77, dtype=torch.long),
+            "hand_joints_2d": torch.full((1, 2, 21, 2), -0.75),
+            "hand_visible": torch.tensor([[True, True]]),
+        }
+
+        def found(**options):
+            arguments = Namespace(**{**OPTIONS, "joint_loss_weight": 0.5, **options})
+            loss = ImageLoss(arguments, DDPMScheduler(), torch.zeros(1, 77, dtype=torch.long), torch.device("cpu"))
+
+            def objective(noisy, *_, **hands):
+                logits = JointLogits(torch.zeros(1, 2, 21, 4, 4), torch.zeros(1, 2, 21, 2, 8))
+                return (torch.zeros_like(noisy), logits) if hands else torch.zeros_like(noisy)
+
+            return loss(objective, batch, BatchRandom(torch.Generator().manual_seed(0), 1, slice(0, 1)))
+
+        over, along = torch.tensor(16.0).log(), torch.tensor(64.0).log()
+        told = found()
+        assert torch.isclose(told["joints"], over) and torch.isclose(told["joint_states"], along)
+        assert torch.isclose(told["loss"], told["mse"] + 0.5 * (over + along))
+        dropped = found(condition_dropout=1.0)
+        assert dropped["joints"] == dropped["joint_states"] == 0 and dropped["loss"] == dropped["mse"]
+        text_only = found(text_only_steps=1.0)
+        assert "joints" not in text_only and text_only["loss"] == text_only["mse"]

@@ -40,7 +40,7 @@ from ..data.dataset import HandDataset
 from ..hands import HandBodyModel
 from ..models import TextHandEncoder
 from ..pipelines.from_stable_diffusion import is_single_file
-from .image_loss import ImageLoss, ImageObjective
+from .image_loss import ImageLoss, ImageObjective, new_joint_finder
 from .image_models import ImageModels, build_pipeline, load_body_model, load_image_models
 from .image_rows import CachedRows, LiveRows, RowEncoder, StreamedRows, check_resolution, load_cached_rows, tokenize
 from .image_validation import HeldOutRows, ImageValidation
@@ -84,8 +84,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--validation_prompts needs --text_to_hand_params_dir")
     if not hasattr(diffusers, args.inference_scheduler):
         parser.error(f"--inference_scheduler: diffusers has no {args.inference_scheduler}")
-    if args.hand_loss_weight < 0:
-        parser.error(f"--hand_loss_weight must not be negative, but is {args.hand_loss_weight}")
+    for name in ("hand_loss_weight", "joint_loss_weight"):
+        if getattr(args, name) < 0:
+            parser.error(f"--{name} must not be negative, but is {getattr(args, name)}")
     if args.timestep_bias_multiplier <= 0:
         parser.error(f"--timestep_bias_multiplier must be positive, but is {args.timestep_bias_multiplier}")
     for name in ("condition_dropout", "hand_dropout", "text_only_steps", "timestep_bias_portion"):
@@ -214,6 +215,14 @@ def _add_diffusion_options(parser: argparse.ArgumentParser) -> None:
         help="the loss counts 1 + this times as much on the joints of visible hands (fading out within two latent "
         "positions); fingers are few of a picture's pixels. 0: the same everywhere, as in the paper",
     )
+    group.add_argument(
+        "--joint_loss_weight",
+        type=float,
+        default=0.0,
+        help="the U-Net's features also learn where every joint of a visible hand is, this times the cross-entropy "
+        "over the latent positions (a layer that is dropped at the end reads it from them); a U-Net that starts from "
+        "nothing else takes long to bind a hand's joints to their places. 0: not at all, as in the paper; 0.1",
+    )
     group.add_argument("--noise_offset", type=float, default=0.0)
     group.add_argument(
         "--input_perturbation", type=float, default=0.0, help="more noise in the latents than in the target; 0.1"
@@ -296,8 +305,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         if accelerator.mixed_precision in HALF:  # the encoder is saved, and stays as it is
             cast_frozen(models.unet, HALF[accelerator.mixed_precision])
 
-    objective = ImageObjective(models.unet, models.text_encoder)
-    trained = {"unet": models.unet, "text_encoder": models.text_encoder}
+    trained: dict[str, torch.nn.Module] = {"unet": models.unet, "text_encoder": models.text_encoder}
+    joint_finder = None
+    if args.joint_loss_weight > 0:
+        joint_finder = trained["joint_finder"] = new_joint_finder(models.unet)
+    objective = ImageObjective(models.unet, models.text_encoder, joint_finder)
     run = TrainingRun(args, accelerator, objective, trained, num_train, whole=args.train_method == "full")
     loss = ImageLoss(args, models.noise_scheduler, tokenize(models.tokenizer, [""]), accelerator.device)
     validation = ImageValidation(args, run, models, body_model, loss, held_out)

@@ -1,31 +1,89 @@
 """Stage 2's loss: the U-Net's prediction for noisy latents, given caption and hands, some of them dropped."""
 
 import argparse
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers import ConfigMixin, DDPMScheduler, ModelMixin, UNet2DConditionModel
 from torch import nn
 
+from ..diffusers_types import register_to_config
 from ..models import TextHandEncoder
+from ..models.text_hand_encoder import NUM_JOINT_STATES
 from .losses import min_snr_weights
 from .randomness import BatchRandom
 
 Batch = dict[str, torch.Tensor]
+NUM_HAND_JOINTS = 21
+"""Of each hand, in OpenPose's order."""
+
+
+class JointFinder(ModelMixin, ConfigMixin):
+    """Reads where the joints of both hands are, from features of the U-Net and from the joints' own states.
+
+    It has no layers to speak of, so what it can read lies open there. Wanted in training alone.
+
+    Args:
+        channels (`int`): of the features.
+        hidden_size (`int`): width of the states.
+        size (`int`, defaults to 32): how many places it tells apart along x and along y, from the states.
+    """
+
+    @register_to_config
+    def __init__(self, channels: int, hidden_size: int, size: int = 32):
+        super().__init__()
+        self.norm = nn.GroupNorm(1, channels)
+        self.over = nn.Conv2d(channels, 2 * NUM_HAND_JOINTS, 1)
+        self.along = nn.Linear(hidden_size, 2 * size)
+
+    def forward(self, features: torch.Tensor, states: torch.Tensor) -> "JointLogits":
+        """Features (B, C, H, W) and states (B, N, D) of caption and hands to logits."""
+        over = self.over(self.norm(features)).unflatten(1, (2, NUM_HAND_JOINTS))
+        # The right hand's come first; of each hand a marker, then x and y of every joint.
+        joint_states = states[:, -NUM_JOINT_STATES:].unflatten(1, (2, -1)).flip(1)[:, :, 2::2]
+        return JointLogits(over, self.along(joint_states).unflatten(-1, (2, -1)))
+
+
+class JointLogits(NamedTuple):
+    """Where joints are: `over` the latents' positions (B, 2, 21, H, W), and `along` x and y (B, 2, 21, 2, size)."""
+
+    over: torch.Tensor
+    along: torch.Tensor
 
 
 class ImageObjective(nn.Module):
-    """The U-Net's prediction for noisy latents, given tokens and hands."""
+    """The U-Net's prediction for noisy latents, given tokens and hands.
 
-    def __init__(self, unet: UNet2DConditionModel, text_encoder: TextHandEncoder):
+    Args:
+        unet, text_encoder: of stage 2.
+        joint_finder (`JointFinder`, *optional*): reads the features that come into the U-Net's last block, and with
+            it the result for rows with hands is a pair of the prediction and the finder's logits.
+    """
+
+    def __init__(
+        self, unet: UNet2DConditionModel, text_encoder: TextHandEncoder, joint_finder: JointFinder | None = None
+    ):
         super().__init__()
-        self.unet, self.text_encoder = unet, text_encoder
+        self.unet, self.text_encoder, self.joint_finder = unet, text_encoder, joint_finder
 
     def forward(
         self, noisy_latents: torch.Tensor, timesteps: torch.Tensor, input_ids: torch.Tensor, **hands: torch.Tensor
-    ) -> torch.Tensor:
+    ) -> torch.Tensor | tuple[torch.Tensor, JointLogits]:
         states = self.text_encoder(input_ids, **hands).last_hidden_state
-        return self.unet(noisy_latents, timesteps, states).sample
+        if self.joint_finder is None or not hands:
+            return self.unet(noisy_latents, timesteps, states).sample
+        features: list[torch.Tensor] = []
+        hook = self.unet.up_blocks[-2].register_forward_hook(lambda *call: features.append(call[-1]))
+        try:
+            prediction = self.unet(noisy_latents, timesteps, states).sample
+        finally:
+            hook.remove()
+        return prediction, self.joint_finder(features[0].float(), states.float())
+
+
+def new_joint_finder(unet: UNet2DConditionModel) -> JointFinder:
+    """One for the features that come into the last block of a U-Net, which have the latents' size."""
+    return JointFinder(unet.config.block_out_channels[1], unet.config.cross_attention_dim)
 
 
 class ImageLoss:
@@ -70,17 +128,23 @@ class ImageLoss:
         added = noise
         if args.input_perturbation > 0:
             added = noise + args.input_perturbation * random.normal(*noise.shape[1:])
-        errors = self.squared_errors(objective, batch, noise, timesteps, text_only, added)
+        errors, joint_logits = self.predict(objective, batch, noise, timesteps, text_only, added)
         weights = min_snr_weights(self.noise_scheduler, timesteps, args.snr_gamma).view(-1, 1, 1, 1)
         if where is not None:
             weights = weights * where
-        return {"loss": (errors * weights).mean(), "mse": errors.mean()}
+        loss = (errors * weights).mean()
+        scalars = {"loss": loss, "mse": errors.mean()}
+        if joint_logits is not None:
+            over, along = joint_cross_entropy(joint_logits, batch["hand_joints_2d"], batch["hand_visible"])
+            joint_loss = args.joint_loss_weight * (over + along)
+            scalars |= {"loss": loss + joint_loss, "joints": over, "joint_states": along}
+        return scalars
 
     def errors(self, objective: nn.Module, batch: Batch, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """Mean squared error (B,) of each row."""
-        return self.squared_errors(objective, batch, noise, timesteps).mean((1, 2, 3))
+        return self.predict(objective, batch, noise, timesteps)[0].mean((1, 2, 3))
 
-    def squared_errors(
+    def predict(
         self,
         objective: nn.Module,
         batch: Batch,
@@ -88,8 +152,11 @@ class ImageLoss:
         timesteps: torch.Tensor,
         text_only: bool = False,
         added: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Squared errors (B, C, H, W); `added` is the noise in the latents if it is not that of the target."""
+    ) -> tuple[torch.Tensor, JointLogits | None]:
+        """Squared errors (B, C, H, W), and what the objective's joint finder says, if it has one.
+
+        `added` is the noise in the latents if it is not that of the target.
+        """
         clean = batch["latents"]
         noisy = self.noise_scheduler.add_noise(clean, noise if added is None else added, timesteps)
         if self.noise_scheduler.config.prediction_type == "v_prediction":
@@ -97,8 +164,38 @@ class ImageLoss:
         else:
             target = noise
         hands = {} if text_only else {name: value for name, value in batch.items() if name.startswith("hand_")}
-        prediction = objective(noisy, timesteps, batch["input_ids"], **hands)
-        return (prediction.float() - target).square()
+        predicted = objective(noisy, timesteps, batch["input_ids"], **hands)
+        prediction, joint_logits = predicted if isinstance(predicted, tuple) else (predicted, None)
+        return (prediction.float() - target).square(), joint_logits
+
+
+def joint_cross_entropy(
+    logits: JointLogits, joints_2d: torch.Tensor, visible: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean cross-entropies, in nats, of where the visible hands' joints are: over the latents, and along x and y.
+
+    A joint's place is shared out to the positions around it, as in bilinear interpolation. Joints outside of the
+    picture do not count.
+
+    Args:
+        logits (`JointLogits`): of B rows.
+        joints_2d (`torch.Tensor` of shape (B, 2, 21, 2)): in [-1, 1], x to the right and y down.
+        visible (`torch.Tensor` of shape (B, 2), bool).
+    """
+    counted = visible[..., None] & (joints_2d.abs() <= 1).all(-1)
+    height, width = logits.over.shape[-2:]
+    x, y = _shares(joints_2d[..., 0], width), _shares(joints_2d[..., 1], height)
+    found = logits.over.flatten(-2).float().log_softmax(-1)
+    over = (found * (y[..., :, None] * x[..., None, :]).flatten(-2)).sum(-1)
+    along = (logits.along.float().log_softmax(-1) * _shares(joints_2d, logits.along.shape[-1])).sum((-2, -1))
+    number = counted.sum().clamp(min=1)
+    return -(over * counted).sum() / number, -(along * counted).sum() / number
+
+
+def _shares(coordinates: torch.Tensor, size: int) -> torch.Tensor:
+    """Of the `size` positions along an axis (..., size) in coordinates (...) in [-1, 1]: linear interpolation."""
+    places = ((coordinates.float() + 1) / 2 * size - 0.5).clamp(0, size - 1)
+    return (1 - (places[..., None] - torch.arange(size, device=places.device)).abs()).clamp(min=0)
 
 
 def near_hands(joints_2d: torch.Tensor, visible: torch.Tensor, size: int) -> torch.Tensor:
