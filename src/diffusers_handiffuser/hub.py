@@ -23,7 +23,6 @@ import diffusers
 import torch
 from diffusers import DiffusionPipeline, ModelMixin
 from diffusers.modular_pipelines.modular_pipeline import MODULAR_PIPELINE_MAPPING
-from diffusers.pipelines import pipeline_utils
 from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HTTPError
@@ -34,6 +33,7 @@ from .checked_loading import (
     check_files,
     check_finite_weights,
     check_keys,
+    name_dtype,
     one_line_error,
     refuse_link_outwards,
     refuse_pickles_as_option,
@@ -50,8 +50,6 @@ _WHERE = ("cache_dir", "force_download", "proxies", "local_files_only", "token",
 """Arguments of `from_pretrained` that say where files come from."""
 _ORIGIN = ("_name_or_path", "is_local", "local_files_only")
 """What diffusers and transformers write into configs about the loading."""
-_KNOWS_DTYPE = hasattr(pipeline_utils, "_resolve_dtype")
-"""Whether this release of diffusers calls the argument `dtype`; older ones know `torch_dtype` alone."""
 _LIBRARIES = ("diffusers", "transformers", PACKAGE)
 COMPONENT_CLASSES = {cls.__name__: cls for cls in (TextHandEncoder, TextToHandParamsModel, HandBodyModel)}
 
@@ -165,8 +163,7 @@ class HubMixin(PortableConfigMixin):
         if os.path.isdir(name) and not os.path.isfile(os.path.join(name, cls.config_name)):
             raise OSError(f"Cannot load {cls.__name__}: {name!r} holds no {cls.config_name}; wanted a saved pipeline.")
         refuse_pickles_as_option(kwargs)
-        if "dtype" in kwargs and not _KNOWS_DTYPE:
-            kwargs["torch_dtype"] = kwargs.pop("dtype")
+        kwargs = name_dtype(kwargs)
         where = {key: kwargs[key] for key in _WHERE if key in kwargs}
         try:
             with one_line_error(cls.__name__, name):

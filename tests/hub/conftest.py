@@ -3,17 +3,14 @@
 import sys
 from pathlib import Path
 
-import huggingface_hub
 import pytest
-from huggingface_hub import constants, hf_api
+from huggingface_hub import constants, file_download, hf_api
+from releases import close_session
 from transformers.utils import hub as hub_of_transformers
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from stand_in_hub import StandInHub  # noqa: E402
-
-# Before 1.0, huggingface_hub had sessions of requests rather than of httpx.
-close_session = getattr(huggingface_hub, "close_session", None) or huggingface_hub.utils.reset_sessions
 
 LAYOUTS = ("plain", "flagship")
 
@@ -24,13 +21,15 @@ def hub(monkeypatch, tmp_path):
     with StandInHub() as server:
         monkeypatch.setattr(constants, "ENDPOINT", server.url)
         template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        for module in (constants, file_download):  # the second has it before huggingface_hub 1.0
+            monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub cache"))
         monkeypatch.setattr(hf_api.api, "endpoint", server.url)
         monkeypatch.setattr(hub_of_transformers, "_hf_api", None, raising=False)  # made at first use, and kept
+        monkeypatch.setattr(hub_of_transformers, "_is_offline_mode", False, raising=False)  # before transformers 5
         for name, value in server.environment(tmp_path / "home").items():
             monkeypatch.setenv(name, value)
         close_session()

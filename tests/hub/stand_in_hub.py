@@ -185,7 +185,8 @@ class StandInHub:
         repo = f"{wanted.get('organization') or USER}/{wanted['name']}"
         status = 409 if repo in self.repositories else 200
         if status == 200:
-            self.repositories[repo] = Repository(private=wanted.get("visibility") == "private")
+            private = wanted.get("visibility") == "private" or wanted.get("private") is True  # before 1.0
+            self.repositories[repo] = Repository(private=private)
             self.repositories[repo].commit("main", {".gitattributes": b""}, "initial commit")
         return Answer({"url": f"{self.url}/{repo}", "id": repo, "name": repo}, status)
 

@@ -14,6 +14,7 @@ from diffusers import (
     StableDiffusionPipeline,
 )
 from ldm_checkpoint import ldm_state_dict
+from releases import DTYPE
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -84,7 +85,7 @@ class TestSources:
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
     def test_keeps_the_dtype(self, sd, tmp_path, dtype):
         sd.save_pretrained(tmp_path / "sd")
-        source = StableDiffusionPipeline.from_pretrained(tmp_path / "sd", dtype=dtype)
+        source = StableDiffusionPipeline.from_pretrained(tmp_path / "sd", **{DTYPE: dtype})
         made = HanDiffuserPipeline.from_stable_diffusion(source)
         assert made.unet.dtype == made.text_encoder.text_model.final_layer_norm.weight.dtype == dtype
         assert made.text_encoder.basis_points.dtype == made.body_model.template.dtype == torch.float32

@@ -7,6 +7,7 @@ import pytest
 import torch
 from diffusers.models.attention_dispatch import AttentionBackendName, attention_backend
 from peft import LoraConfig, get_peft_model_state_dict
+from releases import clip_transformer
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -113,7 +114,7 @@ def test_from_clip_reads_both_layouts_and_keeps_dtype_and_mode():
             super().__init__()
             self.text_model, self.config = clip, clip.config
 
-    clip = clip_model()
+    clip = clip_transformer(clip_model())
     plain, prefixed = TextHandEncoder.from_clip(clip), TextHandEncoder.from_clip(PrefixedCLIP(clip).eval())
     assert torch.equal(plain(caption())[0], prefixed(caption())[0])
     assert plain.config.vocab_size == 100 and plain.config.eos_token_id == 99
@@ -292,7 +293,7 @@ def test_clip_skip_is_clips():
     alone = model(caption(), output_hidden_states=True)
     with_hands = model(caption(), output_hidden_states=True, **hands())
     for skip in range(4):
-        wanted = clip.final_layer_norm(expected[-(skip + 1)])
+        wanted = clip_transformer(clip).final_layer_norm(expected[-(skip + 1)])
         torch.testing.assert_close(model.skip_last_layers(alone, skip), wanted, rtol=0, atol=1e-5)
         skipped = model.skip_last_layers(with_hands, skip, VISIBLE)
         torch.testing.assert_close(skipped[:, CAPTION], wanted, rtol=0, atol=1e-5)
@@ -439,7 +440,7 @@ def test_precision_of_saved_and_loaded_models(tmp_path):
 
 @torch.no_grad()
 def test_stable_diffusion_text_encoder_files_fit():
-    weights = {"text_model." + name: value for name, value in clip_model().state_dict().items()}
+    weights = {"text_model." + name: value for name, value in clip_transformer(clip_model()).state_dict().items()}
     assert not encoder().load_state_dict(weights, strict=False).unexpected_keys
 
 

@@ -16,6 +16,7 @@ from diffusers import (
 from diffusers.hooks import HookRegistry, ModelHook
 from diffusers.pipelines import pipeline_utils
 from diffusers.quantizers import DiffusersAutoQuantizer
+from releases import caches_after_a_call, group_offload_without_gpu
 
 from diffusers_handiffuser import HanDiffuserPipeline, TextToHandParamsModel
 
@@ -87,6 +88,7 @@ class TestSequentialOffload:
         assert "body_model" not in own_pipe.model_cpu_offload_seq
 
 
+@group_offload_without_gpu
 class TestGroupOffload:
     @pytest.mark.parametrize(
         "options", [{"offload_type": "block_level", "num_blocks_per_group": 1}, {"offload_type": "leaf_level"}]
@@ -196,7 +198,10 @@ class TestCaches:
 
 @pytest.mark.parametrize(
     "config",
-    [FirstBlockCacheConfig(threshold=10.0), MagCacheConfig(num_inference_steps=6, mag_ratios=[1.0] * 6)],
+    [
+        pytest.param(FirstBlockCacheConfig(threshold=10.0), marks=caches_after_a_call),
+        MagCacheConfig(num_inference_steps=6, mag_ratios=[1.0] * 6),
+    ],
     ids=lambda config: type(config).__name__,
 )
 def test_pipeline_with_a_cache_in_stage_1(make_pipe, config):

@@ -116,7 +116,8 @@ def _load_pipeline(model: str | None, device: str, dtype: Any) -> Any:
     from diffusers import DiffusionPipeline
 
     from .. import MINI
+    from ..checked_loading import name_dtype
 
-    pipe = DiffusionPipeline.from_pretrained(MINI if model is None else model, dtype=dtype)
+    pipe = DiffusionPipeline.from_pretrained(MINI if model is None else model, **name_dtype({"dtype": dtype}))
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device)

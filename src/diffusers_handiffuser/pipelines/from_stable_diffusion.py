@@ -7,6 +7,7 @@ from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from huggingface_hub.errors import HTTPError
 from safetensors import SafetensorError
 
+from ..checked_loading import name_dtype
 from ..diffusers_types import MixinBase
 from ..hands import HandBodyModel
 from ..hub import looks_like_a_path
@@ -112,7 +113,7 @@ def load_stable_diffusion(name: str, options: dict[str, Any]) -> DiffusionPipeli
         raise OSError(f"Cannot load `stable_diffusion`: {name!r} does not exist.")
     load = StableDiffusionPipeline.from_single_file if is_file else DiffusionPipeline.from_pretrained
     try:
-        return load(name, **options)
+        return load(name, **name_dtype(options))
     except (OSError, HTTPError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise OSError(f"Cannot load `stable_diffusion` from {name!r}: {reason}") from error

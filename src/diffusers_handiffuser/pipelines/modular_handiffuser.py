@@ -25,6 +25,7 @@ from diffusers import (
 )
 from diffusers.configuration_utils import FrozenDict
 from diffusers.loaders import StableDiffusionLoraLoaderMixin, TextualInversionLoaderMixin
+from diffusers.modular_pipelines import modular_pipeline
 from diffusers.modular_pipelines.modular_pipeline import LoopSequentialPipelineBlocks
 from diffusers.pipelines.pipeline_utils import StableDiffusionMixin
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import retrieve_timesteps
@@ -41,6 +42,8 @@ from .inputs import check_count, check_finite, check_latents, check_number, chec
 from .pipeline_handiffuser import HanDiffuserPipeline
 
 MODEL_NAME = "handiffuser"
+_LOOKS_INTO_THE_FOLDER = hasattr(modular_pipeline, "_is_local_component")
+"""Whether this release of diffusers finds components in a folder whose index does not say where they are."""
 _SAVED_DEFAULTS = [ConfigSpec(f"default_{name}", None) for name in GENERAL_DEFAULTS]
 _PIPELINE_COMPONENTS = (
     "vae",
@@ -88,6 +91,11 @@ class HanDiffuserModularPipeline(
         if pretrained_model_name_or_path is not None:  # diffusers loads components from a string alone
             pretrained_model_name_or_path = os.fspath(pretrained_model_name_or_path)
         super().__init__(blocks, pretrained_model_name_or_path, **kwargs)
+        if pretrained_model_name_or_path is not None and not _LOOKS_INTO_THE_FOLDER:
+            for spec in self._component_specs.values():
+                is_here = spec.subfolder and os.path.isdir(os.path.join(pretrained_model_name_or_path, spec.subfolder))
+                if is_here and spec.pretrained_model_name_or_path is None:
+                    spec.pretrained_model_name_or_path = pretrained_model_name_or_path
         guidance_scale = self.config.get("default_guidance_scale")
         if guidance_scale is not None and "guider" in self.component_names:
             self.guider.guidance_scale = guidance_scale

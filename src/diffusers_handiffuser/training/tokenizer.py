@@ -9,13 +9,19 @@ CLIP's weights.
 """
 
 import argparse
+import inspect
 import json
 import os
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import CLIPTokenizer
+from transformers import (  # type: ignore[attr-defined]  # transformers 5 makes the second when it is asked for
+    CLIPTokenizer,
+    CLIPTokenizerFast,
+)
 
 from ..command_line import run_as_command
 from ..data.captions import swap_sides
@@ -23,6 +29,8 @@ from ..data.dataset import HandDataset
 from ..data.sources import METADATA_NAME
 
 START, END, WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
+_MADE_FROM_FILES = "vocab_file" in inspect.signature(CLIPTokenizer).parameters
+"""Whether this is transformers 4, whose `CLIPTokenizerFast` takes files where 5 takes the vocabulary itself."""
 
 
 def learn_merges(captions: Iterable[str], num_merges: int, reference: CLIPTokenizer) -> list[tuple[str, str]]:
@@ -50,15 +58,12 @@ def build_tokenizer(merges: list[tuple[str, str]]) -> CLIPTokenizer:
     tokens = [*alphabet, *(letter + WORD_END for letter in alphabet)]
     tokens += [left + right for left, right in merges]
     vocabulary = {token: number for number, token in enumerate(dict.fromkeys([*tokens, START, END]))}
-    return CLIPTokenizer(
-        vocab=vocabulary,
-        merges=merges,  # type: ignore[arg-type]  # pairs, whatever the hint says
-        bos_token=START,
-        eos_token=END,
-        unk_token=END,
-        pad_token=END,
-        model_max_length=77,
-    )
+    options: dict[str, Any] = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
+    options["model_max_length"] = 77
+    if _MADE_FROM_FILES:
+        with tempfile.TemporaryDirectory() as folder:
+            return CLIPTokenizerFast(*_write_vocabulary(Path(folder), vocabulary, merges), **options)
+    return CLIPTokenizer(vocabulary, merges, **options)  # type: ignore[arg-type]  # pairs, whatever the hint says
 
 
 def train_tokenizer(captions: Iterable[str], num_merges: int = 2048) -> CLIPTokenizer:
@@ -71,9 +76,16 @@ def save_tokenizer(tokenizer: CLIPTokenizer, folder: str | os.PathLike) -> None:
     folder = Path(folder)
     tokenizer.save_pretrained(folder)
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
-    (folder / "vocab.json").write_text(json.dumps(model["vocab"], ensure_ascii=False))
-    merges = "\n".join(" ".join(merge) for merge in model["merges"])
-    (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}\n")
+    _write_vocabulary(folder, model["vocab"], model["merges"])
+
+
+def _write_vocabulary(folder: Path, vocabulary: Mapping[str, int], merges: Iterable[Sequence[str]]) -> tuple[str, str]:
+    """CLIP's two files, as paths."""
+    vocabulary_file, merges_file = folder / "vocab.json", folder / "merges.txt"
+    vocabulary_file.write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
+    lines = "\n".join(" ".join(merge) for merge in merges)
+    merges_file.write_text(f"#version: 0.2\n{lines}\n", encoding="utf-8")
+    return str(vocabulary_file), str(merges_file)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
