@@ -12,6 +12,7 @@ from stage_2 import train
 
 from diffusers_handiffuser import HanDiffuserPipeline
 from diffusers_handiffuser.training import text_to_hand_params
+from diffusers_handiffuser.training.image_models import new_text_encoder
 
 HUB_TESTS = Path(__file__).parents[1] / "hub"
 sys.path.append(str(HUB_TESTS))
@@ -104,3 +105,12 @@ def test_fp16_variant_is_trained_in_float32(data_dir, sd_dir, tmp_path):
     train(data_dir, tmp_path / "out", "--pretrained_model_name_or_path", tmp_path / "half", "--variant", "fp16",
           *NO_CHANGE)  # fmt: skip
     assert UNet2DConditionModel.from_pretrained(tmp_path / "out/unet").dtype == torch.float32
+
+
+def test_new_text_encoders_have_tables_that_layers_do_not_drown(tokenizer):
+    config = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_basis_points": 8}
+    torch.manual_seed(0)
+    encoder = new_text_encoder(config, tokenizer)
+    tables = [encoder.text_model.embeddings.token_embedding, encoder.joint_embeddings.bin_embedding]
+    assert all(0.3 < table.weight.std() < 0.5 for table in tables)
+    assert encoder.null_embedding.weight.std() < 0.05

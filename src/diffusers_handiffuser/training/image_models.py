@@ -3,9 +3,10 @@
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import diffusers
+import torch
 from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -38,6 +39,8 @@ SMALL_TEXT_ENCODER = {
     "num_attention_heads": 4,
     "hand_hidden_size": 256,
 }
+
+TextModel = TypeVar("TextModel", bound=nn.Module)
 
 WHAT_IS_TOLD = ("hand_representations", "joint_encoding")
 """Of the Text+Hand encoder's configuration: what may change when its training goes on."""
@@ -147,15 +150,31 @@ def load_vae(folder: str) -> AutoencoderKL:
 
 def new_text_encoder(config: dict, tokenizer: CLIPTokenizer) -> TextHandEncoder:
     """A small Text+Hand encoder for a tokenizer, with fresh weights; `config` changes the small configuration."""
-    return TextHandEncoder.from_config(
-        {
-            **SMALL_TEXT_ENCODER,
-            **config,
-            "vocab_size": len(tokenizer),
-            "eos_token_id": tokenizer.eos_token_id,
-            "max_position_embeddings": tokenizer.model_max_length,
-        }
+    return with_large_tables(
+        TextHandEncoder.from_config(
+            {
+                **SMALL_TEXT_ENCODER,
+                **config,
+                "vocab_size": len(tokenizer),
+                "eos_token_id": tokenizer.eos_token_id,
+                "max_position_embeddings": tokenizer.model_max_length,
+            }
+        )
     )
+
+
+@torch.no_grad()
+def with_large_tables(text_encoder: TextModel) -> TextModel:
+    """Makes the tables of embeddings of a new text encoder 20 times larger than CLIP's begin, which have 0.02.
+
+    Its layers add states of about 1 to a token, and learn to add more: after some thousand steps a token of 0.02, a
+    joint's coordinates among them, was one part in 300 of the sum and could not be read from it any more. With 0.4 the
+    joints' maps were learned in half the time (3.3 minutes: squared error 0.58 instead of 0.82, at equal seeds).
+    """
+    for name, module in text_encoder.named_modules():
+        if isinstance(module, nn.Embedding) and name != "null_embedding":  # nulls stand in the place of final states
+            module.weight.mul_(20)
+    return text_encoder
 
 
 def load_text_encoder(

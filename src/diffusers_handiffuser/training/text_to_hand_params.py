@@ -35,7 +35,7 @@ from ..pipelines import HanDiffuserPipeline
 from .hand_params_loss import HandParamsObjective, JointLoss, value_weights
 from .hand_params_rows import Batch, open_hand_params
 from .hand_params_validation import compare_hands, draw_samples
-from .image_models import load_body_model
+from .image_models import load_body_model, with_large_tables
 from .losses import min_snr_weights
 from .options import (
     add_data_options,
@@ -166,7 +166,7 @@ def load_text_models(args: argparse.Namespace) -> tuple[CLIPTokenizer, CLIPTextM
             "eos_token_id": tokenizer.eos_token_id,
             "pad_token_id": tokenizer.pad_token_id,
         }
-        text_encoder = CLIPTextModel(CLIPTextConfig(**values))
+        text_encoder = with_large_tables(CLIPTextModel(CLIPTextConfig(**values)))
     return tokenizer, text_encoder.float()
 
 
