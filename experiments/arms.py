@@ -53,16 +53,8 @@ SHARED = (
     *("seed", "resolution", "max_train_steps", "max_train_minutes", "train_batch_size", "gradient_accumulation_steps"),
     *("learning_rate", "lr_scheduler", "lr_warmup_steps", "use_ema", "ema_decay", "max_train_samples", "random_flip"),
     *("prediction_type", "beta_schedule", "beta_start", "beta_end", "rescale_betas_zero_snr", "snr_gamma"),
-    *(
-        "condition_dropout",
-        "hand_dropout",
-        "hand_loss_weight",
-        "joint_loss_weight",
-        "joint_jitter",
-        "num_validation_rows",
-        "unet_config",
-    ),
-    *("init_from", "pretrained_model_name_or_path"),
+    *("condition_dropout", "hand_dropout", "hand_loss_weight", "joint_loss_weight", "joint_jitter"),
+    *("num_validation_rows", "unet_config", "init_from", "pretrained_model_name_or_path"),
 )
 """Options that have to be equal for a comparison; they are noted in `arm.json`, and the report checks them."""
 

@@ -35,7 +35,8 @@ def test_only_lora_and_hand_modules_are_trained(picture_components, hand_compone
 
 
 def test_trains_resumes_and_loads_as_lora(data_dir, sd_dir, tmp_path, same_tree, clip_text_model):
-    options = ("--pretrained_model_name_or_path", sd_dir, *LORA, "--use_ema", "--ema_decay", 0.5)
+    options = ("--pretrained_model_name_or_path", sd_dir, *LORA, "--use_ema", "--ema_decay", 0.5,
+               "--joint_loss_weight", 0.1)  # fmt: skip
     train(data_dir, tmp_path / "whole", *options)
     shutil.copytree(tmp_path / "whole/checkpoint-2", tmp_path / "killed/checkpoint-2")
     train(data_dir, tmp_path / "killed", *options, "--resume_from_checkpoint", "latest")

@@ -219,9 +219,10 @@ def _add_diffusion_options(parser: argparse.ArgumentParser) -> None:
         "--joint_loss_weight",
         type=float,
         default=0.0,
-        help="the U-Net's features also learn where every joint of a visible hand is, this times the cross-entropy "
-        "over the latent positions (a layer that is dropped at the end reads it from them); a U-Net that starts from "
-        "nothing else takes long to bind a hand's joints to their places. 0: not at all, as in the paper; 0.1",
+        help="the U-Net's features and the joints' states also learn where every joint of a visible hand is, this "
+        "times the cross-entropies over the latent positions and along x and y (layers that are dropped at the end "
+        "read it from them); a U-Net that starts from nothing else takes long to bind joints to their places. "
+        "0: not at all, as in the paper; 0.1",
     )
     group.add_argument("--noise_offset", type=float, default=0.0)
     group.add_argument(
@@ -321,8 +322,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     run.train(compute_loss, validation)
 
     def save(whole: ImageObjective, facts: dict[str, str]) -> None:
-        trained = replace(models, unet=whole.unet.eval(), text_encoder=whole.text_encoder.eval())
-        (save_pipeline if args.train_method == "full" else save_lora_result)(args, trained, body_model, facts)
+        result = replace(models, unet=whole.unet.eval(), text_encoder=whole.text_encoder.eval())
+        (save_pipeline if args.train_method == "full" else save_lora_result)(args, result, body_model, facts)
 
     finish_run(run, args, "hand_params_to_image", argv, save)
 

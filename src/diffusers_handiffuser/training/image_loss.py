@@ -8,14 +8,14 @@ from diffusers import ConfigMixin, DDPMScheduler, ModelMixin, UNet2DConditionMod
 from torch import nn
 
 from ..diffusers_types import register_to_config
+from ..hands.skeleton import OPENPOSE_HAND_NAMES
 from ..models import TextHandEncoder
 from ..models.text_hand_encoder import NUM_JOINT_STATES
 from .losses import min_snr_weights
 from .randomness import BatchRandom
 
 Batch = dict[str, torch.Tensor]
-NUM_HAND_JOINTS = 21
-"""Of each hand, in OpenPose's order."""
+NUM_HAND_JOINTS = len(OPENPOSE_HAND_NAMES)
 
 
 class JointFinder(ModelMixin, ConfigMixin):
@@ -29,9 +29,12 @@ class JointFinder(ModelMixin, ConfigMixin):
         size (`int`, defaults to 32): how many places it tells apart along x and along y, from the states.
     """
 
+    _supports_gradient_checkpointing = True
+
     @register_to_config
     def __init__(self, channels: int, hidden_size: int, size: int = 32):
         super().__init__()
+        self.gradient_checkpointing = False  # may be switched on with that of the U-Net; there is nothing to save here
         self.norm = nn.GroupNorm(1, channels)
         self.over = nn.Conv2d(channels, 2 * NUM_HAND_JOINTS, 1)
         self.along = nn.Linear(hidden_size, 2 * size)

@@ -356,7 +356,7 @@ def start_run(args: argparse.Namespace, find_unused_parameters: bool = False) ->
 
 def prepare_model(model: Any, args: argparse.Namespace, device: torch.device) -> None:
     """Switches gradient checkpointing and xformers on in a model, as the options ask."""
-    if args.gradient_checkpointing and getattr(model, "_supports_gradient_checkpointing", True):  # a single layer not
+    if args.gradient_checkpointing:
         names = (  # diffusers, transformers, older transformers
             "enable_gradient_checkpointing",
             "activation_checkpointing_enable",
