@@ -1,6 +1,5 @@
 """DeepSpeed's ZeRO on two processes does what one process does. Needs `deepspeed`, which is no dependency."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -8,15 +7,24 @@ import sys
 from pathlib import Path
 
 import pytest
+import stage_2
 import torch
-from deepspeed_process import train
+from deepspeed_process import IMAGES, STAGES, train
 from test_many_processes import free_ports, losses
 from test_run import Line
+
+from diffusers_handiffuser import HanDiffuserPipeline
 
 pytestmark = pytest.mark.slow
 
 
-def run_two(folder, config, resume="none") -> None:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, make_data, picture_components, clip_text_model):
+    """Where two processes have left what they did, and in `... one ...` one process with the same global batch."""
+    pytest.importorskip("deepspeed")
+    folder = tmp_path_factory.mktemp("deepspeed")
+    stage_2.stable_diffusion(picture_components, clip_text_model).save_pretrained(folder / "sd")
+    make_data(folder / "data")
     common = {
         **os.environ,
         "WORLD_SIZE": "2",
@@ -25,46 +33,45 @@ def run_two(folder, config, resume="none") -> None:
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": free_ports(1)[0],
         "ACCELERATE_USE_DEEPSPEED": "true",
-        "ACCELERATE_DEEPSPEED_CONFIG_FILE": str(config),
     }
-    script = Path(__file__).with_name("deepspeed_process.py")
+    command = [sys.executable, str(Path(__file__).with_name("deepspeed_process.py")), str(folder)]
     processes = [
-        subprocess.Popen(
-            [sys.executable, script, folder, resume],
-            env={**common, "RANK": rank, "LOCAL_RANK": rank},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in "01"
+        subprocess.Popen(command, env={**common, "RANK": r, "LOCAL_RANK": r}, stderr=subprocess.PIPE, text=True)
+        for r in "01"
     ]
     for process in processes:
         _, errors = process.communicate(timeout=400)
         assert process.returncode == 0, errors
+    for name, average in (("one", ("--use_ema",)), ("one, not averaged", ())):
+        train(folder / name, "--train_batch_size", 4, "--use_cpu", *average)
+    shutil.copytree(folder / "data", folder / "data of one", ignore=shutil.ignore_patterns(".cache"))
+    base = ("--pretrained_model_name_or_path", folder / "sd", "--use_cpu")
+    stage_2.train(folder / "data of one", folder / "images of one", *base, *IMAGES, "--train_batch_size", 4)
+    return folder
 
 
-@pytest.mark.parametrize("stage", [2])
-def test_losses_weights_and_averages_are_those_of_one_process(tmp_path, stage):
-    pytest.importorskip("deepspeed")
-    config = tmp_path / "config.json"
-    config.write_text(
-        json.dumps(
-            {
-                "zero_optimization": {"stage": stage},
-                "gradient_accumulation_steps": 2,
-                "train_micro_batch_size_per_gpu": 2,
-                "zero_allow_untested_optimizer": True,
-            }
-        )
-    )
-    run_two(tmp_path / "two", config)
-    shutil.copytree(tmp_path / "two/checkpoint-4", tmp_path / "resumed/checkpoint-4")
-    run_two(tmp_path / "resumed", config, "latest")
-    train(tmp_path / "one", "--train_batch_size", 4, "--use_cpu")
-    for name in ("loss", "validation_sum"):
-        assert losses(tmp_path / "two", name) == pytest.approx(losses(tmp_path / "one", name), abs=1e-5)
-    assert losses(tmp_path / "resumed") == pytest.approx(losses(tmp_path / "one")[4:], abs=1e-5)
-    for part in ("line", "line_ema"):
-        wanted = Line.from_pretrained(tmp_path / f"one/checkpoint-6/{part}").linear.weight
-        for name in ("two", "resumed"):
-            found = Line.from_pretrained(tmp_path / name / f"checkpoint-6/{part}").linear.weight
-            torch.testing.assert_close(found, wanted)
+@pytest.mark.parametrize("stage", STAGES)
+def test_losses_are_those_of_one_process(folder, stage):
+    """The last of them twice, the second time after a resume."""
+    ours, theirs = folder / f"zero {stage}", folder / ("one" if stage < 3 else "one, not averaged")
+    assert losses(ours) == pytest.approx([*losses(theirs), *losses(theirs)[4:]], abs=1e-5)
+    assert losses(ours, "validation_sum") == pytest.approx(2 * losses(theirs, "validation_sum"), abs=1e-5)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_weights_and_averages_are_those_of_one_process(folder, stage):
+    for part in ("line", "line_ema") if stage < 3 else ("line",):
+        ours, theirs = (Line.from_pretrained(folder / f"{n}/checkpoint-6/{part}") for n in (f"zero {stage}", "one"))
+        torch.testing.assert_close(ours.linear.weight, theirs.linear.weight)
+
+
+def test_pictures_of_spread_weights(folder):
+    """Stage 2's trainer under ZeRO-3, where every process holds a part of every weight."""
+    ours, theirs = folder / "images", folder / "images of one"
+    for name in ("loss", "joints", "joint_states", "validation_mse"):
+        assert losses(ours, name) == pytest.approx(losses(theirs, name), abs=1e-4)
+    ours, theirs = (HanDiffuserPipeline.from_pretrained(path) for path in (ours, theirs))
+    for name in ("unet", "text_encoder"):
+        state = getattr(theirs, name).state_dict()
+        for key, value in getattr(ours, name).state_dict().items():
+            torch.testing.assert_close(value, state[key], atol=1e-3, rtol=0)

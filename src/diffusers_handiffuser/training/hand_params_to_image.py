@@ -295,7 +295,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         open_repository(args)
     torch.manual_seed(args.seed)
     models, body_model = load_image_models(args), load_body_model(args.body_model)
-    if accelerator.distributed_type != DistributedType.FSDP:  # which takes contiguous weights alone
+    if accelerator.distributed_type not in (DistributedType.FSDP, DistributedType.DEEPSPEED):  # these lay weights flat
         models.unet = models.unet.to(memory_format=torch.channels_last)
     source, num_train, held_out = open_data(args, accelerator, models, body_model)
     if args.cache_only:

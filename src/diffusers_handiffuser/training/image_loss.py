@@ -4,6 +4,7 @@ import argparse
 from typing import Any, NamedTuple
 
 import torch
+from accelerate.utils import reduce
 from diffusers import ConfigMixin, DDPMScheduler, ModelMixin, UNet2DConditionModel
 from torch import nn
 
@@ -178,7 +179,7 @@ def joint_cross_entropy(
     """Mean cross-entropies, in nats, of where the visible hands' joints are: over the latents, and along x and y.
 
     A joint's place is shared out to the positions around it, as in bilinear interpolation. Joints outside of the
-    picture do not count.
+    picture do not count. Every joint of all processes' rows counts the same, so all of them have to come here.
 
     Args:
         logits (`JointLogits`): of B rows.
@@ -191,7 +192,7 @@ def joint_cross_entropy(
     found = logits.over.flatten(-2).float().log_softmax(-1)
     over = (found * (y[..., :, None] * x[..., None, :]).flatten(-2)).sum(-1)
     along = (logits.along.float().log_softmax(-1) * _shares(joints_2d, logits.along.shape[-1])).sum((-2, -1))
-    number = counted.sum().clamp(min=1)
+    number = reduce(counted.sum().float(), "mean").clamp(min=1e-6)  # fewer than 1 where another process has them
     return -(over * counted).sum() / number, -(along * counted).sum() / number
 
 

@@ -24,6 +24,7 @@ import transformers
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.utils import DistributedType, ProjectConfiguration
 from torch.distributed.tensor import DTensor
+from transformers.integrations import unset_hf_deepspeed_config
 
 from . import checkpointing
 from .optimization import build_optimizer, learning_rate_schedule
@@ -348,10 +349,19 @@ def start_run(args: argparse.Namespace, find_unused_parameters: bool = False) ->
     if args.scale_lr:
         args.learning_rate *= accelerator.num_processes * args.gradient_accumulation_steps * args.train_batch_size
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
-        config = accelerator.state.deepspeed_plugin.deepspeed_config
-        config["train_micro_batch_size_per_gpu"] = args.train_batch_size
-        config["gradient_clipping"] = args.max_grad_norm
+        _configure_deepspeed(accelerator, args)
     return accelerator
+
+
+def _configure_deepspeed(accelerator: Accelerator, args: argparse.Namespace) -> None:
+    """Puts what the options say, and what saving needs, into DeepSpeed's configuration."""
+    accelerator.gradient_accumulation_steps = args.gradient_accumulation_steps  # accelerate's own settings went first
+    config = accelerator.state.deepspeed_plugin.deepspeed_config
+    config["gradient_accumulation_steps"] = args.gradient_accumulation_steps
+    config["train_micro_batch_size_per_gpu"] = args.train_batch_size
+    config["gradient_clipping"] = args.max_grad_norm
+    config.setdefault("zero_optimization", {})["stage3_gather_16bit_weights_on_model_save"] = True
+    unset_hf_deepspeed_config()  # else transformers spreads every model that it loads at stage 3, frozen ones too
 
 
 def prepare_model(model: Any, args: argparse.Namespace, device: torch.device) -> None:

@@ -52,6 +52,10 @@ class RunWeights:
 
     def _check_sharding(self) -> None:
         """Refuses what cannot work where accelerate's engines hold the weights."""
+        if self.accelerator.distributed_type == DistributedType.FSDP and not self.accelerator.is_fsdp2:
+            raise ValueError(
+                "FSDP version 1 is not supported: set `fsdp_version: 2` in accelerate's configuration (FSDP_VERSION=2)"
+            )
         if self.sharded and not self.whole:
             raise ValueError("LoRA under FSDP or DeepSpeed is not supported; what it trains is small: use plain DDP")
         if self.args.use_ema and self.accelerator.distributed_type == DistributedType.DEEPSPEED:
