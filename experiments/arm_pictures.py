@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from scene_judge import judge_scenes
 from subsets import hard_subsets, people
 from tqdm.auto import tqdm
 
@@ -30,7 +31,7 @@ Painter = Callable[[Sequence[dict], HandParams, list[torch.Generator]], torch.Te
 Measure = Callable[[torch.Tensor, HandParams, Sequence[Scene], HandBodyModel], dict[str, torch.Tensor]]
 """From pictures `(n, H, W, 3)`, their hands, scenes and body to scores `(n,)` by name, NaN where not defined."""
 
-MEASURES: list[Measure] = [score_pictures]
+MEASURES: list[Measure] = [score_pictures, judge_scenes]
 """What each picture is scored by. Larger has to be better, and a score in [0, 1] is drawn best."""
 
 

@@ -140,7 +140,8 @@ def test_evaluation_writes_scores_and_a_data_set(results, studio_data):
     for name in NAMES:
         found = json.loads((results / name / "results.json").read_text())
         assert found["rows"] == 4 and all(len(scores) == 4 for scores in found["scores"].values())
-        assert set(found["scores"]) == {"background", "skin", "skin_within_one", "hand_iou"}
+        judged = {"judged_side", "judged_gesture", "judged_fingers"}
+        assert set(found["scores"]) == {"background", "skin", "skin_within_one", "hand_iou"} | judged
     drawn = HandDataset(results / "full", need_images=True)
     assert len(drawn) == 8 and drawn.load_image(7, 16).shape == (16, 16, 3)
     wanted = HandDataset(studio_data / "test").hand_params[:4].repeat_interleave(2)
