@@ -52,6 +52,7 @@ FLAGS = ("--use_ema", "--rescale_betas_zero_snr")
 SHARED = (
     *("seed", "resolution", "max_train_steps", "max_train_minutes", "train_batch_size", "gradient_accumulation_steps"),
     *("learning_rate", "lr_scheduler", "lr_warmup_steps", "use_ema", "ema_decay", "max_train_samples", "random_flip"),
+    *("timestep_bias_strategy", "timestep_bias_portion", "timestep_bias_multiplier"),
     *("prediction_type", "beta_schedule", "beta_start", "beta_end", "rescale_betas_zero_snr", "snr_gamma"),
     *("condition_dropout", "hand_dropout", "hand_loss_weight", "joint_loss_weight", "joint_jitter"),
     *("num_validation_rows", "unet_config", "init_from", "pretrained_model_name_or_path"),

@@ -61,6 +61,19 @@ def test_the_error_falls(run, tmp_path):
     assert {f"validation_{name}" for name in shown} <= {key for entry in log for key in entry}
 
 
+def test_text_only_tells_no_hands(run, tmp_path):
+    run(tmp_path / "out", "--text_only")
+    log = [json.loads(line) for line in (tmp_path / "out/log.jsonl").read_text().splitlines()]
+    shown = next(entry for entry in log if "validation_mse" in entry)
+    assert shown["validation_joint_map_mse"] == shown["validation_joint_map_mse_of_other_hands"]
+    assert shown["validation_mse"] != shown["validation_mse_of_other_captions"]
+    trained = TextHandEncoder.from_pretrained(tmp_path / "out/text_encoder")
+    torch.manual_seed(0)
+    fresh = TextHandEncoder.from_config(trained.config)
+    same = {name: torch.equal(value, fresh.state_dict()[name]) for name, value in trained.state_dict().items()}
+    assert same["null_embedding.weight"] and not same["text_model.final_layer_norm.weight"]
+
+
 def test_decoder_shapes():
     decoder = trainer.LayoutDecoder(hidden_size=8, channels=3, grid=5, patch=2, num_layers=1, num_heads=2)
     assert decoder(torch.randn(2, 7, 8)).shape == (2, 3, 10, 10)

@@ -134,6 +134,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     group.add_argument(
         "--joint_map_weight", type=float, default=1.5, help="of the error of the joint maps; that of the latents has 1"
     )
+    group.add_argument(
+        "--text_only", action="store_true", help="tell it captions alone: for a model that will be told hands later"
+    )
     group.add_argument("--init_from", help="take the encoder's weights (only) of text_encoder/ in this folder")
     group.add_argument("--random_flip", action="store_true", help="also train on mirrored rows")
     group.add_argument("--encode_batch_size", type=int, default=16)
@@ -178,7 +181,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         """Squared errors of latents and of joint maps; the predictions may be made for another row of the batch."""
         latents = functional.adaptive_avg_pool2d(batch["latents"], side)
         maps = joint_maps(batch["hand_joints_2d"], batch["hand_visible"], side)
-        hands = {name: value.roll(int(other_hands), 0) for name, value in batch.items() if name.startswith("hand_")}
+        told = () if args.text_only else [name for name in batch if name.startswith("hand_")]
+        hands = {name: batch[name].roll(int(other_hands), 0) for name in told}
         predicted = objective(batch["input_ids"].roll(int(other_captions), 0), **hands).float()
         errors = (predicted - torch.cat([latents, maps], 1)).square()
         return errors[:, :channels].mean(), errors[:, channels:].mean()
