@@ -11,13 +11,17 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from diffusers_handiffuser import TextHandEncoder
-from diffusers_handiffuser.training import hand_params_to_image, text_to_hand_params
+from diffusers_handiffuser.training import hand_params_to_image, text_hand_encoder, text_to_hand_params
 from diffusers_handiffuser.training.memory import training_memory
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```([\w -]+)\n(.*?)^```", PAGE, re.M | re.S)
-TRAINERS = {"text_to_hand_params": text_to_hand_params, "hand_params_to_image": hand_params_to_image}
+TRAINERS = {
+    "text_to_hand_params": text_to_hand_params,
+    "hand_params_to_image": hand_params_to_image,
+    "text_hand_encoder": text_hand_encoder,
+}
 COMMANDS = [
     line
     for language, code in BLOCKS
@@ -32,15 +36,15 @@ def test_commands_parse(command):
     words = shlex.split(command.replace("$SD", "sd"))
     place = words.index("-m")
     args = TRAINERS[words[place + 1].rpartition(".")[2]].parse_args([*words[place + 2 :], *needed(words)])
-    assert args.train_data_dir in ("pairs", "pictures")
+    assert args.train_data_dir in ("pairs", "pictures", "train")
 
 
 def needed(words) -> list[str]:
     return ["--max_train_steps", "1"] if "--cache_only" in words else []
 
 
-def test_there_are_commands_of_both_stages():
-    assert len(COMMANDS) == 4 and all(any(name in command for command in COMMANDS) for name in TRAINERS)
+def test_there_are_commands_of_all_trainers():
+    assert len(COMMANDS) == 6 and all(any(name in command for command in COMMANDS) for name in TRAINERS)
 
 
 def test_arithmetic_prints_what_stands_below_it():
@@ -70,5 +74,5 @@ def test_weights_in_the_memory_table_are_those_of_the_models():
 def test_files_that_it_names_exist():
     for name in re.findall(r"`((?:benchmarks|tests|examples)/[\w/.]+)`", PAGE):
         assert (ROOT / name).exists() or "05_generate" in name, name
-    for target in re.findall(r"\]\((\.\./[\w/.]+|[\w.]+\.md)", PAGE):
+    for target in re.findall(r"\]\((\.\./[\w/.-]+|[\w.]+\.md)", PAGE):
         assert (ROOT / "docs" / target).exists(), target
