@@ -85,7 +85,8 @@ class TestOwnPictures:
         assert report.estimates["stage_1"]["parameter_fid"].value == pytest.approx(0, abs=1e-6)
         assert report.estimates["colours"]["background"].value > 0.7
         judged = report.estimates["studio_judge"]
-        assert set(judged) == {"background", "skin", "handedness", "finger_count"}
+        of_all = {"background", "skin", "handedness", "finger_count"}
+        assert set(judged) == of_all | {"background_named", "skin_named"}
         assert judged["background"].value > 0.7 and judged["handedness"].value > 0.7
         assert set(report.absent) == {"CLIPScore", "diversity of stage 1"}
 
@@ -106,6 +107,16 @@ class TestOwnPictures:
         assert missed["detected"].value == pytest.approx(part)
         assert missed["confidence"].value == pytest.approx(0.9 * part)
         assert missed["confidence_found"].value == pytest.approx(0.9) and missed["confidence_found"].n == ROWS - 3
+
+    def test_colors_that_captions_name(self, rows):
+        report = evaluate(None, rows)
+        for section, name, word in (
+            ("colours", "background", "background"),
+            ("colours", "skin_within_one", "skin"),
+            ("studio_judge", "skin", "skin"),
+        ):
+            of_all, named = (report.cases[f"{section}/{name}{end}"] for end in ("", "_named"))
+            assert named == [score if word in row.text else None for score, row in zip(of_all, rows, strict=True)]
 
     def test_cases_are_in_the_order_of_the_rows(self, bare):
         report = evaluate(None, bare, detector=Oracle(bare, miss=(2, 5)), batch_size=5)

@@ -1,4 +1,5 @@
 import json
+import random
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,8 +9,10 @@ from PIL import Image
 
 from diffusers_handiffuser import HandBodyModel, HandParams
 from diffusers_handiffuser.evaluation import evaluate_own_pictures, evaluate_text_to_pictures, score_pictures
-from diffusers_handiffuser.evaluation.pictures_from_text import METRICS, main
+from diffusers_handiffuser.evaluation.pictures_from_text import METRICS, main, named_in_caption
 from diffusers_handiffuser.studio import Scene, make_dataset
+from diffusers_handiffuser.studio.captions import describe
+from diffusers_handiffuser.studio.scenes import sample_scene
 
 NUM = 32
 
@@ -90,6 +93,18 @@ def test_a_right_pipeline_gets_the_ceiling(folder, rows, truth):
     for name in METRICS:
         assert report[name].value == pytest.approx(ceiling[name].value)
         assert given[name].value == pytest.approx(ceiling[name].value)
+
+
+def test_captions_that_name_a_color_are_known():
+    """Background and skin are words of nothing else in the studio's captions."""
+    told = []
+    for number in range(400):
+        scene = sample_scene(0, "train", number)
+        text = describe(scene, random.Random(number))
+        told.append(named_in_caption(text, scene))
+        assert told[-1] == {"background": "background" in text, "skin": "skin" in text}, text
+    assert 0.7 < np.mean([names["background"] for names in told]) < 0.9
+    assert 0.6 < np.mean([names["skin"] for names in told]) < 0.8
 
 
 def test_bad_input(folder, rows, truth):

@@ -34,9 +34,10 @@ from .features import FeatureNetwork
 from .hand_checks import limit_violations, named_sides, parameter_features, side_consistency
 from .hands_from_text import finger_spread, score_hands
 from .intervals import Estimate
-from .pictures_from_text import score_pictures
+from .pictures_from_text import named_in_caption, score_pictures
 from .report import Evaluation
 
+_COLOR_SCORES = {"background": "background", "skin": "skin", "skin_within_one": "skin"}
 _PACKAGES = ("diffusers_handiffuser", "torch", "diffusers", "transformers", "numpy")
 
 
@@ -124,6 +125,7 @@ class _Measures:
         self.named = [named_sides(row.text) for row in rows]
         studio = all(row.columns.get("scene") for row in rows)
         self.scenes = [Scene(**row.columns["scene"]) for row in rows] if studio else None
+        self.told = [named_in_caption(row.text, scene) for row, scene in zip(rows, self.scenes or [], strict=studio)]
         self.fingers = self._wanted_fingers()
         self.judge = StudioFeatureNetwork.bundled() if studio else None
         self.size = 0
@@ -161,13 +163,16 @@ class _Measures:
         if self.scenes is not None:
             scenes = [self.scenes[row] for row in batch.rows.tolist()]
             colors = score_pictures(batch.pictures / 255, batch.hands, scenes, self.body)
-            self._add_all("colours", batch.rows, colors)
+            self._add_colors("colours", batch.rows, colors)
         if self.judge is not None and self.scenes is not None:
             self._judge(self.judge, batch, places)
             seen = judge_pictures(self.judge, _centre_square(batch.pictures))
-            for name, table in (("background", COLORS), ("skin", SKIN_TONES)):
-                asked = [list(table).index(getattr(self.scenes[row], name)) for row in batch.rows.tolist()]
-                self.cases.add(f"studio_judge/{name}", batch.rows, (seen[name] == torch.tensor(asked)).double())
+            asked = {
+                name: torch.tensor([list(table).index(getattr(self.scenes[row], name)) for row in batch.rows.tolist()])
+                for name, table in (("background", COLORS), ("skin", SKIN_TONES))
+            }
+            judged = {name: (seen[name] == wanted).double() for name, wanted in asked.items()}
+            self._add_colors("studio_judge", batch.rows, judged)
         if self.judges_hands:
             self._add_hands(batch)
         self._add_tiles(batch, joints)
@@ -175,6 +180,14 @@ class _Measures:
     def _add_all(self, section: str, rows: torch.Tensor, scores: dict[str, torch.Tensor]) -> None:
         for name, values in scores.items():
             self.cases.add(f"{section}/{name}", rows, values)
+
+    def _add_colors(self, section: str, rows: torch.Tensor, scores: dict[str, torch.Tensor]) -> None:
+        """The scores, and those of backgrounds and skins once more for the captions that name them."""
+        self._add_all(section, rows, scores)
+        for name, values in scores.items():
+            if name in _COLOR_SCORES:
+                told = torch.tensor([self.told[row][_COLOR_SCORES[name]] for row in rows.tolist()])
+                self.cases.add(f"{section}/{name}_named", rows, values.masked_fill(~told, torch.nan))
 
     def _add_features(self, features: FeatureNetwork, batch: PictureBatch, joints: torch.Tensor) -> None:
         self.found["pictures"].append((features(_centre_square(batch.pictures)), batch.rows))

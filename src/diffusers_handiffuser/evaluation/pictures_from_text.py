@@ -8,6 +8,7 @@ photographs. The same rules on the data set's own pictures give the ceiling. The
 """
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,14 @@ def score_pictures(
         "skin": (distance == 0).float().masked_fill(unseen, torch.nan),
         "skin_within_one": (distance <= 1).float().masked_fill(unseen, torch.nan),
         "hand_iou": overlap,
+    }
+
+
+def named_in_caption(text: str, scene: Scene) -> dict[str, bool]:
+    """Whether the caption of a studio scene tells its `"background"` colour and its tone of `"skin"`."""
+    return {
+        "background": re.search(rf"\b{scene.background}\b( \w+)? background\b", text) is not None,
+        "skin": f"{scene.skin} skin" in text,
     }
 
 
