@@ -1,6 +1,6 @@
 """The experiment: what do hands tell the picture, and in which form? One command trains an arm, one evaluates it.
 
-    python experiments/arms.py train ARM --train_data_dir train --output_dir runs/ARM --max_train_steps 8000
+    python experiments/arms.py train ARM --train_data_dir train --output_dir runs/ARM --init_from runs/base
     python experiments/arms.py evaluate runs/ARM --data test --output_dir results/ARM
     python experiments/arms.py evaluate runs/ARM --data test --output_dir results/ARM-sampled --hands sampled
     python experiments/arms.py evaluate --own_pictures --data test --output_dir results/data --resolution 64
@@ -31,7 +31,7 @@ ARM_FILE = "arm.json"
 
 RECIPE = {
     "--resolution": 64,
-    "--max_train_steps": 8000,
+    "--max_train_steps": 3000,
     "--train_batch_size": 8,
     "--learning_rate": 8e-4,
     "--lr_scheduler": "linear",
@@ -43,6 +43,11 @@ RECIPE = {
     "--beta_end": 0.02,
     "--condition_dropout": 0.1,
     "--hand_dropout": 0.05,
+    "--hand_loss_weight": 4,
+    "--joint_loss_weight": 0.5,
+    "--timestep_bias_strategy": "later",
+    "--timestep_bias_portion": 0.5,
+    "--timestep_bias_multiplier": 2,
     "--num_validation_rows": 0,
     "--checkpoints_total_limit": 1,
 }

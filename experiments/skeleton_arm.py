@@ -22,7 +22,13 @@ from diffusers_handiffuser.hands import HandBodyModel, HandParams
 from diffusers_handiffuser.models import TextHandEncoder
 from diffusers_handiffuser.training import hand_params_to_image as trainer
 from diffusers_handiffuser.training.caches import cached_together
-from diffusers_handiffuser.training.image_loss import ImageLoss
+from diffusers_handiffuser.training.image_loss import (
+    ImageLoss,
+    JointFinder,
+    JointLogits,
+    last_features,
+    new_joint_finder,
+)
 from diffusers_handiffuser.training.image_models import load_body_model, load_image_models
 from diffusers_handiffuser.training.image_rows import CachedRows, tokenize, weights_hash
 from diffusers_handiffuser.training.publishing import finish_run
@@ -64,11 +70,21 @@ def cache_skeletons(args: argparse.Namespace, body_model: HandBodyModel, acceler
 
 
 class SkeletonObjective(nn.Module):
-    """The U-Net's prediction for noisy latents, given tokens and skeletons; what `ImageLoss` calls."""
+    """The U-Net's prediction for noisy latents, given tokens and skeletons; what `ImageLoss` calls.
 
-    def __init__(self, unet: UNet2DConditionModel, text_encoder: TextHandEncoder, controlnet: ControlNetModel):
+    A joint finder, if there is one, reads the U-Net's features alone: here no states tell of joints.
+    """
+
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        text_encoder: TextHandEncoder,
+        controlnet: ControlNetModel,
+        joint_finder: JointFinder | None = None,
+    ):
         super().__init__()
         self.unet, self.text_encoder, self.controlnet = unet, text_encoder, controlnet
+        self.joint_finder = joint_finder
 
     def forward(
         self,
@@ -78,18 +94,20 @@ class SkeletonObjective(nn.Module):
         hand_skeleton: torch.Tensor,
         hand_visible: torch.Tensor,
         **other_hands: torch.Tensor,
-    ) -> torch.Tensor:
+    ) -> torch.Tensor | tuple[torch.Tensor, JointLogits]:
         """`hand_skeleton (B, 3, H, W)` in [0, 255]; it is black where `hand_visible (B, 2)` has become false."""
         states = self.text_encoder(input_ids).last_hidden_state
         condition = hand_skeleton / 255 * hand_visible.any(1)[:, None, None, None]
         down, middle = self.controlnet(noisy_latents, timesteps, states, condition, return_dict=False)
-        return self.unet(
-            noisy_latents,
-            timesteps,
-            states,
-            down_block_additional_residuals=down,
-            mid_block_additional_residual=middle,
-        ).sample
+        with last_features(self.unet) as features:
+            prediction = self.unet(
+                noisy_latents,
+                timesteps,
+                states,
+                down_block_additional_residuals=down,
+                mid_block_additional_residual=middle,
+            ).sample
+        return prediction if self.joint_finder is None else (prediction, self.joint_finder(features[0]))
 
 
 class SkeletonPipeline(HanDiffuserControlNetPipeline):
@@ -116,8 +134,12 @@ def train_with_skeletons(argv: Sequence[str]) -> None:
     skeletons = cache_skeletons(args, body_model, accelerator)
     source.arrays["hand_skeleton"] = skeletons.reshape(-1, *skeletons.shape[2:])
 
-    objective = SkeletonObjective(models.unet, models.text_encoder, controlnet.to(memory_format=torch.channels_last))
     trained = {"unet": models.unet, "text_encoder": models.text_encoder, CONTROLNET: controlnet}
+    joint_finder = None
+    if args.joint_loss_weight > 0:
+        joint_finder = trained["joint_finder"] = new_joint_finder(models.unet)
+    controlnet = controlnet.to(memory_format=torch.channels_last)
+    objective = SkeletonObjective(models.unet, models.text_encoder, controlnet, joint_finder)
     run = TrainingRun(args, accelerator, objective, trained, num_train)
     loss = ImageLoss(args, models.noise_scheduler, tokenize(models.tokenizer, [""]), accelerator.device)
 

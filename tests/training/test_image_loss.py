@@ -85,6 +85,7 @@ class TestJoints:
         for joint, row, column in ((0, 0, 2), (1, 3, 2), (1, 3, 3)):
             over[0, 1, joint, row, column] = along[0, 1, joint, 0, column] = along[0, 1, joint, 1, row] = 50
         assert torch.allclose(torch.stack(found(over, along)), two / 2)
+        assert [float(value) for value in found(over, None)] == [float(found(over, along)[0]), 0]
         wrong = found(over.transpose(-1, -2), along.flip(-2))
         assert min(wrong) > 10
 

@@ -1,6 +1,8 @@
 """Stage 2's loss: the U-Net's prediction for noisy latents, given caption and hands, some of them dropped."""
 
 import argparse
+import contextlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -40,19 +42,21 @@ class JointFinder(ModelMixin, ConfigMixin):
         self.over = nn.Conv2d(channels, 2 * NUM_HAND_JOINTS, 1)
         self.along = nn.Linear(hidden_size, 2 * size)
 
-    def forward(self, features: torch.Tensor, states: torch.Tensor) -> "JointLogits":
-        """Features (B, C, H, W) and states (B, N, D) of caption and hands to logits."""
-        over = self.over(self.norm(features)).unflatten(1, (2, NUM_HAND_JOINTS))
+    def forward(self, features: torch.Tensor, states: torch.Tensor | None = None) -> "JointLogits":
+        """Features (B, C, H, W) and, where they are told, states (B, N, D) of caption and hands to logits."""
+        over = self.over(self.norm(features.float())).unflatten(1, (2, NUM_HAND_JOINTS))
+        if states is None:
+            return JointLogits(over, None)
         # The right hand's come first; of each hand a marker, then x and y of every joint.
         joint_states = states[:, -NUM_JOINT_STATES:].unflatten(1, (2, -1)).flip(1)[:, :, 2::2]
-        return JointLogits(over, self.along(joint_states).unflatten(-1, (2, -1)))
+        return JointLogits(over, self.along(joint_states.float()).unflatten(-1, (2, -1)))
 
 
 class JointLogits(NamedTuple):
     """Where joints are: `over` the latents' positions (B, 2, 21, H, W), and `along` x and y (B, 2, 21, 2, size)."""
 
     over: torch.Tensor
-    along: torch.Tensor
+    along: torch.Tensor | None
 
 
 class ImageObjective(nn.Module):
@@ -76,17 +80,24 @@ class ImageObjective(nn.Module):
         states = self.text_encoder(input_ids, **hands).last_hidden_state
         if self.joint_finder is None or not hands:
             return self.unet(noisy_latents, timesteps, states).sample
-        features: list[torch.Tensor] = []
-        hook = self.unet.up_blocks[-2].register_forward_hook(lambda *call: features.append(call[-1]))
-        try:
+        with last_features(self.unet) as features:
             prediction = self.unet(noisy_latents, timesteps, states).sample
-        finally:
-            hook.remove()
-        return prediction, self.joint_finder(features[0].float(), states.float())
+        return prediction, self.joint_finder(features[0], states)
+
+
+@contextlib.contextmanager
+def last_features(unet: UNet2DConditionModel) -> Iterator[list[torch.Tensor]]:
+    """While it is open, the list gets what comes into the U-Net's last block, which is as large as the latents."""
+    features: list[torch.Tensor] = []
+    hook = unet.up_blocks[-2].register_forward_hook(lambda *call: features.append(call[-1]))
+    try:
+        yield features
+    finally:
+        hook.remove()
 
 
 def new_joint_finder(unet: UNet2DConditionModel) -> JointFinder:
-    """One for the features that come into the last block of a U-Net, which have the latents' size."""
+    """One for the U-Net's `last_features`."""
     return JointFinder(unet.config.block_out_channels[1], unet.config.cross_attention_dim)
 
 
@@ -179,7 +190,8 @@ def joint_cross_entropy(
     """Mean cross-entropies, in nats, of where the visible hands' joints are: over the latents, and along x and y.
 
     A joint's place is shared out to the positions around it, as in bilinear interpolation. Joints outside of the
-    picture do not count. Every joint of all processes' rows counts the same, so all of them have to come here.
+    picture do not count. Every joint of all processes' rows counts the same, so all of them have to come here. The
+    second is 0 where there are no logits of it.
 
     Args:
         logits (`JointLogits`): of B rows.
@@ -191,7 +203,10 @@ def joint_cross_entropy(
     x, y = _shares(joints_2d[..., 0], width), _shares(joints_2d[..., 1], height)
     found = logits.over.flatten(-2).float().log_softmax(-1)
     over = (found * (y[..., :, None] * x[..., None, :]).flatten(-2)).sum(-1)
-    along = (logits.along.float().log_softmax(-1) * _shares(joints_2d, logits.along.shape[-1])).sum((-2, -1))
+    if logits.along is None:
+        along = torch.zeros_like(over)
+    else:
+        along = (logits.along.float().log_softmax(-1) * _shares(joints_2d, logits.along.shape[-1])).sum((-2, -1))
     number = reduce(counted.sum().float(), "mean").clamp(min=1e-6)  # fewer than 1 where another process has them
     return -(over * counted).sum() / number, -(along * counted).sum() / number
 
