@@ -6,6 +6,7 @@ import struct
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import IO, Literal, NamedTuple
 
 import numpy as np
 
@@ -32,10 +33,14 @@ def read_npz(
         _check_directory(Path(path))
         with zipfile.ZipFile(path) as archive:
             members = set(archive.namelist())
-            for name in names:
-                if f"{name}.npy" in members:
-                    left = max_bytes - sum(array.nbytes for array in arrays.values())
-                    arrays[name] = _read_npy(archive, f"{name}.npy", min(max_array_bytes, left))
+            wanted = [name for name in names if f"{name}.npy" in members]
+            left = max_bytes
+            for name in wanted:  # all that they declare, before any of it is unpacked
+                with _opened(archive, f"{name}.npy") as file:
+                    left -= _read_header(file, min(max_array_bytes, left)).num_bytes
+            for name in wanted:
+                with _opened(archive, f"{name}.npy") as file:
+                    arrays[name] = _read_array(file, max_array_bytes)
     except ValueError:
         raise
     except Exception as error:
@@ -70,21 +75,35 @@ def _check_directory(path: Path) -> None:
         raise ValueError("its table of contents is larger than that of any file of arrays")
 
 
-def _read_npy(archive: zipfile.ZipFile, member: str, max_bytes: int) -> np.ndarray:
-    # Both the archive's directory and the header only claim a size; no more than `max_bytes` is ever read.
+class _Header(NamedTuple):
+    shape: tuple[int, ...]
+    order: Literal["C", "F"]
+    dtype: np.dtype
+    num_bytes: int
+
+
+def _opened(archive: zipfile.ZipFile, member: str) -> IO[bytes]:
     info = archive.getinfo(member)
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{member} is compressed in a way that numpy does not use")
-    with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        elif version == (2, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-        else:
-            raise ValueError(f"{member} has npy version {version}")
-        num_bytes = array_bytes(shape, dtype, max_bytes)
-        data = file.read(num_bytes)
-    if len(data) != num_bytes:
-        raise ValueError(f"{member} is cut short")
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+    return archive.open(info)
+
+
+def _read_header(file: IO[bytes], max_bytes: int) -> _Header:
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+    else:
+        raise ValueError(f"{file.name} has npy version {version}")
+    return _Header(shape, "F" if fortran else "C", dtype, array_bytes(shape, dtype, max_bytes))
+
+
+def _read_array(file: IO[bytes], max_bytes: int) -> np.ndarray:
+    # Both the archive's directory and the header only claim a size; no more than `max_bytes` is ever read.
+    header = _read_header(file, max_bytes)
+    data = file.read(header.num_bytes)
+    if len(data) != header.num_bytes:
+        raise ValueError(f"{file.name} is cut short")
+    return np.frombuffer(data, header.dtype).reshape(header.shape, order=header.order)
