@@ -7,10 +7,10 @@ import torch
 
 from diffusers_handiffuser.data.geometry import hand_joints_in_pixels
 from diffusers_handiffuser.evaluation import StudioFeatureNetwork, hand_crops
-from diffusers_handiffuser.evaluation.feature_network import GESTURE_NAMES
+from diffusers_handiffuser.evaluation.train_features import labels_of_hand
 from diffusers_handiffuser.hands import HandBodyModel, HandParams
-from diffusers_handiffuser.hands.skeleton import OPENPOSE_FINGERS, SIDES
-from diffusers_handiffuser.studio import Scene, gesture_by_name
+from diffusers_handiffuser.hands.skeleton import SIDES
+from diffusers_handiffuser.studio import Scene
 
 
 @torch.no_grad()
@@ -41,14 +41,13 @@ def judge_scenes(
     right = torch.zeros(3, *asked.shape)
     if len(crops):
         logits = network.logits(network(crops.permute(0, 3, 1, 2)))
-        gestures = [gesture_by_name(scenes[row].gestures[SIDES[side]]) for row, side in places.tolist()]
-        extended = torch.tensor([[finger in gesture.extended for finger in OPENPOSE_FINGERS] for gesture in gestures])
-        numbers = torch.tensor([GESTURE_NAMES.index(gesture.name) for gesture in gestures])
+        labels = [labels_of_hand(scenes[row], SIDES[side]) for row, side in places.tolist()]
+        wanted = {name: torch.stack([label[name] for label in labels]) for name in ("side", "gesture", "fingers")}
         right[:, places[:, 0], places[:, 1]] = torch.stack(
             [
-                (logits["side"].argmax(-1) == places[:, 1]).float(),
-                (logits["gesture"].argmax(-1) == numbers).float(),
-                ((logits["fingers"] > 0) == extended).float().mean(-1),
+                (logits["side"].argmax(-1) == wanted["side"]).float(),
+                (logits["gesture"].argmax(-1) == wanted["gesture"]).float(),
+                ((logits["fingers"] > 0) == wanted["fingers"]).float().mean(-1),
             ]
         )
     means = (right * asked).sum(-1) / asked.sum(-1)

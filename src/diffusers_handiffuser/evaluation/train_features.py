@@ -59,7 +59,7 @@ def read_examples(rows: Sequence[HandRow], size: int, room: float = 1.0) -> Exam
         joints = hand_joints_in_pixels(hands[number].reshape(1), body, picture.shape[2], picture.shape[1])
         found, places = hand_crops(picture, joints, hands.hand_visible[number : number + 1], kept, margin)
         crops.append(found)
-        hand_labels += [_hand_labels(scene, SIDES[side]) for side in places[:, 1].tolist()]
+        hand_labels += [labels_of_hand(scene, SIDES[side]) for side in places[:, 1].tolist()]
     pictures = torch.cat([torch.stack(wholes), *crops]).permute(0, 3, 1, 2).contiguous()
     told = labels + hand_labels
     return pictures, {name: torch.stack([label[name] for label in told]) for name in told[0]}
@@ -84,7 +84,8 @@ def _whole_labels(scene: Scene, visible: torch.Tensor) -> dict[str, torch.Tensor
     }
 
 
-def _hand_labels(scene: Scene, side: str) -> dict[str, torch.Tensor]:
+def labels_of_hand(scene: Scene, side: str) -> dict[str, torch.Tensor]:
+    """What the network should say, for each of its heads, of the crop of a hand ("left", "right") that a scene has."""
     gesture = gesture_by_name(scene.gestures[side])
     return {
         **_common_labels(scene),
