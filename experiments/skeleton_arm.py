@@ -29,7 +29,7 @@ from diffusers_handiffuser.training.image_loss import (
     last_features,
     new_joint_finder,
 )
-from diffusers_handiffuser.training.image_models import load_body_model, load_image_models
+from diffusers_handiffuser.training.image_models import load_body_model, load_image_models, make_fast
 from diffusers_handiffuser.training.image_rows import CachedRows, tokenize, weights_hash
 from diffusers_handiffuser.training.publishing import finish_run
 from diffusers_handiffuser.training.randomness import BatchRandom
@@ -126,7 +126,7 @@ def train_with_skeletons(argv: Sequence[str]) -> None:
     accelerator = start_run(args, find_unused_parameters=True)
     torch.manual_seed(args.seed)
     models, body_model = load_image_models(args), load_body_model(args.body_model)
-    models.unet = models.unet.to(memory_format=torch.channels_last)
+    make_fast(models.unet, accelerator)
     channels = CONDITION_CHANNELS[: len(models.vae.config.block_out_channels)]
     controlnet = ControlNetModel.from_unet(models.unet, conditioning_embedding_out_channels=channels)
     source, num_train, _ = trainer.open_data(args, accelerator, models, body_model)
@@ -138,7 +138,7 @@ def train_with_skeletons(argv: Sequence[str]) -> None:
     joint_finder = None
     if args.joint_loss_weight > 0:
         joint_finder = trained["joint_finder"] = new_joint_finder(models.unet)
-    controlnet = controlnet.to(memory_format=torch.channels_last)
+    make_fast(controlnet, accelerator)
     objective = SkeletonObjective(models.unet, models.text_encoder, controlnet, joint_finder)
     run = TrainingRun(args, accelerator, objective, trained, num_train)
     loss = ImageLoss(args, models.noise_scheduler, tokenize(models.tokenizer, [""]), accelerator.device)

@@ -240,6 +240,16 @@ class TestCommand:
         found = json.loads((tmp_path / "out" / "report.json").read_text())["estimates"]["fidelity"]
         assert found["fid"]["value"] == pytest.approx(0, abs=1e-6) and abs(found["kid"]["value"]) < 1e-6
 
+    def test_through_vae(self, folder, tmp_path, capsys):
+        command = f"evaluate --data {folder} --own-pictures --through-vae --size 128 --output {tmp_path / 'out'}"
+        assert main(command.split()) == 0, capsys.readouterr().err
+        report = json.loads((tmp_path / "out" / "report.json").read_text())
+        assert report["settings"]["autoencoder"] == "AutoencoderKL" and report["settings"]["pipeline"] is None
+        assert report["estimates"]["fidelity"]["fid"]["value"] > 1e-3  # something was lost
+        assert report["estimates"]["stage_1"]["side_consistency"]["value"] == 1  # the rows' own hands
+        assert main(f"evaluate --data {folder} --through-vae --output {tmp_path / 'no'}".split()) == 2
+        assert "--through-vae goes with --own-pictures" in capsys.readouterr().err
+
     @pytest.mark.parametrize(
         "wrong, message",
         [

@@ -1,8 +1,9 @@
-"""The pictures that are judged: those a pipeline draws for the captions of rows, or the rows' own."""
+"""The pictures that are judged: those a pipeline draws for the captions of rows, or the rows' own, as they are or as
+an autoencoder gives them back."""
 
 import inspect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -110,6 +111,28 @@ def own_batches(rows: Sequence[HandRow], batch_size: int = 20, size: int | None 
                 size = size or min(row.picture.size)
                 pictures.append(torch.tensor(row.picture.square(size)))
         yield PictureBatch(torch.arange(start, start + len(part)), torch.stack(pictures), stack_hand_params(part))
+
+
+@torch.no_grad()
+def reconstructed_batches(
+    autoencoder: Any, rows: Sequence[HandRow], batch_size: int = 20, size: int | None = None
+) -> Iterator[PictureBatch]:
+    """`own_batches` as an autoencoder gives them back: the most that a U-Net on its latents can reach.
+
+    Args:
+        autoencoder (`AutoencoderKL`): of any pipeline of diffusers.
+        rows, batch_size, size: as in `own_batches`; the pictures' sides have to suit the autoencoder.
+    """
+    for batch in own_batches(rows, batch_size, size):
+        given = batch.pictures.permute(0, 3, 1, 2).to(autoencoder.device, autoencoder.dtype) / 127.5 - 1
+        returned = autoencoder.decode(autoencoder.encode(given).latent_dist.mode()).sample
+        if returned.shape != given.shape:
+            raise ValueError(
+                f"`size`: the autoencoder makes pictures of {tuple(returned.shape[2:])} pixels from those of "
+                f"{tuple(given.shape[2:])}"
+            )
+        pixels = ((returned.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        yield replace(batch, pictures=pixels.permute(0, 2, 3, 1).cpu())
 
 
 def check_pictures(rows: Sequence[HandRow]) -> None:

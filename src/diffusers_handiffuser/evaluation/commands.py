@@ -28,6 +28,7 @@ def add_evaluate_command(commands: Any) -> argparse.ArgumentParser:
     hands = parser.add_mutually_exclusive_group()
     hands.add_argument("--given-hands", action="store_true", help="draw the rows' own hands, not sampled ones")
     hands.add_argument("--own-pictures", action="store_true", help="measure the data set's own pictures: the ceiling")
+    parser.add_argument("--through-vae", action="store_true", help=_THROUGH_VAE)
     parser.add_argument("--condition", default="openpose", metavar="KIND", help=_CONDITION)
     parser.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: the checkpoint's)")
     parser.add_argument("--guidance-scale", type=float, metavar="W", help="how closely to follow the caption")
@@ -47,6 +48,9 @@ _FEATURES = (
     "torch's cache), a file of its weights (.pth), MODULE:FUNCTION, or none"
 )
 _DETECTOR = '"mediapipe" (0.10.21, which has its models), a .task file for it, or MODULE:FUNCTION'
+_THROUGH_VAE = (
+    "with --own-pictures: as the VAE of --model gives them back, the most that a U-Net on its latents can reach"
+)
 _CONDITION = 'what ControlNets are shown of the hands: "openpose" (default), "depth", "normal" or "mask"'
 
 
@@ -62,13 +66,19 @@ def _evaluate(args: argparse.Namespace) -> None:
 
     if args.batch_size < 1:
         raise ValueError(f"--batch-size must be at least 1, got {args.batch_size}")
+    if args.through_vae and not args.own_pictures:
+        raise ValueError("--through-vae goes with --own-pictures: there is no other picture to give back")
     device = choose_device(args.device)
     hide_loading_bars()
     rows = read_rows(args.data, args.num, args.split)
     reference = None if args.reference is None else read_rows(args.reference)
     features = None if args.features == "none" else load_features(args.features, device)
     clip = None if args.clip is None else ClipScorer(args.clip, device)
-    pipe = None if args.own_pictures else _load_pipeline(args.model, device, getattr(torch, args.dtype))
+    pipe = autoencoder = None
+    if args.through_vae:
+        autoencoder = _load_pipeline(args.model, device, getattr(torch, args.dtype)).vae.eval()
+    elif not args.own_pictures:
+        pipe = _load_pipeline(args.model, device, getattr(torch, args.dtype))
     detector = None if args.detector is None else load_detector(args.detector, args.detector_python)
     mediapipe = {"mediapipe": detector.version} if isinstance(detector, MediaPipeDetector) else {}
     try:
@@ -87,6 +97,7 @@ def _evaluate(args: argparse.Namespace) -> None:
                 args.condition,
                 args.size,
                 progress=lambda done: bar.update(done - bar.n),
+                autoencoder=autoencoder,
                 **_call_arguments(args),
             )
     finally:

@@ -22,7 +22,15 @@ from ..hands.drawing import draw_skeleton, procedural_body
 from ..hands.skeleton import SIDES
 from ..studio import Scene, gesture_by_name
 from ..studio.scenes import COLORS, SKIN_TONES
-from .batches import PictureBatch, check_pictures, drawn_batches, own_batches, samples_hands, wants_condition
+from .batches import (
+    PictureBatch,
+    check_pictures,
+    drawn_batches,
+    own_batches,
+    reconstructed_batches,
+    samples_hands,
+    wants_condition,
+)
 from .cases import Cases
 from .clip_score import ClipScorer
 from .crops import MARGIN, hand_crops
@@ -57,6 +65,7 @@ def evaluate(
     body_model: HandBodyModel | None = None,
     grid_rows: int = 16,
     progress: Callable[[int], None] | None = None,
+    autoencoder: Any = None,
     **arguments: Any,
 ) -> Evaluation:
     """Draws pictures for the captions of rows and measures them.
@@ -74,6 +83,8 @@ def evaluate(
         body_model ([`HandBodyModel`], *optional*): the pipeline's by default, or else the procedural one.
         grid_rows (`int`): how many rows the grid of pictures shows, from the first.
         progress (callable, *optional*): called with the number of captions that are done.
+        autoencoder (`AutoencoderKL`, *optional*): with `pipe=None`, the rows' own pictures are measured as it gives
+            them back: what a U-Net on its latents can reach.
         arguments: further arguments of the pipeline's call, such as `num_inference_steps` and `guidance_scale`.
 
     Returns:
@@ -81,10 +92,15 @@ def evaluate(
     """
     if not rows:
         raise ValueError("`rows` must hold at least one row.")
+    if autoencoder is not None and pipe is not None:
+        raise ValueError("`autoencoder` gives back the rows' own pictures and goes with `pipe=None` alone.")
     body = body_model or getattr(pipe, "body_model", None) or procedural_body()
     measures = _Measures(rows, body, features, detector, clip, samples if pipe is not None else 1, seed, grid_rows)
-    if pipe is None:
-        batches: Iterator[PictureBatch] = own_batches(rows, batch_size, size)
+    batches: Iterator[PictureBatch]
+    if autoencoder is not None:
+        batches = reconstructed_batches(autoencoder, rows, batch_size, size)
+    elif pipe is None:
+        batches = own_batches(rows, batch_size, size)
     else:
         batches = drawn_batches(pipe, rows, samples, seed, batch_size, given_hands, condition, size, body, **arguments)
     measures.judges_hands = pipe is None or (samples_hands(pipe) and not given_hands)
@@ -97,6 +113,7 @@ def evaluate(
     result.settings |= {
         "pipeline": None if pipe is None else type(pipe).__name__,
         "hands": "the rows' pictures" if pipe is None else "sampled" if measures.judges_hands else "the rows' own",
+        "autoencoder": None if autoencoder is None else type(autoencoder).__name__,
         "given_hands": given_hands,
         "arguments": {name: value for name, value in arguments.items() if value is not None},
     }

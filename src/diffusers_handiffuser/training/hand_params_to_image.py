@@ -33,7 +33,6 @@ import diffusers
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType
 
 from ..command_line import run_as_command
 from ..data.dataset import HandDataset
@@ -41,7 +40,13 @@ from ..hands import HandBodyModel
 from ..models import TextHandEncoder
 from ..pipelines.from_stable_diffusion import is_single_file
 from .image_loss import ImageLoss, ImageObjective, new_joint_finder
-from .image_models import ImageModels, build_pipeline, load_body_model, load_image_models
+from .image_models import (
+    ImageModels,
+    build_pipeline,
+    load_body_model,
+    load_image_models,
+    make_fast,
+)
 from .image_rows import CachedRows, LiveRows, RowEncoder, StreamedRows, check_resolution, load_cached_rows, tokenize
 from .image_validation import HeldOutRows, ImageValidation
 from .lora import add_lora, cast_frozen, save_lora, without_lora
@@ -137,7 +142,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--init_from",
         help="take the weights (only) of unet/ and text_encoder/, or of the one that this folder holds; of a "
-        "checkpoint, the averaged ones",
+        "checkpoint, the averaged ones; a U-Net for smaller latents becomes the inside of a larger one",
     )
     group.add_argument("--body_model", help="SMPL-H file (default: the body that ships with the package)")
     group.add_argument(
@@ -295,8 +300,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         open_repository(args)
     torch.manual_seed(args.seed)
     models, body_model = load_image_models(args), load_body_model(args.body_model)
-    if accelerator.distributed_type not in (DistributedType.FSDP, DistributedType.DEEPSPEED):  # these lay weights flat
-        models.unet = models.unet.to(memory_format=torch.channels_last)
+    make_fast(models.unet, accelerator)
     source, num_train, held_out = open_data(args, accelerator, models, body_model)
     if args.cache_only:
         accelerator.end_training()

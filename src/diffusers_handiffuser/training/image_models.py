@@ -7,7 +7,10 @@ from typing import Any, TypeVar
 
 import diffusers
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, UNet2DConditionModel
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, DDPMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -15,9 +18,10 @@ from ..hands import HandBodyModel
 from ..models import TextHandEncoder, TextToHandParamsModel
 from ..pipelines import HanDiffuserPipeline
 from ..pipelines.from_stable_diffusion import is_single_file, load_stable_diffusion
+from .growing import grow_unet
 from .weights import load_model
 
-SMALL_UNET = {
+SMALL_UNET: dict[str, Any] = {
     "block_out_channels": [32, 64, 160, 224],
     "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
     "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
@@ -31,6 +35,19 @@ SMALL_UNET = {
 The time scales the features, not only shifts them as in Stable Diffusion: how much of the noise to pass on depends on
 it, and with so few channels a shift alone learns that slowly.
 """
+
+
+def small_unet(sample_size: int) -> dict[str, Any]:
+    """`SMALL_UNET`, with an outer level more for every time that the latents are twice as large as 32 x 32."""
+    added = max(0, (sample_size - 1).bit_length() - 5)
+    return {
+        **SMALL_UNET,
+        "block_out_channels": [32] * added + SMALL_UNET["block_out_channels"],
+        "down_block_types": ["DownBlock2D"] * added + SMALL_UNET["down_block_types"],
+        "up_block_types": SMALL_UNET["up_block_types"] + ["UpBlock2D"] * added,
+        "attention_head_dim": [4] * added + SMALL_UNET["attention_head_dim"],
+    }
+
 
 SMALL_TEXT_ENCODER = {
     "hidden_size": 128,
@@ -124,11 +141,12 @@ def _models_of_file(
 
 def _new_models(args: argparse.Namespace, vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> ImageModels:
     text_encoder = new_text_encoder(args.text_encoder_config, tokenizer)
+    sample_size = args.resolution // vae_factor(vae)
     unet = UNet2DConditionModel.from_config(
         {
-            **SMALL_UNET,
+            **small_unet(sample_size),
             **args.unet_config,
-            "sample_size": args.resolution // vae_factor(vae),
+            "sample_size": sample_size,
             "in_channels": vae.config.latent_channels,
             "out_channels": vae.config.latent_channels,
             "cross_attention_dim": text_encoder.config.hidden_size,
@@ -207,7 +225,10 @@ def noise_scheduler(args: argparse.Namespace, config: dict) -> DDPMScheduler:
 
 
 def load_initial_weights(folder: Path, models: dict[str, nn.Module]) -> None:
-    """Loads those models that the folder holds; of a checkpoint, the averaged weights."""
+    """Loads those models that the folder holds; of a checkpoint, the averaged weights.
+
+    A U-Net of fewer levels becomes the inside of the one that is wanted, see `growing.grow_unet`.
+    """
     found = {}
     for name in models:
         places = [place for place in (folder / f"{name}_ema", folder / name) if place.is_dir()]
@@ -215,7 +236,27 @@ def load_initial_weights(folder: Path, models: dict[str, nn.Module]) -> None:
     if not found:
         raise FileNotFoundError(f"`init_from`: {folder} holds none of the folders {', '.join(models)}")
     for name, place in found.items():
-        load_model(models[name], place)
+        model = models[name]
+        if isinstance(model, UNet2DConditionModel) and _levels(place) < len(model.config.block_out_channels):
+            grow_unet(model, UNet2DConditionModel.from_pretrained(place))
+        else:
+            load_model(model, place)
+
+
+def _levels(unet_folder: Path) -> int:
+    return len(UNet2DConditionModel.load_config(unet_folder)["block_out_channels"])
+
+
+def make_fast(model: UNet2DConditionModel | ControlNetModel, accelerator: Accelerator) -> None:
+    """What makes a U-Net faster in training and changes its results by rounding alone.
+
+    Channels last in memory, unless FSDP or DeepSpeed lay the weights flat. And in bfloat16 on a CPU attention step by
+    step: torch's fused one takes longer backwards there than all its parts together.
+    """
+    if accelerator.distributed_type not in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        model.to(memory_format=torch.channels_last)
+    if accelerator.device.type == "cpu" and accelerator.mixed_precision == "bf16":
+        model.set_attn_processor(AttnProcessor())  # which is not saved
 
 
 def load_body_model(path: str | None) -> HandBodyModel:

@@ -1,0 +1,48 @@
+"""A U-Net grows: one that was trained on small latents becomes the inside of one for larger latents."""
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.resnet import ResnetBlock2D
+
+_REPLACED = ("conv_in", "conv_out", "conv_norm_out")
+"""What stands at the U-Net's ends, and learns anew."""
+
+
+@torch.no_grad()
+def grow_unet(unet: UNet2DConditionModel, inner: UNet2DConditionModel) -> None:
+    """Puts the weights of `inner` into the inner levels of `unet`, which has more.
+
+    An outer level doubles the latents' side and changes nothing further in: what the inner levels know of captions,
+    hands and shapes stays. They see latents averaged over 2 x 2 positions, with a quarter of the noise's variance; so
+    let the larger U-Net's noise schedule end noisier (`beta_end` 0.026 in place of 0.02 about makes up for it).
+    Residual branches of the new levels start silent. Not of the paper, which starts from Stable Diffusion.
+
+    Raises a `ValueError` if the inner levels of `unet` are not those of `inner`.
+
+    Args:
+        unet (`UNet2DConditionModel`): with fresh weights; changed in place.
+        inner (`UNet2DConditionModel`): with fewer levels.
+    """
+    widths, inner_widths = list(unet.config.block_out_channels), list(inner.config.block_out_channels)
+    added = len(widths) - len(inner_widths)
+    if added < 1 or widths[added:] != inner_widths or widths[0] != inner_widths[0]:
+        raise ValueError(
+            f"`init_from`: a U-Net of block_out_channels {inner_widths} cannot become the inside of one of {widths}: "
+            f"outer levels of {inner_widths[0]} channels are all that may be added"
+        )
+    state = unet.state_dict()
+    for name, value in inner.state_dict().items():
+        first, *others = name.split(".")
+        if first in _REPLACED:
+            continue
+        if first == "down_blocks":
+            others[0] = str(int(others[0]) + added)
+        place = ".".join([first, *others])
+        if place not in state or state[place].shape != value.shape:
+            raise ValueError(f"`init_from`: the larger U-Net has no place for {name} of the smaller one")
+        state[place].copy_(value)
+    for block in (*unet.down_blocks[:added], *unet.up_blocks[-added:]):
+        for resnet in block.modules():
+            if isinstance(resnet, ResnetBlock2D):
+                for parameter in resnet.conv2.parameters():
+                    torch.nn.init.zeros_(parameter)
