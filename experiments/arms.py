@@ -60,7 +60,7 @@ SHARED = (
     *("timestep_bias_strategy", "timestep_bias_portion", "timestep_bias_multiplier"),
     *("prediction_type", "beta_schedule", "beta_start", "beta_end", "rescale_betas_zero_snr", "snr_gamma"),
     *("condition_dropout", "hand_dropout", "hand_loss_weight", "joint_loss_weight", "joint_jitter"),
-    *("num_validation_rows", "unet_config", "init_from", "pretrained_model_name_or_path"),
+    *("mixed_precision", "num_validation_rows", "unet_config", "init_from", "pretrained_model_name_or_path"),
 )
 """Options that have to be equal for a comparison; they are noted in `arm.json`, and the report checks them."""
 
