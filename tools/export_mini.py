@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--vae", type=Path, help="another VAE with the same latents (default: the one of stage 2)")
     parser.add_argument("--tokenizer", type=Path, help="tokenizer of stage 2 (default: the one in its folder)")
     parser.add_argument("--scheduler", default="DPMSolverMultistepScheduler", help="diffusers class")
+    parser.add_argument("--scheduler_config", type=json.loads, default={}, help="JSON: changes to its configuration")
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--guidance_scale", type=float, default=2.5)
     parser.add_argument("--hand_steps", type=int, default=25)
@@ -66,7 +67,7 @@ def main() -> None:
         text_encoder=TextHandEncoder.from_pretrained(averaged(args.stage_2, "text_encoder")),
         tokenizer=CLIPTokenizer.from_pretrained(args.tokenizer or args.stage_2 / "tokenizer"),
         unet=UNet2DConditionModel.from_pretrained(averaged(args.stage_2, "unet")),
-        scheduler=getattr(diffusers, args.scheduler).from_config(noise.config),
+        scheduler=getattr(diffusers, args.scheduler).from_config(noise.config, **args.scheduler_config),
         safety_checker=None,
         feature_extractor=None,
         hand_tokenizer=CLIPTokenizer.from_pretrained(args.stage_1 / "hand_tokenizer"),
