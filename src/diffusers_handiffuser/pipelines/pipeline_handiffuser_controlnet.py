@@ -25,9 +25,9 @@ EXAMPLE_DOC_STRING = """
             >>> from diffusers_handiffuser import MINI, HanDiffuserControlNetPipeline, HanDiffuserPipeline
 
             >>> pipe = HanDiffuserPipeline.from_pretrained(MINI)
-            >>> # With Stable Diffusion 1.x: a public one. This is new, and halves the condition twice, as the bundled
+            >>> # With Stable Diffusion 1.x: a public one. This is new, and halves the condition once, as the bundled
             >>> # checkpoint's VAE halves a picture.
-            >>> controlnet = ControlNetModel.from_unet(pipe.unet, conditioning_embedding_out_channels=(16, 32, 96))
+            >>> controlnet = ControlNetModel.from_unet(pipe.unet, conditioning_embedding_out_channels=(16, 32))
             >>> with_depth = HanDiffuserControlNetPipeline.from_pipe(pipe, controlnet=controlnet)
             >>> hands = pipe.sample_hand_params("a right hand making a peace sign")
             >>> depth = hands.to_condition("depth", 128)
