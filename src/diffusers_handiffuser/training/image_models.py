@@ -42,10 +42,10 @@ def small_unet(sample_size: int) -> dict[str, Any]:
     added = max(0, (sample_size - 1).bit_length() - 5)
     return {
         **SMALL_UNET,
-        "block_out_channels": [32] * added + SMALL_UNET["block_out_channels"],
+        "block_out_channels": SMALL_UNET["block_out_channels"][:1] * added + SMALL_UNET["block_out_channels"],
         "down_block_types": ["DownBlock2D"] * added + SMALL_UNET["down_block_types"],
         "up_block_types": SMALL_UNET["up_block_types"] + ["UpBlock2D"] * added,
-        "attention_head_dim": [4] * added + SMALL_UNET["attention_head_dim"],
+        "attention_head_dim": SMALL_UNET["attention_head_dim"][:1] * added + SMALL_UNET["attention_head_dim"],
     }
 
 
