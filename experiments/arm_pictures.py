@@ -14,12 +14,20 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from scene_detector import detect_in_scenes
 from scene_judge import judge_scenes
+from set_distances import PictureSet
 from subsets import hard_subsets, people
 from tqdm.auto import tqdm
 
 from diffusers_handiffuser import HanDiffuserPipeline
-from diffusers_handiffuser.evaluation import score_pictures
+from diffusers_handiffuser.evaluation import (
+    HandDetector,
+    MediaPipeDetector,
+    load_detector,
+    load_features,
+    score_pictures,
+)
 from diffusers_handiffuser.evaluation.rows import check_studio_rows, hands_of, sample_generators
 from diffusers_handiffuser.hands import HandBodyModel, HandParams
 from diffusers_handiffuser.studio import Scene
@@ -36,11 +44,16 @@ MEASURES: list[Measure] = [score_pictures, judge_scenes]
 
 
 def measure(
-    pictures: torch.Tensor, hands: HandParams, rows: Sequence[dict], body_model: HandBodyModel
+    pictures: torch.Tensor,
+    hands: HandParams,
+    rows: Sequence[dict],
+    body_model: HandBodyModel,
+    detector: HandDetector | None = None,
 ) -> dict[str, torch.Tensor]:
     """All scores of n pictures."""
     scenes = [Scene(**row["scene"]) for row in rows]
-    return {name: s for one in MEASURES for name, s in one(pictures, hands, scenes, body_model).items()}
+    scores = {name: s for one in MEASURES for name, s in one(pictures, hands, scenes, body_model).items()}
+    return scores if detector is None else scores | detect_in_scenes(detector, pictures, hands, rows, body_model)
 
 
 def arm_painter(run: Path, steps: int, guidance_scale: float, device: str) -> tuple[dict, Painter]:
@@ -121,6 +134,9 @@ def evaluate(args: argparse.Namespace) -> None:
     check_studio_rows(rows)
     (args.output_dir / "images").mkdir(parents=True, exist_ok=True)
     body_model = HandBodyModel.procedural()
+    detector = None if args.detector is None else load_detector(args.detector, args.detector_python)
+    features = load_features("studio")
+    drawn, own = PictureSet(features, body_model), PictureSet(features, body_model)
     hands = hands_to_draw(args, rows)
     wanted = [row for row in rows for _ in range(args.samples)]
     scores: dict[str, list[torch.Tensor]] = {}
@@ -128,15 +144,23 @@ def evaluate(args: argparse.Namespace) -> None:
         for start in tqdm(range(0, len(wanted), args.batch_size), desc=arm["name"]):
             batch = slice(start, start + args.batch_size)
             pictures = paint(wanted[batch], hands[batch], sample_generators(args.seed, start, len(wanted[batch]), 1))
-            for name, values in measure(pictures, hands[batch], wanted[batch], body_model).items():
+            for name, values in measure(pictures, hands[batch], wanted[batch], body_model, detector).items():
                 scores.setdefault(name, []).append(values)
+            drawn.add(pictures, hands[batch], torch.arange(len(wanted))[batch] // args.samples)
             for number, picture in enumerate(pictures, start):
                 file_name = f"images/{number:06d}.png"
                 pixels = (picture.clamp(0, 1) * 255).round().byte().numpy()
                 Image.fromarray(pixels).save(args.output_dir / file_name)
                 told = {name: wanted[number].get(name) for name in ("text", "source", "crop", "scene")}
                 metadata.write(json.dumps({**told, **hands[number].to_dict(), "file_name": file_name}) + "\n")
-    subsets = hard_subsets(rows, hands_of(rows), body_model)
+    _, own_pictures = own_painter(args.data, pictures.shape[1])
+    own_hands = hands_of(rows)
+    for start in range(0, len(rows), args.batch_size):
+        batch = slice(start, start + args.batch_size)
+        own.add(own_pictures(rows[batch], own_hands[batch], []), own_hands[batch], torch.arange(len(rows))[batch])
+    if isinstance(detector, MediaPipeDetector):
+        detector.close()
+    subsets = hard_subsets(rows, own_hands, body_model)
     results = {
         "arm": arm,
         "data": args.data.resolve().name,
@@ -146,6 +170,8 @@ def evaluate(args: argparse.Namespace) -> None:
         "seed": args.seed,
         "sampler": {} if args.own_pictures else {"steps": args.steps, "guidance_scale": args.guidance_scale},
         "scores": {name: _of_rows(torch.cat(values), args.samples) for name, values in scores.items()},
+        "distances": drawn.distances(own, args.seed),
+        "detector": None if detector is None else f"{args.detector} {getattr(detector, 'version', '')}".strip(),
         "subsets": {name: member.nonzero()[:, 0].tolist() for name, member in subsets.items()},
         "groups": people(rows),
     }

@@ -35,6 +35,7 @@ def read_results(folders: Sequence[Path], order: Sequence[str]) -> list[Results]
     for key in ("seed", "samples", "sampler"):
         _check_equal(key, {str(r["folder"]): r[key] for r in found if r["arm"]["name"] != CEILING})
     _check_equal("training", {str(r["folder"]): r["arm"]["shared"] for r in found if r["arm"]["name"] != CEILING})
+    _check_equal("detector", {str(r["folder"]): r["detector"] for r in found})
     seen: dict[tuple, Path] = {}
     for results in found:
         key = (results["arm"]["name"], results["data"], results["hands"])
@@ -92,7 +93,7 @@ def _about(results: Sequence[Results]) -> list[str]:
     seeds = next(({k: r[k] for k in ("samples", "seed")} | r["sampler"] for r in results if r["sampler"]), {})
     lines = [
         "Means over rows with 95 % bootstrap intervals. **Bold**: the interval of a difference excludes 0.",
-        f"Sampling: {_listed(seeds)}.",
+        f"Sampling: {_listed(seeds)}. Detector: {results[0]['detector'] or 'none'}.",
         "",
         "| arm | is | steps | minutes |",
         "|---|---|---|---|",
@@ -118,6 +119,7 @@ def _own_hands_section(own: list[Results], output: Path, data: str, columns: int
     lines = ["", "### The rows' own hands", "", *_table(own, metrics)]
     if full is not None:
         lines += ["", "Difference to `full`, row by row:", "", *_differences(own, full, metrics)]
+    lines += ["", *_distances(own)]
     lines += ["", f"![means with intervals]({plot.name})", "", f"![the same captions and seeds]({grid.name})"]
     for name, rows in own[0]["subsets"].items():
         lines += ["", f"### Rows of `{name}`", ""]
@@ -157,6 +159,17 @@ def _difference_cell(differences: torch.Tensor) -> str:
     return f"**{text}**" if found.low > 0 or found.high < 0 else text
 
 
+def _distances(results: Sequence[Results]) -> list[str]:
+    """Of each set of pictures to the data's own pictures of the same rows."""
+    kinds = list(results[0]["distances"])
+    lines = ["Distance from the data's own pictures, features of the studio's network (lower is better):", ""]
+    lines += [f"| arm | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|"]
+    for r in results:
+        cells = [str(Estimate(**r["distances"][kind])) for kind in kinds]
+        lines.append(f"| {r['arm']['name']} | {' | '.join(cells)} |")
+    return lines
+
+
 def _gaps(results: Sequence[Results], metrics: Sequence[str], labels: Sequence[str]) -> list[str]:
     """Best and worst group, gap with interval, and p against groups dealt at random."""
     lines = ["| arm | metric | gap, best over worst group | means of the groups |", "|---|---|---|---|"]
@@ -177,7 +190,7 @@ def _sampled_section(of_data: Sequence[Results]) -> list[str]:
     if not sampled:
         return []
     metrics = metrics_of(sampled)
-    lines = ["", "### Hands sampled by stage 1", "", *_table(sampled, metrics)]
+    lines = ["", "### Hands sampled by stage 1", "", *_table(sampled, metrics), "", *_distances(sampled)]
     own = {r["arm"]["name"]: r for r in of_data if r["hands"] == "own"}
     both = [r for r in sampled if r["arm"]["name"] in own]
     if both:

@@ -171,6 +171,8 @@ def make_parser() -> argparse.ArgumentParser:
     command.add_argument("--guidance_scale", type=float, default=2.0)
     command.add_argument("--batch_size", type=int, default=16, help="pictures at a time")
     command.add_argument("--device", default="cpu")
+    command.add_argument("--detector", help="mediapipe, a .task file, or MODULE:FUNCTION: score what it finds, too")
+    command.add_argument("--detector_python", help="a Python that has MediaPipe, if this one does not")
 
     command = commands.add_parser("overlapping_hands", help="make a studio test set of hands before one another")
     command.add_argument("folder", type=Path)

@@ -24,6 +24,8 @@ def made_up(folder, name, scores, **changes):
         "seed": 0,
         "sampler": {"steps": 25},
         "scores": {"quality": scores},
+        "distances": {"kid_hands": {"value": 2.5, "low": 2.0, "high": 3.0, "n": ROWS, "seed": 0}},
+        "detector": None,
         "subsets": {"hard": [0, 1, 2, 3], "none": []},
         "groups": {"skin": ["pale", "deep"] * (ROWS // 2)},
     }
@@ -78,6 +80,7 @@ def test_sampled_hands_against_own(noise, tmp_path):
     own = made_up(tmp_path / "full", "full", noise.tolist())
     sampled = made_up(tmp_path / "sampled", "full", (noise - 0.2).tolist(), hands="sampled")
     lines = report([own, sampled], tmp_path)
+    assert lines.count("| full | 2.500 [2.000, 3.000], n = 40 |") == 2
     start = lines.index("### Hands sampled by stage 1")
     assert "| full | **-0.200 [-0.200, -0.200]** |" in lines[start:]
 
@@ -88,6 +91,7 @@ def test_sampled_hands_against_own(noise, tmp_path):
         ({"seed": 1}, "seed is not the same"),
         ({"samples": 3}, "samples is not the same"),
         ({"sampler": {"steps": 50}}, "sampler is not the same"),
+        ({"detector": "mediapipe 0.10.21"}, "detector is not the same"),
         ({"rows": 20}, "different numbers of rows"),
         ({"arm": {"name": "text", "about": "", "shared": {"seed": 1}, "steps": 5, "minutes": 1}}, "training is not"),
         (

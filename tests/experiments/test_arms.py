@@ -153,6 +153,7 @@ def test_evaluation_writes_scores_and_a_data_set(results, studio_data):
         assert found["rows"] == 4 and all(len(scores) == 4 for scores in found["scores"].values())
         judged = {"judged_side", "judged_gesture", "judged_fingers"}
         assert set(found["scores"]) == {"background", "skin", "skin_within_one", "hand_iou"} | judged
+        assert set(found["distances"]) == {"fid", "kid", "fid_hands", "kid_hands"} and found["detector"] is None
     drawn = HandDataset(results / "full", need_images=True)
     assert len(drawn) == 8 and drawn.load_image(7, 16).shape == (16, 16, 3)
     wanted = HandDataset(studio_data / "test").hand_params[:4].repeat_interleave(2)
@@ -217,6 +218,8 @@ def test_the_report_has_the_arms_and_their_pictures(results, studio_data, tmp_pa
     call("evaluate", "--own_pictures", "--data", studio_data / "test", "--num", 4, "--output_dir", tmp_path / "data")
     out = tmp_path / "out/report.md"
     call("report", tmp_path / "data", results / "full", results / "controlnet", "-o", out, "--columns", 3)
+    own = json.loads((tmp_path / "data/results.json").read_text())["distances"]
+    assert own["fid"]["value"] == pytest.approx(0, abs=1e-3) and own["fid"]["n"] == 4
     report = out.read_text()
     assert report.index("| controlnet |") < report.index("| full |") < report.index("| data |")
     files = {"report.md", "report.test.plot.png", "report.test.pictures.png"}
@@ -226,6 +229,19 @@ def test_the_report_has_the_arms_and_their_pictures(results, studio_data, tmp_pa
     for line, folder in enumerate((results / "controlnet", results / "full")):
         drawn = np.asarray(Image.open(folder / "images/000002.png"))  # the first sample of the second row
         assert np.array_equal(grid[16 * line : 16 * line + 16, -32:-16], drawn)
+
+
+def nothing_found(picture):
+    """A detector."""
+    return []
+
+
+def test_a_detector_scores_the_pictures(runs, studio_data, tmp_path):
+    small = ("--data", studio_data / "test", "--num", 2, "--steps", 1, "--output_dir", tmp_path)
+    call("evaluate", runs[0] / "text", *small, "--detector", f"{__name__}:nothing_found")
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert found["detector"] == f"{__name__}:nothing_found"
+    assert found["scores"]["detected"] == found["scores"]["pck@0.2"] == [0, 0]
 
 
 def test_bad_options(start, tmp_path, capsys):
