@@ -20,7 +20,7 @@ from diffusers_handiffuser.evaluation.fairness import group_gap
 from diffusers_handiffuser.evaluation.intervals import Estimate, bootstrap_mean
 
 FULL, CEILING = "full", "data"
-LABEL_WIDTH, LINE_HEIGHT, PANEL_WIDTH = 150, 18, 260
+LABEL_WIDTH, LINE_HEIGHT, PANEL_WIDTH, PANELS_BESIDE = 150, 18, 260, 4
 
 Results = dict[str, Any]
 
@@ -74,7 +74,10 @@ def metrics_of(results: Sequence[Results]) -> list[str]:
 
 
 def write_report(folders: Sequence[Path], output: Path, order: Sequence[str], columns: int) -> None:
-    """Writes the report to `output` (.md), and beside it a plot and a grid of pictures for each data set."""
+    """Writes the report to `output` (.md), and beside it a plot and a grid of pictures for each data set.
+
+    Where the folders hold `results.json` alone there is no grid; all else is made of that.
+    """
     results = read_results(folders, order)
     output.parent.mkdir(parents=True, exist_ok=True)
     lines = ["# The arms compared", "", *_about(results)]
@@ -114,13 +117,15 @@ def _own_hands_section(own: list[Results], output: Path, data: str, columns: int
     full = next((r for r in own if r["arm"]["name"] == FULL), None)
     plot = output.with_name(f"{output.stem}.{data}.plot.png")
     draw_plot(own, metrics).save(plot)
-    grid = output.with_name(f"{output.stem}.{data}.pictures.png")
-    draw_grid(own, columns).save(grid)
     lines = ["", "### The rows' own hands", "", *_table(own, metrics)]
     if full is not None:
         lines += ["", "Difference to `full`, row by row:", "", *_differences(own, full, metrics)]
     lines += ["", *_distances(own)]
-    lines += ["", f"![means with intervals]({plot.name})", "", f"![the same captions and seeds]({grid.name})"]
+    lines += ["", f"![means with intervals]({plot.name})"]
+    if all((r["folder"] / "images").is_dir() for r in own):
+        grid = output.with_name(f"{output.stem}.{data}.pictures.png")
+        draw_grid(own, columns).save(grid)
+        lines += ["", f"![the same captions and seeds]({grid.name})"]
     for name, rows in own[0]["subsets"].items():
         lines += ["", f"### Rows of `{name}`", ""]
         lines += _table(own, metrics, rows) if rows else ["None."]
@@ -205,29 +210,37 @@ def _sampled_section(of_data: Sequence[Results]) -> list[str]:
 
 def draw_plot(results: Sequence[Results], metrics: Sequence[str]) -> Image.Image:
     """A panel for each metric: the mean and the interval of each arm, over [0, 1] or wider if scores lie outside."""
+    bands = [metrics[start : start + PANELS_BESIDE] for start in range(0, len(metrics), PANELS_BESIDE)]
     height = LINE_HEIGHT * (len(results) + 2)
-    plot = Image.new("RGB", (LABEL_WIDTH + PANEL_WIDTH * len(metrics), height), "white")
+    plot = Image.new("RGB", (LABEL_WIDTH + PANEL_WIDTH * len(bands[0]), height * len(bands)), "white")
     pen = ImageDraw.Draw(plot)
-    for line, r in enumerate(results, 1):
-        pen.text((4, LINE_HEIGHT * line + 3), r["arm"]["name"], fill="black")
-    for number, metric in enumerate(metrics):
-        found = [estimate(scores_of(r, metric)) for r in results]
-        ends = [0.0, 1.0] + [end for e in found if e is not None for end in (e.low, e.high)]
-        first, last = min(ends), max(ends)
-        left, right = LABEL_WIDTH + PANEL_WIDTH * number + 10, LABEL_WIDTH + PANEL_WIDTH * (number + 1) - 30
-        pen.text((left, 3), metric, fill="black")
-        pen.rectangle((left, LINE_HEIGHT, right, height - LINE_HEIGHT), outline="gray")
-        pen.text((left, height - LINE_HEIGHT + 2), f"{first:g}", fill="black")
-        pen.text((right - 6, height - LINE_HEIGHT + 2), f"{last:g}", fill="black")
-        for line, e in enumerate(found, 1):
-            if e is not None:
-                y = LINE_HEIGHT * line + LINE_HEIGHT // 2
-                low, middle, high = (
-                    left + (right - left) * (x - first) / (last - first) for x in (e.low, e.value, e.high)
-                )
-                pen.line((low, y, high, y), fill="black", width=2)
-                pen.ellipse((middle - 4, y - 4, middle + 4, y + 4), fill="black")
+    for band, names in enumerate(bands):
+        top = height * band
+        for line, r in enumerate(results, 1):
+            pen.text((4, top + LINE_HEIGHT * line + 3), r["arm"]["name"], fill="black")
+        for number, metric in enumerate(names):
+            _draw_panel(pen, (LABEL_WIDTH + PANEL_WIDTH * number, top), results, metric)
     return plot
+
+
+def _draw_panel(pen: ImageDraw.ImageDraw, corner: tuple[int, int], results: Sequence[Results], metric: str) -> None:
+    found = [estimate(scores_of(r, metric)) for r in results]
+    ends = [0.0, 1.0] + [end for e in found if e is not None for end in (e.low, e.high)]
+    first, last = min(ends), max(ends)
+    left, right = corner[0] + 10, corner[0] + PANEL_WIDTH - 30
+    top, bottom = corner[1] + LINE_HEIGHT, corner[1] + LINE_HEIGHT * (len(results) + 1)
+    pen.text((left, corner[1] + 3), metric, fill="black")
+    pen.rectangle((left, top, right, bottom), outline="gray")
+    pen.text((left, bottom + 2), f"{first:g}", fill="black")
+    pen.text((right - 6, bottom + 2), f"{last:g}", fill="black")
+    for line, e in enumerate(found):
+        if e is not None:
+            y = top + LINE_HEIGHT * line + LINE_HEIGHT // 2
+            low, middle, high = (
+                left + (right - left) * (x - first) / (last - first) for x in (e.low, e.value, e.high)
+            )
+            pen.line((low, y, high, y), fill="black", width=2)
+            pen.ellipse((middle - 4, y - 4, middle + 4, y + 4), fill="black")
 
 
 def draw_grid(results: Sequence[Results], columns: int) -> Image.Image:

@@ -31,8 +31,8 @@ ARM_FILE = "arm.json"
 
 RECIPE = {
     "--resolution": 64,
-    "--max_train_steps": 3000,
-    "--train_batch_size": 8,
+    "--max_train_steps": 1100,
+    "--train_batch_size": 16,
     "--learning_rate": 8e-4,
     "--lr_scheduler": "linear",
     "--lr_warmup_steps": 50,

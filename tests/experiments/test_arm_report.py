@@ -1,6 +1,7 @@
 """The report's numbers on made-up results."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -109,6 +110,19 @@ def test_what_cannot_be_compared_is_refused(noise, tmp_path, changes, message):
         report(folders, tmp_path)
 
 
+def test_tables_need_no_pictures(noise, tmp_path):
+    folder = made_up(tmp_path / "full", "full", noise.tolist())
+    with_pictures = report([folder], tmp_path)
+    (tmp_path / "report.test.pictures.png").unlink()
+    shutil.rmtree(folder / "images")
+    without = report([folder], tmp_path)
+    shown = [line for line in with_pictures if "report.test.pictures.png" in line]
+    assert len(shown) == 1 and [line for line in with_pictures if line not in shown and line] == [
+        x for x in without if x
+    ]
+    assert not (tmp_path / "report.test.pictures.png").exists()
+
+
 def test_plot_and_grid_show_what_was_measured(tmp_path):
     from arm_report import LABEL_WIDTH, PANEL_WIDTH, draw_grid, draw_plot, read_results
 
@@ -119,6 +133,13 @@ def test_plot_and_grid_show_what_was_measured(tmp_path):
     for line, value in ((1, 0.25), (2, 0.75)):
         dots = plot[18 * line : 18 * line + 18, left + 2 : left + width - 2].any(0).nonzero()[0]
         assert abs(dots.mean() + 2 - value * width) < 2
+    for r in results:
+        r["scores"] |= {f"quality {i}": r["scores"]["quality"] for i in range(5)}
+    many = np.asarray(draw_plot(results, list(results[0]["scores"]))).min(-1) == 0
+    assert many.shape == (2 * len(plot), LABEL_WIDTH + 4 * PANEL_WIDTH)  # six panels
+    for top, left in ((0, PANEL_WIDTH), (len(plot), 0)):
+        shown = many[top : top + len(plot), left:][20:, LABEL_WIDTH + 12 : LABEL_WIDTH + width - 2]
+        assert np.array_equal(shown[:-20], plot[20:-20, LABEL_WIDTH + 12 : LABEL_WIDTH + width - 2])
     grid = np.asarray(draw_grid(results, 3))
     assert grid.shape == (16, LABEL_WIDTH + 24, 3)
     assert [grid[4, LABEL_WIDTH + 8 * i + 4, 0] for i in range(3)] == [0, 2, 4]
