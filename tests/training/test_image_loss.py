@@ -3,6 +3,7 @@ from argparse import Namespace
 import torch
 from diffusers import DDPMScheduler
 
+from diffusers_handiffuser import TextHandEncoder
 from diffusers_handiffuser.training.image_loss import (
     ImageLoss,
     ImageObjective,
@@ -105,8 +106,16 @@ class TestJoints:
         logits.over.square().sum().backward()
         assert unet.down_blocks[0].resnets[0].conv1.weight.grad.abs().sum() > 0
         unet.zero_grad(), text_encoder.zero_grad()
-        without_hands = ImageObjective(unet, text_encoder, new_joint_finder(unet))(*given)
-        assert torch.equal(without_hands, ImageObjective(unet, text_encoder)(*given))
+
+    def test_without_states_of_joints_the_finder_reads_the_unet_alone(self, picture_components, hand_components):
+        unet, text_encoder = picture_components["unet"], hand_components["text_encoder"]
+        given, hands = self.given(text_encoder)
+        finder = new_joint_finder(unet)
+        prediction, logits = ImageObjective(unet, text_encoder, finder)(*given)
+        assert logits.over.shape == (2, 2, 21, 8, 8) and logits.along is None
+        assert torch.equal(prediction, ImageObjective(unet, text_encoder)(*given))
+        other = TextHandEncoder.from_config(text_encoder.config, hand_representations=["rotations", "vertices"])
+        assert ImageObjective(unet, other, finder)(*given, **hands)[1].along is None
 
     def test_finder_reads_each_joint_from_its_own_state(self, picture_components, hand_components):
         """Attention is causal: a joint's y knows nothing of later joints; the right hand's come first."""
@@ -137,7 +146,7 @@ class TestJoints:
         }
         return (torch.randn(2, 4, 8, 8), torch.tensor([3, 900]), torch.zeros(2, 77, dtype=torch.long)), hands
 
-    def test_loss_adds_them_where_the_hands_are_told(self):
+    def test_loss_adds_them(self):
         batch = {
             "latents": torch.zeros(1, 4, 4, 4),
             "input_ids": torch.zeros(1, 77, dtype=torch.long),
@@ -150,8 +159,8 @@ class TestJoints:
             loss = ImageLoss(arguments, DDPMScheduler(), torch.zeros(1, 77, dtype=torch.long), torch.device("cpu"))
 
             def objective(noisy, *_, **hands):
-                logits = JointLogits(torch.zeros(1, 2, 21, 4, 4), torch.zeros(1, 2, 21, 2, 8))
-                return (torch.zeros_like(noisy), logits) if hands else torch.zeros_like(noisy)
+                along = torch.zeros(1, 2, 21, 2, 8) if hands else None
+                return torch.zeros_like(noisy), JointLogits(torch.zeros(1, 2, 21, 4, 4), along)
 
             return loss(objective, batch, BatchRandom(torch.Generator().manual_seed(0), 1, slice(0, 1)))
 
@@ -162,4 +171,4 @@ class TestJoints:
         dropped = found(condition_dropout=1.0)
         assert dropped["joints"] == dropped["joint_states"] == 0 and dropped["loss"] == dropped["mse"]
         text_only = found(text_only_steps=1.0)
-        assert "joints" not in text_only and text_only["loss"] == text_only["mse"]
+        assert torch.isclose(text_only["joints"], over) and text_only["joint_states"] == 0

@@ -224,7 +224,7 @@ def _add_diffusion_options(parser: argparse.ArgumentParser) -> None:
         "--joint_loss_weight",
         type=float,
         default=0.0,
-        help="the U-Net's features and the joints' states also learn where every joint of a visible hand is, this "
+        help="the U-Net's features and the states of joints also learn where every joint of a visible hand is, this "
         "times the cross-entropies over the latent positions and along x and y (layers that are dropped at the end "
         "read it from them); a U-Net that starts from nothing else takes long to bind joints to their places. "
         "0: not at all, as in the paper; 0.1",
@@ -295,7 +295,7 @@ def open_data(
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    accelerator = start_run(args, find_unused_parameters=args.text_only_steps > 0)
+    accelerator = start_run(args, find_unused_parameters=args.text_only_steps > 0 or args.joint_loss_weight > 0)
     if accelerator.is_main_process:
         open_repository(args)
     torch.manual_seed(args.seed)

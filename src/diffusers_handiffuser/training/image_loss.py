@@ -64,8 +64,8 @@ class ImageObjective(nn.Module):
 
     Args:
         unet, text_encoder: of stage 2.
-        joint_finder (`JointFinder`, *optional*): reads the features that come into the U-Net's last block, and with
-            it the result for rows with hands is a pair of the prediction and the finder's logits.
+        joint_finder (`JointFinder`, *optional*): reads the features that come into the U-Net's last block, and the
+            states of joints where there are any; with it the result is a pair of the prediction and its logits.
     """
 
     def __init__(
@@ -78,11 +78,12 @@ class ImageObjective(nn.Module):
         self, noisy_latents: torch.Tensor, timesteps: torch.Tensor, input_ids: torch.Tensor, **hands: torch.Tensor
     ) -> torch.Tensor | tuple[torch.Tensor, JointLogits]:
         states = self.text_encoder(input_ids, **hands).last_hidden_state
-        if self.joint_finder is None or not hands:
+        if self.joint_finder is None:
             return self.unet(noisy_latents, timesteps, states).sample
         with last_features(self.unet) as features:
             prediction = self.unet(noisy_latents, timesteps, states).sample
-        return prediction, self.joint_finder(features[0], states)
+        told = bool(hands) and "joints_2d" in self.text_encoder.hand_representations
+        return prediction, self.joint_finder(features[0], states if told else None)
 
 
 @contextlib.contextmanager
