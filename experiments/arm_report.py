@@ -8,6 +8,7 @@ same rows from the same noise.
 import json
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,10 @@ Results = dict[str, Any]
 
 
 def read_results(folders: Sequence[Path], order: Sequence[str]) -> list[Results]:
-    """The results of evaluations, in the order of the arms and the ceiling last; refuses what cannot be compared."""
+    """The results of evaluations, in the order of the arms and the ceiling last; refuses what cannot be compared.
+
+    `"label"` is the arm's name, and where it was trained with another seed than most, that too.
+    """
     found = []
     for folder in folders:
         results = json.loads((folder / RESULTS_FILE).read_text())
@@ -34,11 +38,16 @@ def read_results(folders: Sequence[Path], order: Sequence[str]) -> list[Results]
         found.append(results)
     for key in ("seed", "samples", "sampler"):
         _check_equal(key, {str(r["folder"]): r[key] for r in found if r["arm"]["name"] != CEILING})
-    _check_equal("training", {str(r["folder"]): r["arm"]["shared"] for r in found if r["arm"]["name"] != CEILING})
+    trained = [r for r in found if r["arm"]["name"] != CEILING]
+    _check_equal("training", {str(r["folder"]): {**r["arm"]["shared"], "seed": None} for r in trained})
+    usual = Counter(r["arm"]["shared"]["seed"] for r in trained).most_common(1)
+    for results in found:
+        name, seed = results["arm"]["name"], results["arm"]["shared"].get("seed")
+        results["label"] = name if name == CEILING or seed == usual[0][0] else f"{name}, seed {seed}"
     _check_equal("detector", {str(r["folder"]): r["detector"] for r in found})
     seen: dict[tuple, Path] = {}
     for results in found:
-        key = (results["arm"]["name"], results["data"], results["hands"])
+        key = (results["label"], results["data"], results["hands"])
         if key in seen:
             raise ValueError(f"{seen[key]} and {results['folder']} are of the same arm, data and hands")
         seen[key] = results["folder"]
@@ -46,7 +55,7 @@ def read_results(folders: Sequence[Path], order: Sequence[str]) -> list[Results]
         if set(sets) != {results["rows"]}:
             raise ValueError(f"results on {results['data']} are of different numbers of rows: {sorted(set(sets))}")
     names = [*order, CEILING]
-    return sorted(found, key=lambda r: names.index(r["arm"]["name"]))
+    return sorted(found, key=lambda r: (names.index(r["arm"]["name"]), r["label"]))
 
 
 def _check_equal(what: str, values: dict[str, Any]) -> None:
@@ -92,10 +101,11 @@ def write_report(folders: Sequence[Path], output: Path, order: Sequence[str], co
 
 
 def _about(results: Sequence[Results]) -> list[str]:
-    trained = {r["arm"]["name"]: r["arm"] for r in results if r["arm"]["name"] != CEILING}
+    trained = {r["label"]: r["arm"] for r in results if r["label"] != CEILING}
     seeds = next(({k: r[k] for k in ("samples", "seed")} | r["sampler"] for r in results if r["sampler"]), {})
     lines = [
-        "Means over rows with 95 % bootstrap intervals. **Bold**: the interval of a difference excludes 0.",
+        "Means over rows with 95 % bootstrap intervals. **Bold**: the interval of a difference excludes 0. Intervals",
+        "are of the rows, not of the training: an arm trained again with another seed shows what that changes.",
         f"Sampling: {_listed(seeds)}. Detector: {results[0]['detector'] or 'none'}.",
         "",
         "| arm | is | steps | minutes |",
@@ -114,7 +124,7 @@ def _listed(facts: dict) -> str:
 
 def _own_hands_section(own: list[Results], output: Path, data: str, columns: int) -> list[str]:
     metrics = metrics_of(own)
-    full = next((r for r in own if r["arm"]["name"] == FULL), None)
+    full = next((r for r in own if r["label"] == FULL), None)
     plot = output.with_name(f"{output.stem}.{data}.plot.png")
     draw_plot(own, metrics).save(plot)
     lines = ["", "### The rows' own hands", "", *_table(own, metrics)]
@@ -138,7 +148,7 @@ def _table(results: Sequence[Results], metrics: Sequence[str], rows: Sequence[in
     lines = [f"| arm | {' | '.join(metrics)} |", "|---" * (len(metrics) + 1) + "|"]
     for r in results:
         cells = [_cell(estimate(scores_of(r, metric, rows))) for metric in metrics]
-        lines.append(f"| {r['arm']['name']} | {' | '.join(cells)} |")
+        lines.append(f"| {r['label']} | {' | '.join(cells)} |")
     return lines
 
 
@@ -152,7 +162,7 @@ def _differences(results: Sequence[Results], base: Results, metrics: Sequence[st
     for r in results:
         if r is not base:
             cells = [_difference_cell(scores_of(r, m) - scores_of(base, m)) for m in metrics]
-            lines.append(f"| {r['arm']['name']} | {' | '.join(cells)} |")
+            lines.append(f"| {r['label']} | {' | '.join(cells)} |")
     return lines
 
 
@@ -171,7 +181,7 @@ def _distances(results: Sequence[Results]) -> list[str]:
     lines += [f"| arm | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|"]
     for r in results:
         cells = [str(Estimate(**r["distances"][kind])) for kind in kinds]
-        lines.append(f"| {r['arm']['name']} | {' | '.join(cells)} |")
+        lines.append(f"| {r['label']} | {' | '.join(cells)} |")
     return lines
 
 
@@ -185,7 +195,7 @@ def _gaps(results: Sequence[Results], metrics: Sequence[str], labels: Sequence[s
                 continue
             gap = group_gap(scores, labels)
             means = ", ".join(f"{name} {e.value:.3f} (n = {e.n})" for name, e in gap.groups.items())
-            lines.append(f"| {r['arm']['name']} | {metric} | {gap} | {means} |")
+            lines.append(f"| {r['label']} | {metric} | {gap} | {means} |")
     return lines
 
 
@@ -196,15 +206,15 @@ def _sampled_section(of_data: Sequence[Results]) -> list[str]:
         return []
     metrics = metrics_of(sampled)
     lines = ["", "### Hands sampled by stage 1", "", *_table(sampled, metrics), "", *_distances(sampled)]
-    own = {r["arm"]["name"]: r for r in of_data if r["hands"] == "own"}
-    both = [r for r in sampled if r["arm"]["name"] in own]
+    own = {r["label"]: r for r in of_data if r["hands"] == "own"}
+    both = [r for r in sampled if r["label"] in own]
     if both:
         lines += ["", "Sampled minus own hands, row by row:", ""]
         lines += [f"| arm | {' | '.join(metrics)} |", "|---" * (len(metrics) + 1) + "|"]
         for r in both:
-            other = own[r["arm"]["name"]]
+            other = own[r["label"]]
             cells = [_difference_cell(scores_of(r, m) - scores_of(other, m)) for m in metrics]
-            lines.append(f"| {r['arm']['name']} | {' | '.join(cells)} |")
+            lines.append(f"| {r['label']} | {' | '.join(cells)} |")
     return lines
 
 
@@ -217,7 +227,7 @@ def draw_plot(results: Sequence[Results], metrics: Sequence[str]) -> Image.Image
     for band, names in enumerate(bands):
         top = height * band
         for line, r in enumerate(results, 1):
-            pen.text((4, top + LINE_HEIGHT * line + 3), r["arm"]["name"], fill="black")
+            pen.text((4, top + LINE_HEIGHT * line + 3), r["label"], fill="black")
         for number, metric in enumerate(names):
             _draw_panel(pen, (LABEL_WIDTH + PANEL_WIDTH * number, top), results, metric)
     return plot
@@ -254,7 +264,7 @@ def draw_grid(results: Sequence[Results], columns: int) -> Image.Image:
     grid = Image.new("RGB", (LABEL_WIDTH + side * columns, side * len(lines)), "white")
     pen = ImageDraw.Draw(grid)
     for i, (r, line) in enumerate(zip(results, lines, strict=True)):
-        label = "\n".join(textwrap.wrap(r["arm"]["name"].replace("+", " + "), 22))
+        label = "\n".join(textwrap.wrap(r["label"].replace("+", " + "), 22))
         pen.multiline_text((4, side * i + 4), label, fill="black")
         for j, picture in enumerate(line):
             grid.paste(picture.resize((side, side), Image.Resampling.NEAREST), (LABEL_WIDTH + side * j, side * i))

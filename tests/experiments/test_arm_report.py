@@ -94,7 +94,10 @@ def test_sampled_hands_against_own(noise, tmp_path):
         ({"sampler": {"steps": 50}}, "sampler is not the same"),
         ({"detector": "mediapipe 0.10.21"}, "detector is not the same"),
         ({"rows": 20}, "different numbers of rows"),
-        ({"arm": {"name": "text", "about": "", "shared": {"seed": 1}, "steps": 5, "minutes": 1}}, "training is not"),
+        (
+            {"arm": {"name": "text", "about": "", "shared": {"seed": 0, "data": "x"}, "steps": 5, "minutes": 1}},
+            "training is not",
+        ),
         (
             {"arm": {"name": "full", "about": "", "shared": {"seed": 0}, "steps": 5, "minutes": 1}},
             "are of the same arm",
@@ -108,6 +111,18 @@ def test_what_cannot_be_compared_is_refused(noise, tmp_path, changes, message):
     ]
     with pytest.raises(ValueError, match=message):
         report(folders, tmp_path)
+
+
+def test_an_arm_trained_again_with_another_seed(noise, tmp_path):
+    again = {"name": "full", "about": "", "shared": {"seed": 7}, "steps": 5, "minutes": 1}
+    folders = [
+        made_up(tmp_path / "again", "full", (noise + 0.25).tolist(), arm=again),
+        made_up(tmp_path / "full", "full", noise.tolist()),
+        made_up(tmp_path / "text", "text", noise.tolist()),
+    ]
+    lines = report(folders, tmp_path)
+    assert "| full, seed 7 | **+0.250 [+0.250, +0.250]** |" in lines
+    assert [line.split(" | ")[0] for line in lines if " | 2.500 " in line] == ["| text", "| full", "| full, seed 7"]
 
 
 def test_tables_need_no_pictures(noise, tmp_path):
