@@ -31,7 +31,7 @@ ARM_FILE = "arm.json"
 
 RECIPE = {
     "--resolution": 64,
-    "--max_train_steps": 900,
+    "--max_train_steps": 800,
     "--train_batch_size": 16,
     "--learning_rate": 8e-4,
     "--lr_scheduler": "linear",
