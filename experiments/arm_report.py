@@ -108,13 +108,15 @@ def _about(results: Sequence[Results]) -> list[str]:
         "are of the rows, not of the training: an arm trained again with another seed shows what that changes.",
         f"Sampling: {_listed(seeds)}. Detector: {results[0]['detector'] or 'none'}.",
         "",
-        "| arm | is | steps | minutes |",
-        "|---|---|---|---|",
+        "| arm | is | seed | steps | minutes |",
+        "|---|---|---|---|---|",
     ]
     for name, arm in trained.items():
-        lines.append(f"| {name} | {arm['about']} | {arm['steps']} | {arm['minutes']:.0f} |")
+        seed = arm["shared"]["seed"]
+        lines.append(f"| {name} | {arm['about']} | {seed} | {arm['steps']} | {arm['minutes']:.0f} |")
     if trained:
-        lines += ["", f"The same in all: {_listed(next(iter(trained.values()))['shared'])}."]
+        shared = {**next(iter(trained.values()))["shared"], "seed": None}
+        lines += ["", f"The same in all: {_listed(shared)}."]
     return lines
 
 
