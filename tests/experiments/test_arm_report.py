@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -158,3 +159,17 @@ def test_plot_and_grid_show_what_was_measured(tmp_path):
     grid = np.asarray(draw_grid(results, 3))
     assert grid.shape == (16, LABEL_WIDTH + 24, 3)
     assert [grid[4, LABEL_WIDTH + 8 * i + 4, 0] for i in range(3)] == [0, 2, 4]
+
+
+def test_the_published_tables_are_those_of_the_published_results():
+    from arm_report import _differences, _distances, _table, metrics_of, read_results
+    from arms import ARMS
+
+    folder = Path(__file__).parents[2] / "experiments/results"
+    tables = set((folder / "tables.md").read_text(encoding="utf-8").splitlines())
+    results = read_results([path.parent for path in folder.glob("*/results.json")], list(ARMS))
+    own = [r for r in results if r["data"] == "test" and r["hands"] == "own"]
+    assert {r["arm"]["name"] for r in own} == {*ARMS, "data"}
+    full = next(r for r in own if r["label"] == "full")
+    metrics = metrics_of(own)
+    assert {*_table(own, metrics), *_differences(own, full, metrics), *_distances(own)} <= tables
