@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from pixels import to_pixels
 from scene_detector import detect_in_scenes
 from scene_judge import judge_scenes
 from set_distances import PictureSet
@@ -149,8 +150,7 @@ def evaluate(args: argparse.Namespace) -> None:
             drawn.add(pictures, hands[batch], torch.arange(len(wanted))[batch] // args.samples)
             for number, picture in enumerate(pictures, start):
                 file_name = f"images/{number:06d}.png"
-                pixels = (picture.clamp(0, 1) * 255).round().byte().numpy()
-                Image.fromarray(pixels).save(args.output_dir / file_name)
+                Image.fromarray(to_pixels(picture).numpy()).save(args.output_dir / file_name)
                 told = {name: wanted[number].get(name) for name in ("text", "source", "crop", "scene")}
                 metadata.write(json.dumps({**told, **hands[number].to_dict(), "file_name": file_name}) + "\n")
     _, own_pictures = own_painter(args.data, pictures.shape[1])

@@ -141,6 +141,8 @@ def _own_hands_section(own: list[Results], output: Path, data: str, columns: int
     for name, rows in own[0]["subsets"].items():
         lines += ["", f"### Rows of `{name}`", ""]
         lines += _table(own, metrics, rows) if rows else ["None."]
+        if rows and full is not None:
+            lines += ["", "Difference to `full`:", "", *_differences(own, full, metrics, rows)]
     for question, labels in own[0]["groups"].items():
         lines += ["", f"### By {question}", "", *_gaps(own, metrics, labels)]
     return lines
@@ -158,12 +160,14 @@ def _cell(found: Estimate | None) -> str:
     return "none" if found is None else str(found)
 
 
-def _differences(results: Sequence[Results], base: Results, metrics: Sequence[str]) -> list[str]:
-    """Of each result to another one, over the rows in which both have a score."""
+def _differences(
+    results: Sequence[Results], base: Results, metrics: Sequence[str], rows: Sequence[int] | None = None
+) -> list[str]:
+    """Of each result to another one, over the rows, all or some, in which both have a score."""
     lines = [f"| arm | {' | '.join(metrics)} |", "|---" * (len(metrics) + 1) + "|"]
     for r in results:
         if r is not base:
-            cells = [_difference_cell(scores_of(r, m) - scores_of(base, m)) for m in metrics]
+            cells = [_difference_cell(scores_of(r, m, rows) - scores_of(base, m, rows)) for m in metrics]
             lines.append(f"| {r['label']} | {' | '.join(cells)} |")
     return lines
 

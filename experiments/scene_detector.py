@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from pixels import to_pixels
 
 from diffusers_handiffuser.data.geometry import hand_joints_in_pixels
 from diffusers_handiffuser.evaluation import HandDetector, score_detections
@@ -41,7 +42,7 @@ def detect_in_scenes(
     height, width = pictures.shape[1:3]
     joints = hand_joints_in_pixels(hands, body_model, width, height)
     scores: dict[str, list[float]] = {name: [] for name in SCORES}
-    for number, picture in enumerate((pictures.clamp(0, 1) * 255).round().byte()):
+    for number, picture in enumerate(to_pixels(pictures)):
         gestures = Scene(**rows[number]["scene"]).gestures
         found = score_detections(
             list(detector(picture.numpy())),

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Sequence
 
 import torch
+from pixels import to_pixels
 
 from diffusers_handiffuser.data.geometry import hand_joints_in_pixels
 from diffusers_handiffuser.evaluation import StudioFeatureNetwork, hand_crops
@@ -36,7 +37,7 @@ def judge_scenes(
     height, width = pictures.shape[1:3]
     asked = torch.tensor([[side in scene.gestures for side in SIDES] for scene in scenes])
     joints = hand_joints_in_pixels(hands, body_model, width, height)
-    pixels = (pictures.clamp(0, 1) * 255).round().byte()
+    pixels = to_pixels(pictures)
     crops, places = hand_crops(pixels, joints, asked & hands.hand_visible.cpu(), network.input_size)
     right = torch.zeros(3, *asked.shape)
     if len(crops):

@@ -1,6 +1,7 @@
 """How far an arm's pictures as a set are from the data's own: FID and KID, of whole pictures and of hand crops."""
 
 import torch
+from pixels import to_pixels
 
 from diffusers_handiffuser.data.geometry import hand_joints_in_pixels
 from diffusers_handiffuser.evaluation import FeatureNetwork, frechet_estimate, hand_crops, kernel_estimate
@@ -23,7 +24,7 @@ class PictureSet:
 
     def add(self, pictures: torch.Tensor, hands: HandParams, rows: torch.Tensor) -> None:
         """Pictures `(N, H, W, 3)` in [0, 1], the hands that they were to show, and the rows' numbers `(N,)`."""
-        pixels = (pictures.clamp(0, 1) * 255).round().byte()
+        pixels = to_pixels(pictures)
         joints = hand_joints_in_pixels(hands, self.body_model, pixels.shape[2], pixels.shape[1])
         crops, places = hand_crops(pixels, joints, hands.hand_visible, self.network.crop_size)
         self._found["pictures"].append((self.network(pixels), rows))

@@ -88,6 +88,16 @@ def test_sampled_hands_against_own(noise, tmp_path):
     assert "| full | **-0.200 [-0.200, -0.200]** |" in lines[start:]
 
 
+def test_differences_on_some_rows(noise, tmp_path):
+    scores = noise.clone()
+    scores[:4] -= 0.3  # the hard rows
+    lines = report(
+        [made_up(tmp_path / "text", "text", scores.tolist()), made_up(tmp_path / "full", "full", noise.tolist())],
+        tmp_path,
+    )
+    assert "| text | **-0.300 [-0.300, -0.300]** |" in lines[lines.index("### Rows of `hard`") :]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
