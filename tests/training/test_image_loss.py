@@ -3,7 +3,9 @@ from argparse import Namespace
 import torch
 from diffusers import DDPMScheduler
 
-from diffusers_handiffuser import TextHandEncoder
+from diffusers_handiffuser import HandBodyModel, TextHandEncoder
+from diffusers_handiffuser.studio import sample_scene
+from diffusers_handiffuser.studio.scenes import SIDES, pose_scenes
 from diffusers_handiffuser.training.image_loss import (
     ImageLoss,
     ImageObjective,
@@ -11,6 +13,8 @@ from diffusers_handiffuser.training.image_loss import (
     joint_cross_entropy,
     near_hands,
     new_joint_finder,
+    palm_cross_entropy,
+    palm_facing,
 )
 from diffusers_handiffuser.training.randomness import BatchRandom
 
@@ -27,6 +31,7 @@ OPTIONS = {
     "snr_gamma": None,
     "hand_loss_weight": 0.0,
     "joint_loss_weight": 0.0,
+    "palm_loss_weight": 0.0,
 }
 
 
@@ -78,7 +83,7 @@ class TestJoints:
         four, two = torch.tensor(4.0).log(), torch.tensor(2.0).log()
 
         def found(over, along):
-            return joint_cross_entropy(JointLogits(over, along), joints, visible)
+            return joint_cross_entropy(JointLogits(over, along, torch.zeros(1, 2, 4, 4)), joints, visible)
 
         uniform = found(torch.zeros(1, 2, 21, 4, 4), torch.zeros(1, 2, 21, 2, 4))
         assert torch.allclose(torch.stack(uniform), 2 * four)
@@ -91,16 +96,17 @@ class TestJoints:
         assert min(wrong) > 10
 
     def test_of_no_joints_they_are_zero(self):
-        logits = JointLogits(torch.randn(2, 2, 21, 4, 4), torch.randn(2, 2, 21, 2, 4))
+        logits = JointLogits(torch.randn(2, 2, 21, 4, 4), torch.randn(2, 2, 21, 2, 4), torch.randn(2, 2, 4, 4))
         for place, visible in ((0.0, False), (2.0, True)):
             told = torch.full((2, 2, 21, 2), place), torch.full((2, 2), visible)
-            assert joint_cross_entropy(logits, *told) == (0, 0)
+            assert joint_cross_entropy(logits, *told) == (0, 0) and palm_cross_entropy(logits, *told) == 0
 
     def test_finder_reads_the_unet_and_changes_nothing(self, picture_components, hand_components):
         unet, text_encoder = picture_components["unet"], hand_components["text_encoder"]
         given, hands = self.given(text_encoder)
         prediction, logits = ImageObjective(unet, text_encoder, new_joint_finder(unet))(*given, **hands)
         assert logits.over.shape == (2, 2, 21, 8, 8) and logits.along.shape == (2, 2, 21, 2, 32)
+        assert logits.palm.shape == (2, 2, 8, 8)
         assert torch.equal(prediction, ImageObjective(unet, text_encoder)(*given, **hands))
         assert not any(block._forward_hooks for block in unet.up_blocks)
         logits.over.square().sum().backward()
@@ -160,7 +166,8 @@ class TestJoints:
 
             def objective(noisy, *_, **hands):
                 along = torch.zeros(1, 2, 21, 2, 8) if hands else None
-                return torch.zeros_like(noisy), JointLogits(torch.zeros(1, 2, 21, 4, 4), along)
+                palm = torch.full((1, 2, 4, 4), 3.0)
+                return torch.zeros_like(noisy), JointLogits(torch.zeros(1, 2, 21, 4, 4), along, palm)
 
             return loss(objective, batch, BatchRandom(torch.Generator().manual_seed(0), 1, slice(0, 1)))
 
@@ -172,3 +179,54 @@ class TestJoints:
         assert dropped["joints"] == dropped["joint_states"] == 0 and dropped["loss"] == dropped["mse"]
         text_only = found(text_only_steps=1.0)
         assert torch.isclose(text_only["joints"], over) and text_only["joint_states"] == 0
+        assert "palm" not in told
+        palm = found(palm_loss_weight=0.25)  # all joints in one place show neither side
+        assert torch.isclose(palm["palm"], (torch.tensor(3.0).exp() + 1).log() - 1.5)
+        assert torch.isclose(palm["loss"], told["loss"] + 0.25 * palm["palm"])
+
+
+class TestPalms:
+    def test_facing_is_that_of_the_hands(self):
+        """The flat hand of the contract: palms to the camera, fingers up; then seen from behind, and mirrored."""
+        hands = flat_hands()
+        front = palm_facing(hands)
+        assert front.shape == (1, 2) and torch.allclose(front, torch.full((1, 2), 0.6), atol=0.01)
+        behind = hands * torch.tensor([-1.0, 1.0])  # the camera walks round: x turns
+        assert torch.allclose(palm_facing(behind), -front)
+        mirrored = behind.flip(1)  # a mirror turns x and makes a left hand a right one
+        assert torch.allclose(palm_facing(mirrored), front.flip(1))
+        assert torch.equal(palm_facing(torch.zeros(3, 2, 21, 2)), torch.zeros(3, 2))
+
+    def test_facing_is_what_scenes_show(self):
+        scenes = [sample_scene(3, "train", index, "close_up") for index in range(60)]
+        body_model = HandBodyModel.procedural()
+        facing = palm_facing(body_model(pose_scenes(scenes, body_model)).joints_2d)
+        shown = {"palm": [], "back": []}
+        for scene, of_hands in zip(scenes, facing, strict=True):
+            ((side, view),) = scene.views.items()
+            if view in shown:
+                shown[view].append(of_hands[SIDES.index(side)].item())
+        assert min(shown["palm"]) > 0.3 and max(shown["back"]) < -0.3 and len(shown["back"]) > 5
+
+    def test_cross_entropy_is_least_where_logits_are_right(self):
+        hands = flat_hands()
+        hands[:, 1] *= torch.tensor([-1.0, 1.0])  # the right one shows its back
+        logits = torch.zeros(1, 2, 4, 4)
+        visible = torch.tensor([[True, True]])
+
+        def found(left: float, right: float, visible=visible):
+            palm = logits + torch.tensor([left, right]).view(1, 2, 1, 1)
+            return palm_cross_entropy(JointLogits(torch.zeros(1, 2, 21, 4, 4), None, palm), hands, visible)
+
+        assert torch.isclose(found(0, 0), torch.tensor(2.0).log())
+        assert found(20, -20) < 1e-6 and torch.isclose(found(-20, -20), torch.tensor(10.0))
+        assert torch.isclose(found(-20, -20, torch.tensor([[True, False]])), torch.tensor(20.0))
+
+
+def flat_hands() -> torch.Tensor:
+    """Joints (1, 2, 21, 2) of a left and a right hand that show their palms, fingers up."""
+    joints = torch.zeros(1, 2, 21, 2)
+    joints[..., 0, :] = torch.tensor([0.0, 0.5])  # wrist
+    joints[0, 1, 5], joints[0, 1, 17] = torch.tensor([0.15, 0.05]), torch.tensor([-0.15, 0.05])  # of the right hand
+    joints[0, 0, 5], joints[0, 0, 17] = torch.tensor([-0.15, 0.05]), torch.tensor([0.15, 0.05])
+    return joints

@@ -7,6 +7,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 from PIL import Image
+from safetensors.torch import save_file
 
 from diffusers_handiffuser.training import vae as trainer
 
@@ -87,6 +88,35 @@ def test_decoder_alone_leaves_the_latents_as_they_are(data_dir, tmp_path):
     assert changed == {"decoder", "post_quant_conv"}
     with pytest.raises(SystemExit):
         run(data_dir, tmp_path / "third", "--train_decoder_only")
+
+
+def test_decoder_learns_from_given_latents(data_dir, tmp_path):
+    """Here average colours, of which this encoder knows nothing."""
+    run(data_dir, tmp_path / "first", "--max_train_steps", 2)
+    before = AutoencoderKL.from_pretrained(tmp_path / "first/vae")
+    pictures = np.stack([np.asarray(Image.open(data_dir / f"images/{number}.png")) for number in range(6)])
+    batch = trainer.to_unit_range(pictures)
+    latents = trainer.pooled_latents(batch, 2)
+    given = tmp_path / "latents.safetensors"
+    save_file({"latents": latents.half()}, given)
+    decoder_alone = ("--init_from", tmp_path / "first/vae", "--train_decoder_only")
+    run(data_dir, tmp_path / "second", *decoder_alone, "--decoder_latents", given, "--random_crop", 8,
+        "--max_train_steps", 60, "--learning_rate", 0.02, "--lr_warmup_steps", 0)  # fmt: skip
+    after = AutoencoderKL.from_pretrained(tmp_path / "second/vae")
+    with torch.no_grad():
+        encoded, unchanged = (vae.encode(batch).latent_dist.mean for vae in (after, before))
+        assert torch.equal(encoded, unchanged)
+        of_given, of_encoded = ((after.decode(z).sample - batch).abs().mean() for z in (latents, encoded))
+        assert of_given < 0.95 * of_encoded, (of_given, of_encoded)
+    logged = [json.loads(line) for line in (tmp_path / "second/log.jsonl").read_text().splitlines()]
+    assert any("validation_psnr" in line for line in logged)
+
+    with pytest.raises(SystemExit):
+        run(data_dir, tmp_path / "third", "--decoder_latents", given)
+    for tensors in ({"latents": latents[:, :2]}, {"latents": latents[:0]}, {"other": latents}):
+        save_file({name: value.contiguous() for name, value in tensors.items()}, given)
+        with pytest.raises(ValueError, match=r"`decoder_latents` must hold `latents` of shape \(N, 4, 8, 8\), but"):
+            run(data_dir, tmp_path / "third", *decoder_alone, "--decoder_latents", given)
 
 
 def test_residual_branches_join_after_the_trunk(data_dir, tmp_path):

@@ -89,9 +89,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--validation_prompts needs --text_to_hand_params_dir")
     if not hasattr(diffusers, args.inference_scheduler):
         parser.error(f"--inference_scheduler: diffusers has no {args.inference_scheduler}")
-    for name in ("hand_loss_weight", "joint_loss_weight"):
+    for name in ("hand_loss_weight", "joint_loss_weight", "palm_loss_weight"):
         if getattr(args, name) < 0:
             parser.error(f"--{name} must not be negative, but is {getattr(args, name)}")
+    if args.palm_loss_weight > 0 and args.joint_loss_weight == 0:
+        parser.error("--palm_loss_weight needs --joint_loss_weight: it is asked at the joints that this one finds")
     if args.timestep_bias_multiplier <= 0:
         parser.error(f"--timestep_bias_multiplier must be positive, but is {args.timestep_bias_multiplier}")
     for name in ("condition_dropout", "hand_dropout", "text_only_steps", "timestep_bias_portion"):
@@ -228,6 +230,14 @@ def _add_diffusion_options(parser: argparse.ArgumentParser) -> None:
         "times the cross-entropies over the latent positions and along x and y (layers that are dropped at the end "
         "read it from them); a U-Net that starts from nothing else takes long to bind joints to their places. "
         "0: not at all, as in the paper; 0.1",
+    )
+    group.add_argument(
+        "--palm_loss_weight",
+        type=float,
+        default=0.0,
+        help="with --joint_loss_weight: at those joints the features also learn whether palm or back of the hand is "
+        "seen, this times the cross-entropy; the two differ by little of a picture, which is learned late. 0: not at "
+        "all, as in the paper",
     )
     group.add_argument("--noise_offset", type=float, default=0.0)
     group.add_argument(

@@ -19,10 +19,15 @@ from .randomness import BatchRandom
 
 Batch = dict[str, torch.Tensor]
 NUM_HAND_JOINTS = len(OPENPOSE_HAND_NAMES)
+_WRIST, _INDEX, _PINKY = (OPENPOSE_HAND_NAMES.index(name) for name in ("wrist", "index1", "pinky1"))
+_SURE_FACING = 0.3
+"""Sine, in the picture, of the angle between index and little finger at the wrist that leaves no doubt of the facing;
+a hand that is seen from the front has about 0.6."""
 
 
 class JointFinder(ModelMixin, ConfigMixin):
-    """Reads where the joints of both hands are, from features of the U-Net and from the joints' own states.
+    """Reads where the joints of both hands are, and whether their palm is seen, from features of the U-Net; the former
+    from the joints' own states, too.
 
     It has no layers to speak of, so what it can read lies open there. Wanted in training alone.
 
@@ -41,22 +46,26 @@ class JointFinder(ModelMixin, ConfigMixin):
         self.norm = nn.GroupNorm(1, channels)
         self.over = nn.Conv2d(channels, 2 * NUM_HAND_JOINTS, 1)
         self.along = nn.Linear(hidden_size, 2 * size)
+        self.palm = nn.Conv2d(channels, 2, 1)
 
     def forward(self, features: torch.Tensor, states: torch.Tensor | None = None) -> "JointLogits":
         """Features (B, C, H, W) and, where they are told, states (B, N, D) of caption and hands to logits."""
-        over = self.over(self.norm(features.float())).unflatten(1, (2, NUM_HAND_JOINTS))
+        features = self.norm(features.float())
+        over, palm = self.over(features).unflatten(1, (2, NUM_HAND_JOINTS)), self.palm(features)
         if states is None:
-            return JointLogits(over, None)
+            return JointLogits(over, None, palm)
         # The right hand's come first; of each hand a marker, then x and y of every joint.
         joint_states = states[:, -NUM_JOINT_STATES:].unflatten(1, (2, -1)).flip(1)[:, :, 2::2]
-        return JointLogits(over, self.along(joint_states.float()).unflatten(-1, (2, -1)))
+        return JointLogits(over, self.along(joint_states.float()).unflatten(-1, (2, -1)), palm)
 
 
 class JointLogits(NamedTuple):
-    """Where joints are: `over` the latents' positions (B, 2, 21, H, W), and `along` x and y (B, 2, 21, 2, size)."""
+    """Where joints are: `over` the latents' positions (B, 2, 21, H, W), and `along` x and y (B, 2, 21, 2, size); and
+    whether the `palm` of a hand is seen at each position (B, 2, H, W)."""
 
     over: torch.Tensor
     along: torch.Tensor | None
+    palm: torch.Tensor
 
 
 class ImageObjective(nn.Module):
@@ -154,6 +163,9 @@ class ImageLoss:
             over, along = joint_cross_entropy(joint_logits, batch["hand_joints_2d"], batch["hand_visible"])
             joint_loss = args.joint_loss_weight * (over + along)
             scalars |= {"loss": loss + joint_loss, "joints": over, "joint_states": along}
+            if args.palm_loss_weight > 0:
+                palm = palm_cross_entropy(joint_logits, batch["hand_joints_2d"], batch["hand_visible"])
+                scalars |= {"loss": scalars["loss"] + args.palm_loss_weight * palm, "palm": palm}
         return scalars
 
     def errors(self, objective: nn.Module, batch: Batch, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
@@ -199,17 +211,54 @@ def joint_cross_entropy(
         joints_2d (`torch.Tensor` of shape (B, 2, 21, 2)): in [-1, 1], x to the right and y down.
         visible (`torch.Tensor` of shape (B, 2), bool).
     """
-    counted = visible[..., None] & (joints_2d.abs() <= 1).all(-1)
-    height, width = logits.over.shape[-2:]
-    x, y = _shares(joints_2d[..., 0], width), _shares(joints_2d[..., 1], height)
+    counted = _counted(joints_2d, visible)
     found = logits.over.flatten(-2).float().log_softmax(-1)
-    over = (found * (y[..., :, None] * x[..., None, :]).flatten(-2)).sum(-1)
+    over = (found * _places(joints_2d, logits.over).flatten(-2)).sum(-1)
     if logits.along is None:
         along = torch.zeros_like(over)
     else:
         along = (logits.along.float().log_softmax(-1) * _shares(joints_2d, logits.along.shape[-1])).sum((-2, -1))
+    return _mean_over(counted, -over), _mean_over(counted, -along)
+
+
+def palm_cross_entropy(logits: JointLogits, joints_2d: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy, in nats, of whether the palm of visible hands is seen, read at their joints.
+
+    See `joint_cross_entropy` for arguments and for which joints count. It is 0.69 where nothing is known.
+    """
+    wanted = (0.5 + 0.5 * palm_facing(joints_2d) / _SURE_FACING).clamp(0, 1)[..., None].expand(joints_2d.shape[:-1])
+    read = (logits.palm[:, :, None].float() * _places(joints_2d, logits.palm)).sum((-2, -1))
+    errors = nn.functional.binary_cross_entropy_with_logits(read, wanted, reduction="none")
+    return _mean_over(_counted(joints_2d, visible), errors)
+
+
+def palm_facing(joints_2d: torch.Tensor) -> torch.Tensor:
+    """How much hands (..., 2, 21, 2) in a picture, left before right, show the palm: (..., 2), below 0 for the back.
+
+    The sine of the angle at the wrist from the index's knuckle to the little finger's: turned one way round, a left
+    hand shows its palm and a right one its back.
+    """
+    wrist, index, pinky = (joints_2d[..., joint, :] for joint in (_WRIST, _INDEX, _PINKY))
+    index, pinky = nn.functional.normalize(index - wrist, dim=-1), nn.functional.normalize(pinky - wrist, dim=-1)
+    turn = index[..., 0] * pinky[..., 1] - index[..., 1] * pinky[..., 0]
+    return turn * turn.new_tensor([1.0, -1.0])
+
+
+def _counted(joints_2d: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+    """(B, 2, 21): those of visible hands that lie in the picture."""
+    return visible[..., None] & (joints_2d.abs() <= 1).all(-1)
+
+
+def _mean_over(counted: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Over the joints that count, of all processes."""
     number = reduce(counted.sum().float(), "mean").clamp(min=1e-6)  # fewer than 1 where another process has them
-    return -(over * counted).sum() / number, -(along * counted).sum() / number
+    return (values * counted).sum() / number
+
+
+def _places(joints_2d: torch.Tensor, over: torch.Tensor) -> torch.Tensor:
+    """Each joint's shares (B, 2, 21, H, W) of the positions of maps (..., H, W)."""
+    x, y = _shares(joints_2d[..., 0], over.shape[-1]), _shares(joints_2d[..., 1], over.shape[-2])
+    return y[..., :, None] * x[..., None, :]
 
 
 def _shares(coordinates: torch.Tensor, size: int) -> torch.Tensor:

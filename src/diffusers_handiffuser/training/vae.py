@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from diffusers.models.resnet import ResnetBlock2D
+from safetensors.torch import load_file
 from torch.nn import functional
 
 from ..command_line import run_as_command
@@ -153,12 +154,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="standard deviation of noise on the latents that the decoder gets: those of a small diffusion model are "
         "noisy, and a decoder that has seen noise smooths it",
     )
+    group.add_argument(
+        "--decoder_latents",
+        help="with --train_decoder_only: safetensors file with `latents` (N, C, h, w) of the first N pictures, as a "
+        "diffusion model makes them; the decoder learns from these pairs alone, and not from the encoder's latents",
+    )
     group.add_argument("--detail_weight", type=float, default=1.0, help="weight of the L1 of the Laplacian pyramid")
     group.add_argument("--pyramid_levels", type=int, default=3)
     args = parser.parse_args(argv)
     check_training_options(parser, args)
     if args.train_decoder_only and args.init_from is None:
         parser.error("--train_decoder_only needs --init_from")
+    if args.decoder_latents is not None and not args.train_decoder_only:
+        parser.error("--decoder_latents needs --train_decoder_only: the encoder learns nothing from them")
     if not args.latent_noise >= 0:
         parser.error(f"--latent_noise must not be negative, but is {args.latent_noise}")
     return args
@@ -217,12 +225,18 @@ class AutoencoderObjective(torch.nn.Module):
         self.register_buffer("pooled_mean", torch.as_tensor(pooled_mean), persistent=False)
         self.register_buffer("pooled_std", torch.as_tensor(pooled_std), persistent=False)
 
-    def forward(self, pictures: torch.Tensor, noise: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Pictures (B, 3, H, W) in [-1, 1]; standard normal noise of the latents' shape."""
+    def forward(
+        self, pictures: torch.Tensor, noise: torch.Tensor, latents: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Pictures (B, 3, H, W) in [-1, 1]; standard normal noise of the latents' shape; latents for the decoder, if
+        they are not to be the encoder's."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and _convolutions(self.vae)[0].weight.requires_grad):
             posterior = self.vae.encode(pictures).latent_dist
-        std = (posterior.var + self.latent_noise**2).sqrt()
-        decoded = self.vae.decode(posterior.mean + std * noise).sample
+        if latents is None:
+            latents, variance = posterior.mean, posterior.var + self.latent_noise**2
+        else:
+            variance = torch.full_like(noise, self.latent_noise**2)
+        decoded = self.vae.decode(latents + variance.sqrt() * noise).sample
         reconstruction = pyramid_l1(decoded.float(), pictures, self.pyramid_levels, self.detail_weight)
         kl = posterior.kl().mean() / noise[0].numel()
         losses = {"loss": reconstruction + self.kl_weight * kl, "reconstruction": reconstruction, "kl": kl}
@@ -232,6 +246,26 @@ class AutoencoderObjective(torch.nn.Module):
             losses["pooled"] = (posterior.mean.float() - wanted).square().mean()
             losses["loss"] = losses["loss"] + self.pooled_latents_weight * losses["pooled"]
         return losses
+
+
+def read_decoder_latents(path: str, num_pictures: int, shape: tuple[int, int, int]) -> torch.Tensor:
+    """The `latents` of the file, float16 or as they are stored, for no more than `num_pictures`.
+
+    Raises a `ValueError` if there are none, or of another shape than (N, *shape).
+    """
+    tensors = load_file(path)
+    latents = tensors.get("latents")
+    if latents is None or tuple(latents.shape[1:]) != shape or not len(latents):
+        found = f"{sorted(tensors)}" if latents is None else f"shape {tuple(latents.shape)}"
+        wanted = ", ".join(map(str, shape))
+        raise ValueError(f"`decoder_latents` must hold `latents` of shape (N, {wanted}), but {path} holds {found}")
+    return latents[:num_pictures]
+
+
+def crop(pictures: torch.Tensor, corners: torch.Tensor, side: int) -> torch.Tensor:
+    """Of each picture (B, C, H, W) the square whose upper left corner is at row and column `corners` (B, 2)."""
+    places = zip(pictures, corners.tolist(), strict=True)
+    return torch.stack([picture[:, y : y + side, x : x + side] for picture, (y, x) in places])
 
 
 def to_pixels(pictures: torch.Tensor) -> np.ndarray:
@@ -315,9 +349,16 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{POOLED_CHANNELS}"
         )
     averages = pooled_statistics(pictures[:num_train][:1024], factor)
+    decoder_latents, num_rows = None, num_train
+    if args.decoder_latents is not None:
+        whole_side = args.resolution // factor
+        decoder_latents = read_decoder_latents(
+            args.decoder_latents, num_train, (latent_shape[0], whole_side, whole_side)
+        )
+        num_rows = len(decoder_latents)
     weights = (args.kl_weight, args.detail_weight, args.pyramid_levels, args.pooled_latents_weight)
     objective = AutoencoderObjective(vae, *weights, *averages, args.latent_noise)
-    run = TrainingRun(args, accelerator, objective, {"vae": vae}, num_train)
+    run = TrainingRun(args, accelerator, objective, {"vae": vae}, num_rows)
 
     branches = True
 
@@ -327,11 +368,17 @@ def main(argv: Sequence[str] | None = None) -> None:
             branches = not branches
             use_residual_branches(vae, branches)
         batch = to_unit_range(pictures[rows], run.device)
-        corners = random.integers(args.resolution - side + 1, 2).tolist()
-        batch = torch.stack([p[:, y : y + side, x : x + side] for p, (y, x) in zip(batch, corners, strict=True)])
+        latents = None if decoder_latents is None else decoder_latents[rows].to(run.device).float()
+        corners = random.integers(args.resolution - side + 1, 2)
+        if latents is not None:
+            corners = corners // factor * factor
+            latents = crop(latents, corners // factor, side // factor)
+        batch = crop(batch, corners, side)
         if args.random_flip:
-            batch = torch.where((random.uniform() < 0.5).view(-1, 1, 1, 1), batch.flip(-1), batch)
-        return run.objective(batch, random.normal(*latent_shape))
+            flipped = (random.uniform() < 0.5).view(-1, 1, 1, 1)
+            batch = torch.where(flipped, batch.flip(-1), batch)
+            latents = None if latents is None else torch.where(flipped, latents.flip(-1), latents)
+        return run.objective(batch, random.normal(*latent_shape), latents)
 
     def validate(objective: AutoencoderObjective) -> dict[str, float]:
         vae = objective.vae
