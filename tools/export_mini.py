@@ -42,11 +42,25 @@ def add_older_layouts(folder: Path) -> None:
     save_file(tensors, path, metadata={"format": "pt"})
 
 
+def average(folders: list[Path]) -> AutoencoderKL:
+    """The VAE with the mean of their weights."""
+    vaes = [AutoencoderKL.from_pretrained(folder) for folder in folders]
+    states = [vae.state_dict() for vae in vaes]
+    vaes[0].load_state_dict({name: sum(state[name] for state in states) / len(states) for name in states[0]})
+    return vaes[0]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stage_1", type=Path, required=True, help="output of training.text_to_hand_params")
     parser.add_argument("--stage_2", type=Path, required=True, help="output (or checkpoint) of hand_params_to_image")
-    parser.add_argument("--vae", type=Path, help="another VAE with the same latents (default: the one of stage 2)")
+    parser.add_argument(
+        "--vae",
+        type=Path,
+        nargs="+",
+        help="another VAE with the same latents (default: the one of stage 2); of several, trained from the same "
+        "weights, the average (Wortsman et al. 2022)",
+    )
     parser.add_argument("--tokenizer", type=Path, help="tokenizer of stage 2 (default: the one in its folder)")
     parser.add_argument("--scheduler", default="DPMSolverMultistepScheduler", help="diffusers class")
     parser.add_argument("--scheduler_config", type=json.loads, default={}, help="JSON: changes to its configuration")
@@ -63,7 +77,7 @@ def main() -> None:
 
     noise = DDPMScheduler.from_pretrained(args.stage_2 / "scheduler")
     pipe = HanDiffuserPipeline(
-        vae=AutoencoderKL.from_pretrained(args.vae or args.stage_2 / "vae"),
+        vae=average(args.vae or [args.stage_2 / "vae"]),
         text_encoder=TextHandEncoder.from_pretrained(averaged(args.stage_2, "text_encoder")),
         tokenizer=CLIPTokenizer.from_pretrained(args.tokenizer or args.stage_2 / "tokenizer"),
         unet=UNet2DConditionModel.from_pretrained(averaged(args.stage_2, "unet")),
