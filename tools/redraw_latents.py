@@ -43,14 +43,15 @@ def main() -> None:
     for start in tqdm(range(0, len(dataset), args.batch_size), "redrawing", mininterval=10):
         rows = range(start, min(start + args.batch_size, len(dataset)))
         pictures = to_unit_range(np.stack([dataset.load_image(row, side) for row in rows]))
-        latents += pipe(
+        redrawn = pipe(
             [dataset.texts[row] for row in rows],
             image=(pictures + 1) / 2,
             strength=rng.uniform(*args.strength),
             hand_params=dataset.hand_params[rows.start : rows.stop],
             generator=generator,
             output_type="latent",
-        ).images.half()
+        ).images
+        latents += (redrawn / pipe.vae.config.scaling_factor).half()  # as the decoder takes them
     save_file({"latents": torch.stack(latents)}, args.output)
 
 

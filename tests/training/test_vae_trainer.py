@@ -113,6 +113,9 @@ def test_decoder_learns_from_given_latents(data_dir, tmp_path):
 
     with pytest.raises(SystemExit):
         run(data_dir, tmp_path / "third", "--decoder_latents", given)
+    for name in ("none", "log.jsonl"):
+        with pytest.raises(ValueError, match="`decoder_latents`: .* is no safetensors file"):
+            run(data_dir, tmp_path / "third", *decoder_alone, "--decoder_latents", tmp_path / "second" / name)
     for tensors in ({"latents": latents[:, :2]}, {"latents": latents[:0]}, {"other": latents}):
         save_file({name: value.contiguous() for name, value in tensors.items()}, given)
         with pytest.raises(ValueError, match=r"`decoder_latents` must hold `latents` of shape \(N, 4, 8, 8\), but"):

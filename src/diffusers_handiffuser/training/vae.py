@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from diffusers.models.resnet import ResnetBlock2D
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.nn import functional
 
@@ -251,9 +252,12 @@ class AutoencoderObjective(torch.nn.Module):
 def read_decoder_latents(path: str, num_pictures: int, shape: tuple[int, int, int]) -> torch.Tensor:
     """The `latents` of the file, float16 or as they are stored, for no more than `num_pictures`.
 
-    Raises a `ValueError` if there are none, or of another shape than (N, *shape).
+    Raises a `ValueError` if the file cannot be read, or holds none or some of another shape than (N, *shape).
     """
-    tensors = load_file(path)
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"`decoder_latents`: {path} is no safetensors file that can be read ({error})") from error
     latents = tensors.get("latents")
     if latents is None or tuple(latents.shape[1:]) != shape or not len(latents):
         found = f"{sorted(tensors)}" if latents is None else f"shape {tuple(latents.shape)}"

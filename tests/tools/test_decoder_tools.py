@@ -1,0 +1,55 @@
+"""The scripts that the bundled checkpoint's decoder is made with."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import load_file
+
+from diffusers_handiffuser import MINI
+from diffusers_handiffuser.data.dataset import HandDataset
+from diffusers_handiffuser.studio import make_dataset
+from diffusers_handiffuser.training.image_rows import encode_pictures, to_unit_range
+
+TOOLS = Path(__file__).parents[2] / "tools"
+
+
+def tool(name: str):
+    spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("strength", [0.04, 0.24])
+def test_redrawn_latents_are_of_their_pictures(tmp_path, monkeypatch, strength):
+    """Drawn again for one step of 25 they are nearly the encoder's; for a quarter of the way, others, but row by row."""
+    make_dataset(tmp_path / "data", 4, progress=False)
+    file = tmp_path / "redrawn.safetensors"
+    given = ("--model", MINI, "--train_data_dir", tmp_path / "data", "--num", 3, "--batch_size", 2,
+             "--strength", strength, strength, "-o", file)  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["redraw_latents.py", *map(str, given)])
+    tool("redraw_latents").main()
+    (redrawn,) = load_file(file).values()
+    assert redrawn.shape == (3, 4, 64, 64) and redrawn.dtype == torch.float16
+
+    dataset = HandDataset(tmp_path / "data")
+    pictures = np.stack([dataset.load_image(row, 128) for row in range(3)])
+    with torch.no_grad():
+        own = encode_pictures(AutoencoderKL.from_pretrained(MINI, subfolder="vae"), to_unit_range(pictures))
+    distances = (redrawn.float()[:, None] - own).square().mean((-3, -2, -1))  # of each from each
+    assert torch.equal(distances.argmin(1), torch.arange(3))
+    assert distances.diagonal().max() < 0.1 if strength < 0.1 else distances.diagonal().min() > 0.01
+
+
+def test_average_of_autoencoders(tmp_path):
+    vaes = [AutoencoderKL(block_out_channels=(4,), norm_num_groups=1) for _ in range(3)]
+    for number, vae in enumerate(vaes):
+        vae.save_pretrained(tmp_path / str(number))
+    average = tool("export_mini").average([tmp_path / str(number) for number in range(3)])
+    for name, value in average.state_dict().items():
+        assert torch.allclose(value, torch.stack([vae.state_dict()[name] for vae in vaes]).mean(0), atol=1e-6), name
