@@ -137,7 +137,7 @@ def train_with_skeletons(argv: Sequence[str]) -> None:
     trained = {"unet": models.unet, "text_encoder": models.text_encoder, CONTROLNET: controlnet}
     joint_finder = None
     if args.joint_loss_weight > 0:
-        joint_finder = trained["joint_finder"] = new_joint_finder(models.unet)
+        joint_finder = trained["joint_finder"] = new_joint_finder(models.unet, args.palm_loss_weight > 0)
     make_fast(controlnet, accelerator)
     objective = SkeletonObjective(models.unet, models.text_encoder, controlnet, joint_finder)
     run = TrainingRun(args, accelerator, objective, trained, num_train)

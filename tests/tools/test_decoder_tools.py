@@ -27,7 +27,7 @@ def tool(name: str):
 
 @pytest.mark.parametrize("strength", [0.04, 0.24])
 def test_redrawn_latents_are_of_their_pictures(tmp_path, monkeypatch, strength):
-    """Drawn again for one step of 25 they are nearly the encoder's; for a quarter of the way, others, but row by row."""
+    """Drawn again for one step of 25 they are nearly the encoder's; for a quarter of the way, others, row by row."""
     make_dataset(tmp_path / "data", 4, progress=False)
     file = tmp_path / "redrawn.safetensors"
     given = ("--model", MINI, "--train_data_dir", tmp_path / "data", "--num", 3, "--batch_size", 2,

@@ -42,7 +42,7 @@ def from_nothing(vae_dir, tokenizer_dir):
 def test_trains_resumes_and_writes_a_pipeline(data_dir, from_nothing, tmp_path, same_tree):
     options = (*from_nothing, "--use_ema", "--random_flip", "--text_only_steps", 0.3, "--joint_jitter", 0.02,
                "--prediction_type", "v_prediction", "--rescale_betas_zero_snr", "--snr_gamma", 5,
-               "--joint_loss_weight", 0.1)  # fmt: skip
+               "--joint_loss_weight", 0.1, "--palm_loss_weight", 0.1)  # fmt: skip
     run(data_dir, tmp_path / "whole", *options)
     shutil.copytree(tmp_path / "whole/checkpoint-2", tmp_path / "killed/checkpoint-2")
     run(data_dir, tmp_path / "killed", *options, "--resume_from_checkpoint", "latest")
@@ -106,6 +106,13 @@ def test_init_from_takes_the_averaged_weights(data_dir, from_nothing, tmp_path):
     ours = UNet2DConditionModel.from_pretrained(tmp_path / "second/unet").state_dict()
     theirs = UNet2DConditionModel.from_pretrained(tmp_path / "first/checkpoint-4/unet_ema").state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_palms_are_asked_where_joints_are_found(data_dir, from_nothing, tmp_path, capsys):
+    for weight, wanted in ((0.1, "--palm_loss_weight needs --joint_loss_weight"), (-1, "must not be negative")):
+        with pytest.raises(SystemExit):
+            run(data_dir, tmp_path / "out", *from_nothing, "--palm_loss_weight", weight)
+        assert wanted in capsys.readouterr().err
 
 
 def test_mixed_precision_and_gradient_checkpointing(data_dir, from_nothing, tmp_path):

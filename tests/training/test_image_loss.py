@@ -83,7 +83,7 @@ class TestJoints:
         four, two = torch.tensor(4.0).log(), torch.tensor(2.0).log()
 
         def found(over, along):
-            return joint_cross_entropy(JointLogits(over, along, torch.zeros(1, 2, 4, 4)), joints, visible)
+            return joint_cross_entropy(JointLogits(over, along), joints, visible)
 
         uniform = found(torch.zeros(1, 2, 21, 4, 4), torch.zeros(1, 2, 21, 2, 4))
         assert torch.allclose(torch.stack(uniform), 2 * four)
@@ -96,15 +96,18 @@ class TestJoints:
         assert min(wrong) > 10
 
     def test_of_no_joints_they_are_zero(self):
-        logits = JointLogits(torch.randn(2, 2, 21, 4, 4), torch.randn(2, 2, 21, 2, 4), torch.randn(2, 2, 4, 4))
+        logits = JointLogits(torch.randn(2, 2, 21, 4, 4), torch.randn(2, 2, 21, 2, 4))
         for place, visible in ((0.0, False), (2.0, True)):
             told = torch.full((2, 2, 21, 2), place), torch.full((2, 2), visible)
-            assert joint_cross_entropy(logits, *told) == (0, 0) and palm_cross_entropy(logits, *told) == 0
+            assert (
+                joint_cross_entropy(logits, *told) == (0, 0)
+                and palm_cross_entropy(torch.randn(2, 2, 4, 4), *told) == 0
+            )
 
     def test_finder_reads_the_unet_and_changes_nothing(self, picture_components, hand_components):
         unet, text_encoder = picture_components["unet"], hand_components["text_encoder"]
         given, hands = self.given(text_encoder)
-        prediction, logits = ImageObjective(unet, text_encoder, new_joint_finder(unet))(*given, **hands)
+        prediction, logits = ImageObjective(unet, text_encoder, new_joint_finder(unet, palms=True))(*given, **hands)
         assert logits.over.shape == (2, 2, 21, 8, 8) and logits.along.shape == (2, 2, 21, 2, 32)
         assert logits.palm.shape == (2, 2, 8, 8)
         assert torch.equal(prediction, ImageObjective(unet, text_encoder)(*given, **hands))
@@ -118,7 +121,7 @@ class TestJoints:
         given, hands = self.given(text_encoder)
         finder = new_joint_finder(unet)
         prediction, logits = ImageObjective(unet, text_encoder, finder)(*given)
-        assert logits.over.shape == (2, 2, 21, 8, 8) and logits.along is None
+        assert logits.over.shape == (2, 2, 21, 8, 8) and logits.along is None and logits.palm is None
         assert torch.equal(prediction, ImageObjective(unet, text_encoder)(*given))
         other = TextHandEncoder.from_config(text_encoder.config, hand_representations=["rotations", "vertices"])
         assert ImageObjective(unet, other, finder)(*given, **hands)[1].along is None
@@ -216,7 +219,7 @@ class TestPalms:
 
         def found(left: float, right: float, visible=visible):
             palm = logits + torch.tensor([left, right]).view(1, 2, 1, 1)
-            return palm_cross_entropy(JointLogits(torch.zeros(1, 2, 21, 4, 4), None, palm), hands, visible)
+            return palm_cross_entropy(palm, hands, visible)
 
         assert torch.isclose(found(0, 0), torch.tensor(2.0).log())
         assert found(20, -20) < 1e-6 and torch.isclose(found(-20, -20), torch.tensor(10.0))

@@ -63,7 +63,7 @@ def test_losses_are_those_of_one_process(folder):
     ours, theirs = losses(folder / "ddp"), losses(folder / "alone")
     assert len(ours) == len(theirs) == STEPS
     assert ours == pytest.approx(theirs, abs=1e-4)
-    for name in ("grad_norm", "joints", "joint_states", "validation_mse"):
+    for name in ("grad_norm", "joints", "joint_states", "palm", "validation_mse"):
         assert losses(folder / "ddp", name) == pytest.approx(losses(folder / "alone", name), abs=1e-4)
 
 

@@ -323,7 +323,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     trained: dict[str, torch.nn.Module] = {"unet": models.unet, "text_encoder": models.text_encoder}
     joint_finder = None
     if args.joint_loss_weight > 0:
-        joint_finder = trained["joint_finder"] = new_joint_finder(models.unet)
+        joint_finder = trained["joint_finder"] = new_joint_finder(models.unet, args.palm_loss_weight > 0)
     objective = ImageObjective(models.unet, models.text_encoder, joint_finder)
     run = TrainingRun(args, accelerator, objective, trained, num_train, whole=args.train_method == "full")
     loss = ImageLoss(args, models.noise_scheduler, tokenize(models.tokenizer, [""]), accelerator.device)

@@ -35,23 +35,26 @@ class JointFinder(ModelMixin, ConfigMixin):
         channels (`int`): of the features.
         hidden_size (`int`): width of the states.
         size (`int`, defaults to 32): how many places it tells apart along x and along y, from the states.
+        palms (`bool`, defaults to `False`): whether it reads palms; a layer that no loss asks would never get the
+            optimiser's state, which FSDP insists on when a run is resumed.
     """
 
     _supports_gradient_checkpointing = True
 
     @register_to_config
-    def __init__(self, channels: int, hidden_size: int, size: int = 32):
+    def __init__(self, channels: int, hidden_size: int, size: int = 32, palms: bool = False):
         super().__init__()
         self.gradient_checkpointing = False  # may be switched on with that of the U-Net; there is nothing to save here
         self.norm = nn.GroupNorm(1, channels)
         self.over = nn.Conv2d(channels, 2 * NUM_HAND_JOINTS, 1)
         self.along = nn.Linear(hidden_size, 2 * size)
-        self.palm = nn.Conv2d(channels, 2, 1)
+        self.palm = nn.Conv2d(channels, 2, 1) if palms else None
 
     def forward(self, features: torch.Tensor, states: torch.Tensor | None = None) -> "JointLogits":
         """Features (B, C, H, W) and, where they are told, states (B, N, D) of caption and hands to logits."""
         features = self.norm(features.float())
-        over, palm = self.over(features).unflatten(1, (2, NUM_HAND_JOINTS)), self.palm(features)
+        over = self.over(features).unflatten(1, (2, NUM_HAND_JOINTS))
+        palm = None if self.palm is None else self.palm(features)
         if states is None:
             return JointLogits(over, None, palm)
         # The right hand's come first; of each hand a marker, then x and y of every joint.
@@ -65,7 +68,7 @@ class JointLogits(NamedTuple):
 
     over: torch.Tensor
     along: torch.Tensor | None
-    palm: torch.Tensor
+    palm: torch.Tensor | None = None
 
 
 class ImageObjective(nn.Module):
@@ -106,9 +109,9 @@ def last_features(unet: UNet2DConditionModel) -> Iterator[list[torch.Tensor]]:
         hook.remove()
 
 
-def new_joint_finder(unet: UNet2DConditionModel) -> JointFinder:
+def new_joint_finder(unet: UNet2DConditionModel, palms: bool = False) -> JointFinder:
     """One for the U-Net's `last_features`."""
-    return JointFinder(unet.config.block_out_channels[1], unet.config.cross_attention_dim)
+    return JointFinder(unet.config.block_out_channels[1], unet.config.cross_attention_dim, palms=palms)
 
 
 class ImageLoss:
@@ -164,7 +167,8 @@ class ImageLoss:
             joint_loss = args.joint_loss_weight * (over + along)
             scalars |= {"loss": loss + joint_loss, "joints": over, "joint_states": along}
             if args.palm_loss_weight > 0:
-                palm = palm_cross_entropy(joint_logits, batch["hand_joints_2d"], batch["hand_visible"])
+                assert joint_logits.palm is not None
+                palm = palm_cross_entropy(joint_logits.palm, batch["hand_joints_2d"], batch["hand_visible"])
                 scalars |= {"loss": scalars["loss"] + args.palm_loss_weight * palm, "palm": palm}
         return scalars
 
@@ -221,13 +225,17 @@ def joint_cross_entropy(
     return _mean_over(counted, -over), _mean_over(counted, -along)
 
 
-def palm_cross_entropy(logits: JointLogits, joints_2d: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+def palm_cross_entropy(logits: torch.Tensor, joints_2d: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
     """Mean cross-entropy, in nats, of whether the palm of visible hands is seen, read at their joints.
 
-    See `joint_cross_entropy` for arguments and for which joints count. It is 0.69 where nothing is known.
+    It is 0.69 where nothing is known. See `joint_cross_entropy` for which joints count.
+
+    Args:
+        logits (`torch.Tensor` of shape (B, 2, H, W)): of each hand's palm over the latents.
+        joints_2d, visible: as there.
     """
     wanted = (0.5 + 0.5 * palm_facing(joints_2d) / _SURE_FACING).clamp(0, 1)[..., None].expand(joints_2d.shape[:-1])
-    read = (logits.palm[:, :, None].float() * _places(joints_2d, logits.palm)).sum((-2, -1))
+    read = (logits[:, :, None].float() * _places(joints_2d, logits)).sum((-2, -1))
     errors = nn.functional.binary_cross_entropy_with_logits(read, wanted, reduction="none")
     return _mean_over(_counted(joints_2d, visible), errors)
 
