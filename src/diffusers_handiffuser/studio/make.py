@@ -36,7 +36,7 @@ def make_dataset(
 
     A row of `metadata.jsonl` holds `file_name`, `text`, the seven `HandParams` fields as flat lists, `source`, `crop`
     (none: the picture is whole) and `scene`, the words the picture was made from. Rows depend on seed, split and index
-    alone, not on how many are made or by how many workers.
+    alone, not on how many are made or by how many workers (a value of a picture may be rounded otherwise).
 
     Args:
         folder (path): made if absent; must not hold a data set yet.
