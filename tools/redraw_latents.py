@@ -17,9 +17,8 @@ import torch
 from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
-from diffusers_handiffuser import HanDiffuserImg2ImgPipeline, HanDiffuserPipeline
+from diffusers_handiffuser import HanDiffuserImg2ImgPipeline
 from diffusers_handiffuser.data.dataset import open_dataset
-from diffusers_handiffuser.training.image_rows import to_unit_range
 
 
 def main() -> None:
@@ -34,18 +33,16 @@ def main() -> None:
     args = parser.parse_args()
 
     dataset = open_dataset(args.train_data_dir, max_rows=args.num, need_images=True)
-    whole = HanDiffuserPipeline.from_pretrained(args.model)
-    pipe = HanDiffuserImg2ImgPipeline.from_pipe(whole)
+    pipe = HanDiffuserImg2ImgPipeline.from_pretrained(args.model)
     pipe.set_progress_bar_config(disable=True)
     side = pipe.unet.config.sample_size * pipe.vae_scale_factor
     rng, generator = random.Random(args.seed), torch.Generator().manual_seed(args.seed)
     latents = []
     for start in tqdm(range(0, len(dataset), args.batch_size), "redrawing", mininterval=10):
         rows = range(start, min(start + args.batch_size, len(dataset)))
-        pictures = to_unit_range(np.stack([dataset.load_image(row, side) for row in rows]))
         redrawn = pipe(
             [dataset.texts[row] for row in rows],
-            image=(pictures + 1) / 2,
+            image=np.stack([dataset.load_image(row, side) for row in rows]) / 255.0,
             strength=rng.uniform(*args.strength),
             hand_params=dataset.hand_params[rows.start : rows.stop],
             generator=generator,

@@ -169,7 +169,7 @@ class TestJoints:
 
             def objective(noisy, *_, **hands):
                 along = torch.zeros(1, 2, 21, 2, 8) if hands else None
-                palm = torch.full((1, 2, 4, 4), 3.0)
+                palm = torch.full((1, 2, 4, 4), 3.0) if arguments.palm_loss_weight > 0 else None
                 return torch.zeros_like(noisy), JointLogits(torch.zeros(1, 2, 21, 4, 4), along, palm)
 
             return loss(objective, batch, BatchRandom(torch.Generator().manual_seed(0), 1, slice(0, 1)))

@@ -166,8 +166,7 @@ class ImageLoss:
             over, along = joint_cross_entropy(joint_logits, batch["hand_joints_2d"], batch["hand_visible"])
             joint_loss = args.joint_loss_weight * (over + along)
             scalars |= {"loss": loss + joint_loss, "joints": over, "joint_states": along}
-            if args.palm_loss_weight > 0:
-                assert joint_logits.palm is not None
+            if joint_logits.palm is not None:
                 palm = palm_cross_entropy(joint_logits.palm, batch["hand_joints_2d"], batch["hand_visible"])
                 scalars |= {"loss": scalars["loss"] + args.palm_loss_weight * palm, "palm": palm}
         return scalars
@@ -216,8 +215,9 @@ def joint_cross_entropy(
         visible (`torch.Tensor` of shape (B, 2), bool).
     """
     counted = _counted(joints_2d, visible)
+    x, y = _shares(joints_2d[..., 0], logits.over.shape[-1]), _shares(joints_2d[..., 1], logits.over.shape[-2])
     found = logits.over.flatten(-2).float().log_softmax(-1)
-    over = (found * _places(joints_2d, logits.over).flatten(-2)).sum(-1)
+    over = (found * (y[..., :, None] * x[..., None, :]).flatten(-2)).sum(-1)
     if logits.along is None:
         along = torch.zeros_like(over)
     else:
@@ -235,7 +235,8 @@ def palm_cross_entropy(logits: torch.Tensor, joints_2d: torch.Tensor, visible: t
         joints_2d, visible: as there.
     """
     wanted = (0.5 + 0.5 * palm_facing(joints_2d) / _SURE_FACING).clamp(0, 1)[..., None].expand(joints_2d.shape[:-1])
-    read = (logits[:, :, None].float() * _places(joints_2d, logits)).sum((-2, -1))
+    x, y = _shares(joints_2d[..., 0], logits.shape[-1]), _shares(joints_2d[..., 1], logits.shape[-2])
+    read = torch.einsum("bshw,bsjh,bsjw->bsj", logits.float(), y, x)
     errors = nn.functional.binary_cross_entropy_with_logits(read, wanted, reduction="none")
     return _mean_over(_counted(joints_2d, visible), errors)
 
@@ -261,12 +262,6 @@ def _mean_over(counted: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """Over the joints that count, of all processes."""
     number = reduce(counted.sum().float(), "mean").clamp(min=1e-6)  # fewer than 1 where another process has them
     return (values * counted).sum() / number
-
-
-def _places(joints_2d: torch.Tensor, over: torch.Tensor) -> torch.Tensor:
-    """Each joint's shares (B, 2, 21, H, W) of the positions of maps (..., H, W)."""
-    x, y = _shares(joints_2d[..., 0], over.shape[-1]), _shares(joints_2d[..., 1], over.shape[-2])
-    return y[..., :, None] * x[..., None, :]
 
 
 def _shares(coordinates: torch.Tensor, size: int) -> torch.Tensor:

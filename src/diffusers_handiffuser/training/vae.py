@@ -230,15 +230,16 @@ class AutoencoderObjective(torch.nn.Module):
         self, pictures: torch.Tensor, noise: torch.Tensor, latents: torch.Tensor | None = None
     ) -> dict[str, torch.Tensor]:
         """Pictures (B, 3, H, W) in [-1, 1]; standard normal noise of the latents' shape; latents for the decoder, if
-        they are not to be the encoder's."""
+        they are not to be the encoder's, which is then not asked."""
+        if latents is not None:
+            decoded = self.vae.decode(latents + self.latent_noise * noise).sample
+            reconstruction = self._reconstruction(decoded, pictures)
+            return {"loss": reconstruction, "reconstruction": reconstruction}
         with torch.set_grad_enabled(torch.is_grad_enabled() and _convolutions(self.vae)[0].weight.requires_grad):
             posterior = self.vae.encode(pictures).latent_dist
-        if latents is None:
-            latents, variance = posterior.mean, posterior.var + self.latent_noise**2
-        else:
-            variance = torch.full_like(noise, self.latent_noise**2)
-        decoded = self.vae.decode(latents + variance.sqrt() * noise).sample
-        reconstruction = pyramid_l1(decoded.float(), pictures, self.pyramid_levels, self.detail_weight)
+        std = (posterior.var + self.latent_noise**2).sqrt()
+        decoded = self.vae.decode(posterior.mean + std * noise).sample
+        reconstruction = self._reconstruction(decoded, pictures)
         kl = posterior.kl().mean() / noise[0].numel()
         losses = {"loss": reconstruction + self.kl_weight * kl, "reconstruction": reconstruction, "kl": kl}
         if self.pooled_latents_weight:
@@ -247,6 +248,9 @@ class AutoencoderObjective(torch.nn.Module):
             losses["pooled"] = (posterior.mean.float() - wanted).square().mean()
             losses["loss"] = losses["loss"] + self.pooled_latents_weight * losses["pooled"]
         return losses
+
+    def _reconstruction(self, decoded: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
+        return pyramid_l1(decoded.float(), pictures, self.pyramid_levels, self.detail_weight)
 
 
 def read_decoder_latents(path: str, num_pictures: int, shape: tuple[int, int, int]) -> torch.Tensor:
