@@ -8,6 +8,7 @@ from diffusers_handiffuser.hands.skeleton import OPENPOSE_HAND_NAMES, SIDES
 from diffusers_handiffuser.studio import SKIN_TONES, Scene, Studio, sample_scene
 from diffusers_handiffuser.studio.renderer import draw_background, render
 from diffusers_handiffuser.studio.scenes import COLORS, KINDS, LIGHTS, TEXTURES, pose_scenes
+from diffusers_handiffuser.studio.skin import skin_tones
 
 SIZE = 64
 
@@ -217,18 +218,27 @@ class TestColours:
         for picture, color in zip(pictures, COLORS.values(), strict=True):
             assert (picture[:, empty].mean(1) - torch.tensor(color)).abs().max() < 0.05
 
-    @pytest.mark.parametrize(("view", "closeness"), [("back", 0.07), ("palm", 0.16)])
-    def test_skin_is_near_the_named_tone(self, studio, view, closeness):
-        """In plain light; palms are paler than the backs of hands."""
+    @pytest.mark.parametrize(("view", "palm"), [("back", 0.0), ("palm", 0.75)])
+    def test_skin_is_near_the_named_tone(self, studio, view, palm):
+        """In plain light; three quarters of what is seen of an open hand from the palm's side are palm."""
         scenes = [scene(skin=skin, views={"right": view}, seed=seed) for skin in SKIN_TONES for seed in (1, 2)]
         pictures, _ = studio.draw(scenes)
         skin = silhouette(studio, scenes)
         means = torch.stack([picture[:, mask].mean(1) for picture, mask in zip(pictures, skin, strict=True)])
         means = means.view(len(SKIN_TONES), 2, 3).mean(1)
-        named = torch.tensor(list(SKIN_TONES.values()))
-        assert (means - named).abs().max() < closeness
+        named = skin_tones(torch.tensor(palm))
+        assert (means - named).abs().max() < 0.07
         brightness = means.mean(1)
         assert (torch.argsort(brightness) == torch.argsort(named.mean(1))).all(), "tones keep their order"
+
+    def test_palms_are_drawn_to_one_pink(self):
+        """The darker the skin, the more its palms differ from its backs; both keep the order of tones."""
+        backs, palms = skin_tones(torch.tensor([0.0, 1.0]))
+        assert torch.equal(backs, torch.tensor(list(SKIN_TONES.values())))
+        differ = (palms - backs).norm(dim=-1)
+        assert differ.argmin() <= 1 and differ.argmax() == len(SKIN_TONES) - 1 and differ.max() > 5 * differ.min()
+        assert (torch.argsort(palms.mean(1)) == torch.argsort(backs.mean(1))).all()
+        assert torch.allclose(skin_tones(torch.full((2, 3), 0.5)), (backs + palms).expand(2, 3, -1, -1) / 2)
 
     def test_sleeves_are_the_named_colour(self, studio):
         """The lowest part of a close-up is the forearm."""

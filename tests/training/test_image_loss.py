@@ -3,9 +3,7 @@ from argparse import Namespace
 import torch
 from diffusers import DDPMScheduler
 
-from diffusers_handiffuser import HandBodyModel, TextHandEncoder
-from diffusers_handiffuser.studio import sample_scene
-from diffusers_handiffuser.studio.scenes import SIDES, pose_scenes
+from diffusers_handiffuser import TextHandEncoder
 from diffusers_handiffuser.training.image_loss import (
     ImageLoss,
     ImageObjective,
@@ -14,7 +12,6 @@ from diffusers_handiffuser.training.image_loss import (
     near_hands,
     new_joint_finder,
     palm_cross_entropy,
-    palm_facing,
 )
 from diffusers_handiffuser.training.randomness import BatchRandom
 
@@ -188,48 +185,18 @@ class TestJoints:
         assert torch.isclose(palm["loss"], told["loss"] + 0.25 * palm["palm"])
 
 
-class TestPalms:
-    def test_facing_is_that_of_the_hands(self):
-        """The flat hand of the contract: palms to the camera, fingers up; then seen from behind, and mirrored."""
-        hands = flat_hands()
-        front = palm_facing(hands)
-        assert front.shape == (1, 2) and torch.allclose(front, torch.full((1, 2), 0.6), atol=0.01)
-        behind = hands * torch.tensor([-1.0, 1.0])  # the camera walks round: x turns
-        assert torch.allclose(palm_facing(behind), -front)
-        mirrored = behind.flip(1)  # a mirror turns x and makes a left hand a right one
-        assert torch.allclose(palm_facing(mirrored), front.flip(1))
-        assert torch.equal(palm_facing(torch.zeros(3, 2, 21, 2)), torch.zeros(3, 2))
+def test_palm_cross_entropy_is_least_where_logits_are_right():
+    """Two hands alike, fingers up, index to the left: a left one's palm and a right one's back."""
+    hands = torch.zeros(1, 2, 21, 2)
+    for joint, place in ((0, (0.0, 0.5)), (5, (-0.15, 0.05)), (17, (0.15, 0.05))):
+        hands[..., joint, :] = torch.tensor(place)
+    logits = torch.zeros(1, 2, 4, 4)
+    visible = torch.tensor([[True, True]])
 
-    def test_facing_is_what_scenes_show(self):
-        scenes = [sample_scene(3, "train", index, "close_up") for index in range(60)]
-        body_model = HandBodyModel.procedural()
-        facing = palm_facing(body_model(pose_scenes(scenes, body_model)).joints_2d)
-        shown = {"palm": [], "back": []}
-        for scene, of_hands in zip(scenes, facing, strict=True):
-            ((side, view),) = scene.views.items()
-            if view in shown:
-                shown[view].append(of_hands[SIDES.index(side)].item())
-        assert min(shown["palm"]) > 0.3 and max(shown["back"]) < -0.3 and len(shown["back"]) > 5
+    def found(left: float, right: float, visible=visible):
+        palm = logits + torch.tensor([left, right]).view(1, 2, 1, 1)
+        return palm_cross_entropy(palm, hands, visible)
 
-    def test_cross_entropy_is_least_where_logits_are_right(self):
-        hands = flat_hands()
-        hands[:, 1] *= torch.tensor([-1.0, 1.0])  # the right one shows its back
-        logits = torch.zeros(1, 2, 4, 4)
-        visible = torch.tensor([[True, True]])
-
-        def found(left: float, right: float, visible=visible):
-            palm = logits + torch.tensor([left, right]).view(1, 2, 1, 1)
-            return palm_cross_entropy(palm, hands, visible)
-
-        assert torch.isclose(found(0, 0), torch.tensor(2.0).log())
-        assert found(20, -20) < 1e-6 and torch.isclose(found(-20, -20), torch.tensor(10.0))
-        assert torch.isclose(found(-20, -20, torch.tensor([[True, False]])), torch.tensor(20.0))
-
-
-def flat_hands() -> torch.Tensor:
-    """Joints (1, 2, 21, 2) of a left and a right hand that show their palms, fingers up."""
-    joints = torch.zeros(1, 2, 21, 2)
-    joints[..., 0, :] = torch.tensor([0.0, 0.5])  # wrist
-    joints[0, 1, 5], joints[0, 1, 17] = torch.tensor([0.15, 0.05]), torch.tensor([-0.15, 0.05])  # of the right hand
-    joints[0, 0, 5], joints[0, 0, 17] = torch.tensor([-0.15, 0.05]), torch.tensor([0.15, 0.05])
-    return joints
+    assert torch.isclose(found(0, 0), torch.tensor(2.0).log())
+    assert found(20, -20) < 1e-6 and torch.isclose(found(-20, -20), torch.tensor(10.0))
+    assert torch.isclose(found(-20, -20, torch.tensor([[True, False]])), torch.tensor(20.0))

@@ -19,8 +19,10 @@ from PIL import Image
 
 from ..command_line import run_as_command
 from ..hands import HandBodyModel, HandParams
+from ..hands.palms import palm_share
 from ..studio import Scene
 from ..studio.scenes import COLORS, SKIN_TONES
+from ..studio.skin import skin_tones
 from .intervals import Estimate, bootstrap_mean
 from .rows import add_row_options, check_samples, check_studio_rows, hands_of, read_rows, sample_generators
 
@@ -28,9 +30,11 @@ METRICS = ("background", "skin", "skin_within_one", "hand_iou")
 
 _STRIP = 8
 """The background is looked at in the upper eighth of the picture."""
-_LIT_PART = 0.7
-_LIT_SHADE = 1.05
-"""Skin is looked at where it is brightest, three tenths of the hand: there it is this much brighter than its tone."""
+_LIT_PART = 0.85
+_LIT_SHADE = 1.1
+"""Skin is looked at where it is brightest, 0.15 of the hand: there it is this much brighter than its tone."""
+_PALM_PART = 0.75
+"""So much of the skin of a hand that shows its palm has its colour. All three suit the studio's own pictures."""
 _BOX_MARGIN = 0.25
 
 
@@ -48,16 +52,18 @@ def score_pictures(
     Returns:
         `dict`, each `(N,)`: `"background"` (1 if the upper eighth of the picture is on average nearest to the named
         one of the 11 colours), `"skin"` (1 if the bright part of the hands' outline is nearest to the named one of
-        the 8 tones), `"skin_within_one"` (the same, or a neighbour of it in the table: light makes neighbours hard to
-        tell) and `"hand_iou"` (of the hands' outline and the pixels near it whose colour is nearer to the hand's than
-        to the background's). The last three are NaN where no hand is visible inside the picture.
+        the 8 tones, as palms or backs of that tone look, by how the hands are turned), `"skin_within_one"` (the same,
+        or a neighbour of it in the table: light makes neighbours hard to tell) and `"hand_iou"` (of the hands'
+        outline and the pixels near it whose colour is nearer to the hand's than to the background's). The last three
+        are NaN where no hand is visible inside the picture.
     """
     if pictures.ndim != 4 or pictures.shape[-1] != 3 or len(pictures) != len(scenes):
         raise ValueError(f"`pictures` must have shape ({len(scenes)}, H, W, 3), got {tuple(pictures.shape)}.")
     pictures = pictures.float().cpu()
     height, width = pictures.shape[1:3]
     masks: Any = hand_params.to_condition("mask", (width, height), body_model=body_model)
-    colors, tones = (torch.tensor(list(table.values())) for table in (COLORS, SKIN_TONES))
+    colors = torch.tensor(list(COLORS.values()))
+    tones = skin_tones(_PALM_PART * _seen_palm(hand_params, body_model or HandBodyModel.procedural()))
     wanted = torch.tensor([list(SKIN_TONES).index(scene.skin) for scene in scenes])
 
     papers = pictures[:, : max(1, height // _STRIP)].flatten(1, 2).mean(1)
@@ -66,7 +72,9 @@ def score_pictures(
     for row, mask in enumerate(masks):
         inside = torch.from_numpy(np.array(mask)) > 127
         if inside.any():
-            distance[row] = (_nearest(_bright_part(pictures[row][inside]) / _LIT_SHADE, tones) - wanted[row]).abs()
+            distance[row] = (
+                _nearest(_bright_part(pictures[row][inside]) / _LIT_SHADE, tones[row]) - wanted[row]
+            ).abs()
             overlap[row] = _hand_iou(pictures[row], inside, papers[row])
     unseen = distance.isnan()
     return {
@@ -83,6 +91,14 @@ def named_in_caption(text: str, scene: Scene) -> dict[str, bool]:
         "background": re.search(rf"\b{scene.background}\b( \w+)? background\b", text) is not None,
         "skin": f"{scene.skin} skin" in text,
     }
+
+
+@torch.no_grad()
+def _seen_palm(hand_params: HandParams, body_model: HandBodyModel) -> torch.Tensor:
+    """`(N,)`: how much the visible hands show their palms, on average; 0 without any."""
+    visible = hand_params.hand_visible.float().cpu()
+    share = palm_share(body_model(hand_params.to(body_model.device)).joints_2d).cpu()
+    return (share * visible).sum(-1) / visible.sum(-1).clamp_min(1)
 
 
 def _nearest(color: torch.Tensor, table: torch.Tensor) -> torch.Tensor:

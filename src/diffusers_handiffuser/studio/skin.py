@@ -8,6 +8,7 @@ import torch
 from ..hands import HandBodyModel
 from ..hands.skeleton import FINGERS, JOINT_NAMES, SIDES
 from .gestures import LONG_FINGERS
+from .scenes import SKIN_TONES
 
 NUM_MASKS = 5
 """Palm, blush, crease, nail, edge of nail."""
@@ -70,14 +71,24 @@ class SkinTexture:
 
 
 def skin_color(masks: torch.Tensor, tone: torch.Tensor) -> torch.Tensor:
-    """`(N, 3)` colours from `(N, 5)` masks and `(N, 3)` tones."""
+    """`(N, 3)` colours from `(N, 5)` masks and `(N, 3)` tones.
+
+    Palms have little of the pigment that tells tones apart: all are drawn to one pink, dark skin's the furthest.
+    """
     palm, blush, crease, nail, edge = masks.split(1, -1)
-    light = tone + (1 - tone) * tone.new_tensor([0.55, 0.42, 0.38])
-    color = tone + 0.35 * palm * (light - tone)
+    color = tone + 0.45 * palm * (tone.new_tensor([0.95, 0.70, 0.60]) - tone)
     color = color + 0.10 * blush * tone.new_tensor([0.55, -0.45, -0.40]) * tone.mean(-1, keepdim=True)
     color = color * (1 - 0.30 * crease)
-    nail_color = tone + 0.42 * (tone.new_tensor([0.96, 0.80, 0.76]) - tone)
+    nail_color = tone + 0.55 * (tone.new_tensor([0.96, 0.80, 0.76]) - tone)
     return ((color + nail * (nail_color - color)) * (1 - 0.22 * edge)).clamp(0, 1)
+
+
+def skin_tones(palm: torch.Tensor) -> torch.Tensor:
+    """`SKIN_TONES` where the `palm` `(...)`, 0 to 1, of what is seen is a palm's: `(..., 8, 3)` colours."""
+    tones = torch.tensor(list(SKIN_TONES.values()))
+    masks = torch.nn.functional.pad(palm.flatten()[:, None], (0, NUM_MASKS - 1)).repeat_interleave(len(tones), 0)
+    colors = skin_color(masks, tones.repeat(palm.numel(), 1))
+    return colors.view(*palm.shape, *tones.shape)
 
 
 def dress(

@@ -11,6 +11,7 @@ from diffusers import ConfigMixin, DDPMScheduler, ModelMixin, UNet2DConditionMod
 from torch import nn
 
 from ..diffusers_types import register_to_config
+from ..hands.palms import palm_share
 from ..hands.skeleton import OPENPOSE_HAND_NAMES
 from ..models import TextHandEncoder
 from ..models.text_hand_encoder import NUM_JOINT_STATES
@@ -19,10 +20,6 @@ from .randomness import BatchRandom
 
 Batch = dict[str, torch.Tensor]
 NUM_HAND_JOINTS = len(OPENPOSE_HAND_NAMES)
-_WRIST, _INDEX, _PINKY = (OPENPOSE_HAND_NAMES.index(name) for name in ("wrist", "index1", "pinky1"))
-_SURE_FACING = 0.3
-"""Sine, in the picture, of the angle between index and little finger at the wrist that leaves no doubt of the facing;
-a hand that is seen from the front has about 0.6."""
 
 
 class JointFinder(ModelMixin, ConfigMixin):
@@ -234,23 +231,11 @@ def palm_cross_entropy(logits: torch.Tensor, joints_2d: torch.Tensor, visible: t
         logits (`torch.Tensor` of shape (B, 2, H, W)): of each hand's palm over the latents.
         joints_2d, visible: as there.
     """
-    wanted = (0.5 + 0.5 * palm_facing(joints_2d) / _SURE_FACING).clamp(0, 1)[..., None].expand(joints_2d.shape[:-1])
+    wanted = palm_share(joints_2d)[..., None].expand(joints_2d.shape[:-1])
     x, y = _shares(joints_2d[..., 0], logits.shape[-1]), _shares(joints_2d[..., 1], logits.shape[-2])
     read = torch.einsum("bshw,bsjh,bsjw->bsj", logits.float(), y, x)
     errors = nn.functional.binary_cross_entropy_with_logits(read, wanted, reduction="none")
     return _mean_over(_counted(joints_2d, visible), errors)
-
-
-def palm_facing(joints_2d: torch.Tensor) -> torch.Tensor:
-    """How much hands (..., 2, 21, 2) in a picture, left before right, show the palm: (..., 2), below 0 for the back.
-
-    The sine of the angle at the wrist from the index's knuckle to the little finger's: turned one way round, a left
-    hand shows its palm and a right one its back.
-    """
-    wrist, index, pinky = (joints_2d[..., joint, :] for joint in (_WRIST, _INDEX, _PINKY))
-    index, pinky = nn.functional.normalize(index - wrist, dim=-1), nn.functional.normalize(pinky - wrist, dim=-1)
-    turn = index[..., 0] * pinky[..., 1] - index[..., 1] * pinky[..., 0]
-    return turn * turn.new_tensor([1.0, -1.0])
 
 
 def _counted(joints_2d: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
