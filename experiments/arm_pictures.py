@@ -8,6 +8,7 @@ and stage 1, so every arm is asked for the same. A metric of the whole set can b
 import argparse
 import json
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -135,13 +136,16 @@ def evaluate(args: argparse.Namespace) -> None:
     check_studio_rows(rows)
     (args.output_dir / "images").mkdir(parents=True, exist_ok=True)
     body_model = HandBodyModel.procedural()
-    detector = None if args.detector is None else load_detector(args.detector, args.detector_python)
     features = load_features("studio")
-    drawn, own = PictureSet(features, body_model), PictureSet(features, body_model)
+    drawn = PictureSet(features, body_model)
     hands = hands_to_draw(args, rows)
     wanted = [row for row in rows for _ in range(args.samples)]
     scores: dict[str, list[torch.Tensor]] = {}
-    with open(args.output_dir / "metadata.jsonl", "w", encoding="utf-8") as metadata:
+    with ExitStack() as opened:
+        metadata = opened.enter_context(open(args.output_dir / "metadata.jsonl", "w", encoding="utf-8"))
+        detector = None if args.detector is None else load_detector(args.detector, args.detector_python)
+        if isinstance(detector, MediaPipeDetector):
+            opened.callback(detector.close)
         for start in tqdm(range(0, len(wanted), args.batch_size), desc=arm["name"]):
             batch = slice(start, start + args.batch_size)
             pictures = paint(wanted[batch], hands[batch], sample_generators(args.seed, start, len(wanted[batch]), 1))
@@ -153,13 +157,13 @@ def evaluate(args: argparse.Namespace) -> None:
                 Image.fromarray(to_pixels(picture).numpy()).save(args.output_dir / file_name)
                 told = {name: wanted[number].get(name) for name in ("text", "source", "crop", "scene")}
                 metadata.write(json.dumps({**told, **hands[number].to_dict(), "file_name": file_name}) + "\n")
-    _, own_pictures = own_painter(args.data, pictures.shape[1])
-    own_hands = hands_of(rows)
-    for start in range(0, len(rows), args.batch_size):
-        batch = slice(start, start + args.batch_size)
-        own.add(own_pictures(rows[batch], own_hands[batch], []), own_hands[batch], torch.arange(len(rows))[batch])
-    if isinstance(detector, MediaPipeDetector):
-        detector.close()
+    own, own_hands = drawn, hands_of(rows)
+    if not args.own_pictures:
+        own = PictureSet(features, body_model)
+        _, own_pictures = own_painter(args.data, pictures.shape[1])
+        for start in range(0, len(rows), args.batch_size):
+            batch = slice(start, start + args.batch_size)
+            own.add(own_pictures(rows[batch], own_hands[batch], []), own_hands[batch], torch.arange(len(rows))[batch])
     subsets = hard_subsets(rows, own_hands, body_model)
     results = {
         "arm": arm,
