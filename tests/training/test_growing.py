@@ -1,10 +1,10 @@
-"""A U-Net for small latents becomes the inside of one for larger latents; an autoencoder gets wider."""
+"""A U-Net for small latents becomes the inside of one for larger latents."""
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 
-from diffusers_handiffuser.training.growing import grow_unet, widen_autoencoder
+from diffusers_handiffuser.training.growing import grow_unet
 from diffusers_handiffuser.training.image_models import load_initial_weights, small_unet
 
 WIDTHS = [8, 12, 16, 16]
@@ -73,52 +73,3 @@ def test_other_blocks_are_refused(inner):
     for wrong in ({**other}, {**config, "down_block_types": ["DownBlock2D"] * 5}):
         with pytest.raises(ValueError, match="`init_from`: the larger U-Net has no place for"):
             grow_unet(UNet2DConditionModel.from_config(wrong), inner)
-
-
-def autoencoder(widths: list[int], **changes) -> AutoencoderKL:
-    levels = len(widths)
-    config = {
-        "block_out_channels": widths,
-        "down_block_types": ["DownEncoderBlock2D"] * levels,
-        "up_block_types": ["UpDecoderBlock2D"] * levels,
-        "norm_num_groups": 2,
-        "mid_block_add_attention": True,
-    }
-    return AutoencoderKL.from_config({**config, **changes})
-
-
-@pytest.fixture(scope="module")
-def narrow():
-    torch.manual_seed(0)
-    return autoencoder([4, 8])
-
-
-class TestWiderAutoencoders:
-    @pytest.mark.parametrize("times", [1, 2, 3])
-    def test_do_the_same(self, narrow, times):
-        wide = autoencoder([4 * times, 8 * times])
-        widen_autoencoder(wide, narrow)
-        pictures = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
-        with torch.no_grad():
-            latents = narrow.encode(pictures).latent_dist
-            assert torch.allclose(wide.encode(pictures).latent_dist.parameters, latents.parameters, atol=1e-5)
-            decoded = narrow.decode(latents.mean).sample
-            assert torch.allclose(wide.decode(latents.mean).sample, decoded, atol=1e-5)
-
-    def test_equal_channels_of_the_decoder_get_unequal_gradients(self, narrow):
-        """Or they would stay equal for ever; those of the encoder are left alike, and halved without a rounding."""
-        wide = autoencoder([8, 16])
-        widen_autoencoder(wide, narrow)
-        wide.decode(
-            torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-        ).sample.square().sum().backward()
-        first = wide.decoder.conv_in.weight
-        assert torch.equal(first[0::2], first[1::2])
-        assert not torch.allclose(first.grad[0::2], first.grad[1::2], rtol=0.05)
-        half = wide.encoder.down_blocks[0].resnets[0].conv1.weight
-        assert torch.equal(half[::2, ::2], narrow.encoder.down_blocks[0].resnets[0].conv1.weight / 2)
-
-    @pytest.mark.parametrize("widths, latents", [([8, 12], 4), ([4, 16], 4), ([2, 4], 4), ([8, 16], 3)])
-    def test_of_another_kind_are_refused(self, narrow, widths, latents):
-        with pytest.raises(ValueError, match=r"`vae_config`: an autoencoder of block_out_channels \[4, 8\] can"):
-            widen_autoencoder(autoencoder(widths, latent_channels=latents), narrow)

@@ -90,22 +90,6 @@ def test_decoder_alone_leaves_the_latents_as_they_are(data_dir, tmp_path):
         run(data_dir, tmp_path / "third", "--train_decoder_only")
 
 
-def test_a_wider_decoder_goes_on_from_a_narrow_one(data_dir, tmp_path):
-    run(data_dir, tmp_path / "narrow", "--max_train_steps", 2)
-    wider = CONFIG.replace("[8, 8]", "[16, 16]")
-    go_on = ("--init_from", tmp_path / "narrow/vae", "--train_decoder_only", "--learning_rate", 1e-6)
-    run(data_dir, tmp_path / "wide", *go_on, "--vae_config", wider)
-    narrow, wide = (AutoencoderKL.from_pretrained(tmp_path / name / "vae") for name in ("narrow", "wide"))
-    assert list(wide.config.block_out_channels) == [16, 16]
-    pictures = torch.rand(2, 3, 16, 16) * 2 - 1
-    with torch.no_grad():
-        latents = narrow.encode(pictures).latent_dist.mean
-        assert torch.allclose(wide.encode(pictures).latent_dist.mean, latents, atol=1e-5)
-        assert torch.allclose(wide.decode(latents).sample, narrow.decode(latents).sample, atol=1e-3)
-    with pytest.raises(ValueError, match="`vae_config`"):
-        run(data_dir, tmp_path / "other", *go_on, "--vae_config", CONFIG.replace("[8, 8]", "[8, 16]"))
-
-
 def test_decoder_learns_from_given_latents(data_dir, tmp_path):
     """Here average colours, of which this encoder knows nothing."""
     run(data_dir, tmp_path / "first", "--max_train_steps", 2)

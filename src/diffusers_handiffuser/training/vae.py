@@ -27,7 +27,6 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from ..command_line import run_as_command
-from .growing import widen_autoencoder
 from .image_rows import to_unit_range
 from .losses import pyramid_l1
 from .options import add_data_options, add_training_options, check_training_options, json_option
@@ -126,11 +125,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     group = parser.add_argument_group("autoencoder")
     group.add_argument("--resolution", type=int, default=128, help="pictures are resized to this many pixels a side")
     group.add_argument("--vae_config", type=json_option, default={}, help="JSON: changes to the default configuration")
-    group.add_argument(
-        "--init_from",
-        help="folder of an AutoencoderKL to start from (its weights and configuration); `block_out_channels` in "
-        "--vae_config may be a multiple of its: the wider one does the same before it learns more",
-    )
+    group.add_argument("--init_from", help="folder of an AutoencoderKL to start from (its weights and configuration)")
     group.add_argument("--random_flip", action="store_true", help="show half of the pictures mirrored")
     group.add_argument(
         "--train_decoder_only",
@@ -333,9 +328,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.manual_seed(args.seed)
     if args.init_from is not None:
         vae = AutoencoderKL.from_pretrained(args.init_from)
-        if args.vae_config:
-            narrow, vae = vae, AutoencoderKL.from_config({**vae.config, **args.vae_config})
-            widen_autoencoder(vae, narrow, args.seed)
     else:
         vae = AutoencoderKL.from_config({**default_config(args.resolution), **args.vae_config})
         silence_residual_branches(vae)
