@@ -138,14 +138,14 @@ def evaluate(args: argparse.Namespace) -> None:
     body_model = HandBodyModel.procedural()
     features = load_features("studio")
     drawn = PictureSet(features, body_model)
-    hands = hands_to_draw(args, rows)
     wanted = [row for row in rows for _ in range(args.samples)]
     scores: dict[str, list[torch.Tensor]] = {}
     with ExitStack() as opened:
-        metadata = opened.enter_context(open(args.output_dir / "metadata.jsonl", "w", encoding="utf-8"))
         detector = None if args.detector is None else load_detector(args.detector, args.detector_python)
         if isinstance(detector, MediaPipeDetector):
             opened.callback(detector.close)
+        hands = hands_to_draw(args, rows)
+        metadata = opened.enter_context(open(args.output_dir / "metadata.jsonl", "w", encoding="utf-8"))
         for start in tqdm(range(0, len(wanted), args.batch_size), desc=arm["name"]):
             batch = slice(start, start + args.batch_size)
             pictures = paint(wanted[batch], hands[batch], sample_generators(args.seed, start, len(wanted[batch]), 1))

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import random
 from types import SimpleNamespace
@@ -12,7 +13,8 @@ from diffusers_handiffuser.evaluation import evaluate_own_pictures, evaluate_tex
 from diffusers_handiffuser.evaluation.pictures_from_text import METRICS, main, named_in_caption
 from diffusers_handiffuser.studio import Scene, make_dataset
 from diffusers_handiffuser.studio.captions import describe
-from diffusers_handiffuser.studio.scenes import sample_scene
+from diffusers_handiffuser.studio.scenes import SKIN_TONES, sample_scene
+from diffusers_handiffuser.studio.skin import skin_tones
 
 NUM = 32
 
@@ -75,6 +77,20 @@ def test_a_painted_outline_has_iou_one(truth):
     masks = torch.stack([torch.from_numpy(np.array(mask)) for mask in hands.to_condition("mask", 96)]) > 127
     painted = torch.where(masks[..., None], torch.tensor([0.8, 0.6, 0.5]), torch.tensor([0.1, 0.1, 0.4]))
     assert score_pictures(painted, hands, scenes)["hand_iou"].min() == 1
+
+
+def test_palms_are_read_as_they_are_painted(truth):
+    """What has the palm's colour of a dark tone is right where a palm is seen, and of a lighter tone on a back."""
+    _, hands, scenes = truth
+    shown = torch.tensor([set(scene.views.values()) == {"palm"} for scene in scenes])
+    backs = torch.tensor([set(scene.views.values()) == {"back"} for scene in scenes])
+    assert shown.sum() > 5 and backs.sum() > 5
+    masks = torch.stack([torch.from_numpy(np.array(mask)) for mask in hands.to_condition("mask", 96)]) > 127
+    number = list(SKIN_TONES).index("dark brown")
+    color = 1.1 * skin_tones(torch.tensor(0.75))[number]
+    painted = torch.where(masks[..., None], color, torch.tensor([0.1, 0.1, 0.4]))
+    found = score_pictures(painted, hands, [dataclasses.replace(scene, skin="dark brown") for scene in scenes])
+    assert found["skin"][shown].min() == 1 and found["skin"][backs].max() == 0
 
 
 def test_absent_hands_are_not_judged(truth):

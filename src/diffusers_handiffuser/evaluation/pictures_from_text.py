@@ -72,9 +72,8 @@ def score_pictures(
     for row, mask in enumerate(masks):
         inside = torch.from_numpy(np.array(mask)) > 127
         if inside.any():
-            distance[row] = (
-                _nearest(_bright_part(pictures[row][inside]) / _LIT_SHADE, tones[row]) - wanted[row]
-            ).abs()
+            skin = _bright_part(pictures[row][inside]) / _LIT_SHADE
+            distance[row] = (_nearest(skin, tones[row]) - wanted[row]).abs()
             overlap[row] = _hand_iou(pictures[row], inside, papers[row])
     unseen = distance.isnan()
     return {
