@@ -61,9 +61,10 @@ def score_pictures(
         raise ValueError(f"`pictures` must have shape ({len(scenes)}, H, W, 3), got {tuple(pictures.shape)}.")
     pictures = pictures.float().cpu()
     height, width = pictures.shape[1:3]
+    body_model = body_model or HandBodyModel.procedural()
     masks: Any = hand_params.to_condition("mask", (width, height), body_model=body_model)
     colors = torch.tensor(list(COLORS.values()))
-    tones = skin_tones(_PALM_PART * _seen_palm(hand_params, body_model or HandBodyModel.procedural()))
+    tones = skin_tones(_PALM_PART * _seen_palm(hand_params, body_model))
     wanted = torch.tensor([list(SKIN_TONES).index(scene.skin) for scene in scenes])
 
     papers = pictures[:, : max(1, height // _STRIP)].flatten(1, 2).mean(1)
