@@ -115,6 +115,22 @@ def test_palms_are_asked_where_joints_are_found(data_dir, from_nothing, tmp_path
         assert wanted in capsys.readouterr().err
 
 
+def test_timesteps_are_weighed_one_way(data_dir, from_nothing, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run(data_dir, tmp_path / "out", *from_nothing, "--balance_timesteps", "--snr_gamma", 5)
+    assert "--balance_timesteps and --snr_gamma both weigh the timesteps" in capsys.readouterr().err
+
+
+def test_balance_of_timesteps_is_resumed(data_dir, from_nothing, tmp_path, same_tree):
+    options = (*from_nothing, "--balance_timesteps")
+    run(data_dir, tmp_path / "whole", *options)
+    shutil.copytree(tmp_path / "whole/checkpoint-2", tmp_path / "killed/checkpoint-2")
+    run(data_dir, tmp_path / "killed", *options, "--resume_from_checkpoint", "latest")
+    same_tree(tmp_path / "whole/checkpoint-4", tmp_path / "killed/checkpoint-4")
+    balance = torch.load(tmp_path / "killed/checkpoint-4/custom_checkpoint_0.pkl", weights_only=True)
+    assert balance["sums"][1].sum() > 0
+
+
 def test_mixed_precision_and_gradient_checkpointing(data_dir, from_nothing, tmp_path):
     run(data_dir, tmp_path / "out", *from_nothing, "--mixed_precision", "bf16", "--gradient_checkpointing",
         "--gradient_accumulation_steps", 2, "--max_train_steps", 2, "--cache_on_device",

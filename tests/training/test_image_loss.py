@@ -8,6 +8,7 @@ from diffusers_handiffuser.training.image_loss import (
     ImageLoss,
     ImageObjective,
     JointLogits,
+    TimestepBalance,
     joint_cross_entropy,
     near_hands,
     new_joint_finder,
@@ -26,6 +27,7 @@ OPTIONS = {
     "timestep_bias_multiplier": 1.0,
     "timestep_bias_portion": 0.25,
     "snr_gamma": None,
+    "balance_timesteps": False,
     "hand_loss_weight": 0.0,
     "joint_loss_weight": 0.0,
     "palm_loss_weight": 0.0,
@@ -69,6 +71,62 @@ def test_weight_of_hands_counts_errors_on_them():
     assert torch.allclose(torch.tensor(losses(0, on)), torch.tensor([1 / 16, 1 / 16]), atol=1e-5)
     assert torch.allclose(torch.tensor(losses(3, on)), torch.tensor([4 / 16, 1 / 16]), atol=1e-5)
     assert torch.allclose(torch.tensor(losses(3, away)), torch.tensor([1 / 16, 1 / 16]), rtol=0.15)
+
+
+class TestTimestepBalance:
+    def test_all_timesteps_count_the_same_and_the_loss_keeps_its_size(self):
+        balance = TimestepBalance(1000, torch.device("cpu"))
+        generator = torch.Generator().manual_seed(0)
+        sums, plain, rows = torch.zeros(2), 0.0, torch.zeros(2)
+        for step in range(600):
+            timesteps = torch.randint(1000, (16,), generator=generator)
+            noisy = (timesteps >= 500).long()
+            losses = (0.1 + 0.7 * noisy) * (0.5 + torch.rand(16, generator=generator))  # on average 0.1 and 0.8
+            weights = balance(timesteps, losses)
+            if step >= 100:
+                sums += torch.zeros(2).index_add_(0, noisy, weights * losses)
+                rows += torch.zeros(2).index_add_(0, noisy, torch.ones(16))
+                plain += losses.sum().item()
+        clean, noisy = (sums / rows).tolist()
+        assert abs(clean / noisy - 1) < 0.1, (clean, noisy)
+        assert abs(sums.sum().item() / plain - 1) < 0.05
+
+    def test_is_without_effect_on_what_is_alike(self):
+        balance = TimestepBalance(1000, torch.device("cpu"))
+        for timesteps in (torch.tensor([0, 999]), torch.tensor([500, 501])):
+            assert torch.allclose(balance(timesteps, torch.full((2,), 0.3)), torch.ones(2))
+
+    def test_goes_on_from_its_state(self):
+        first, second = (TimestepBalance(10, torch.device("cpu")) for _ in range(2))
+        timesteps, losses = torch.arange(10), torch.arange(10.0) + 1
+        first(timesteps, losses)
+        assert not torch.allclose(first(timesteps, losses), second(timesteps, losses), atol=1e-3)
+        second.load_state_dict(first.state_dict())
+        assert torch.equal(first(timesteps, losses), second(timesteps, losses))
+
+    def test_weighs_the_rows_of_the_loss(self):
+        batch = {
+            "latents": torch.zeros(2, 4, 4, 4),
+            "input_ids": torch.zeros(2, 77, dtype=torch.long),
+            "hand_joints_2d": torch.zeros(2, 2, 21, 2),
+            "hand_visible": torch.zeros(2, 2, dtype=torch.bool),
+        }
+        arguments = Namespace(**{**OPTIONS, "balance_timesteps": True})
+        loss = ImageLoss(arguments, DDPMScheduler(), torch.zeros(1, 77, dtype=torch.long), torch.device("cpu"))
+        seen = []
+
+        def objective(noisy, timesteps, *_, **__):
+            """Errors of about 1 at the noisier half of the steps, of 0.01 at the others."""
+            alpha = loss.noise_scheduler.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
+            wrong = torch.where(timesteps >= 500, 1.0, 0.1).view(-1, 1, 1, 1)
+            seen.append((timesteps, wrong.square().flatten()))
+            return noisy / (1 - alpha).sqrt() + wrong
+
+        for step in range(400):
+            found = loss(objective, batch, BatchRandom(torch.Generator().manual_seed(step), 2, slice(0, 2)))
+            if step >= 200 and {int(t >= 500) for t in seen[-1][0]} == {0, 1}:  # a row of either kind
+                assert abs(found["mse"].item() - 0.505) < 1e-3
+                assert 0.25 < found["loss"].item() < 0.8  # both rows count about the mean of all losses
 
 
 class TestJoints:

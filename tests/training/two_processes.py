@@ -21,7 +21,8 @@ from test_run import make_run
 STEPS = 20
 OPTIONS = ("--use_cpu", "--max_train_steps", STEPS, "--checkpointing_steps", STEPS, "--validation_steps", STEPS,
            "--random_flip", "--use_ema", "--text_only_steps", 0.2, "--num_validation_images", 1,
-           "--learning_rate", 1e-3, "--joint_loss_weight", 0.1, "--palm_loss_weight", 0.1)  # fmt: skip
+           "--learning_rate", 1e-3, "--joint_loss_weight", 0.1, "--palm_loss_weight", 0.1,
+           "--balance_timesteps")  # fmt: skip
 SHARDED_STEPS = 4
 SHARDED = (*OPTIONS, "--max_train_steps", SHARDED_STEPS, "--checkpointing_steps", 2, "--text_only_steps", 0,
            "--palm_loss_weight", 0)  # fmt: skip

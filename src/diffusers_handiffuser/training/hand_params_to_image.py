@@ -94,6 +94,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
             parser.error(f"--{name} must not be negative, but is {getattr(args, name)}")
     if args.palm_loss_weight > 0 and args.joint_loss_weight == 0:
         parser.error("--palm_loss_weight needs --joint_loss_weight: it is asked at the joints that this one finds")
+    if args.balance_timesteps and args.snr_gamma is not None:
+        parser.error("--balance_timesteps and --snr_gamma both weigh the timesteps: choose one")
     if args.timestep_bias_multiplier <= 0:
         parser.error(f"--timestep_bias_multiplier must be positive, but is {args.timestep_bias_multiplier}")
     for name in ("condition_dropout", "hand_dropout", "text_only_steps", "timestep_bias_portion"):
@@ -216,6 +218,12 @@ def _add_diffusion_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--snr_gamma", type=float, help="min-SNR loss weights (Hang et al. 2023); 5.0 is recommended")
     group.add_argument(
+        "--balance_timesteps",
+        action="store_true",
+        help="every range of timesteps counts about the same in the loss, by running means of it; otherwise the "
+        "noisiest ones, where most is left to chance, drown those where details are drawn, most so in a small model",
+    )
+    group.add_argument(
         "--hand_loss_weight",
         type=float,
         default=0.0,
@@ -325,8 +333,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.joint_loss_weight > 0:
         joint_finder = trained["joint_finder"] = new_joint_finder(models.unet, args.palm_loss_weight > 0)
     objective = ImageObjective(models.unet, models.text_encoder, joint_finder)
-    run = TrainingRun(args, accelerator, objective, trained, num_train, whole=args.train_method == "full")
     loss = ImageLoss(args, models.noise_scheduler, tokenize(models.tokenizer, [""]), accelerator.device)
+    if loss.balance is not None:
+        accelerator.register_for_checkpointing(loss.balance)
+    run = TrainingRun(args, accelerator, objective, trained, num_train, whole=args.train_method == "full")
     validation = ImageValidation(args, run, models, body_model, loss, held_out)
 
     def compute_loss(rows: np.ndarray, random: BatchRandom) -> dict[str, torch.Tensor]:

@@ -132,6 +132,7 @@ class ImageLoss:
         self.noise_scheduler: Any = noise_scheduler  # whose hints ask for timesteps of 32 bits
         self.num_timesteps = noise_scheduler.config.num_train_timesteps
         self.chances = timestep_chances(args, self.num_timesteps).to(device)
+        self.balance = TimestepBalance(self.num_timesteps, device) if args.balance_timesteps else None
 
     def __call__(self, objective: nn.Module, batch: Batch, random: BatchRandom) -> Batch:
         """Scalars "loss" and "mse" (without weights) of a batch of rows."""
@@ -157,7 +158,10 @@ class ImageLoss:
         weights = min_snr_weights(self.noise_scheduler, timesteps, args.snr_gamma).view(-1, 1, 1, 1)
         if where is not None:
             weights = weights * where
-        loss = (errors * weights).mean()
+        rows = (errors * weights).mean((1, 2, 3))
+        if self.balance is not None:
+            rows = rows * self.balance(timesteps, rows.detach())
+        loss = rows.mean()
         scalars = {"loss": loss, "mse": errors.mean()}
         if joint_logits is not None:
             over, along = joint_cross_entropy(joint_logits, batch["hand_joints_2d"], batch["hand_visible"])
@@ -195,6 +199,43 @@ class ImageLoss:
         predicted = objective(noisy, timesteps, batch["input_ids"], **hands)
         prediction, joint_logits = predicted if isinstance(predicted, tuple) else (predicted, None)
         return (prediction.float() - target).square(), joint_logits
+
+
+class TimestepBalance:
+    """Weights with which every range of timesteps counts about the same in the loss.
+
+    A row's weight is the mean loss of all timesteps over that of its own range, both running means, so that the loss
+    as a whole keeps its size. "Analyzing and Improving the Training Dynamics of Diffusion Models" (Karras et al. 2024)
+    has a small network learn such weights; running means do not depend on the learning rate. Not of HanDiffuser's
+    paper.
+
+    Args:
+        num_timesteps (`int`): of the noise schedule.
+        device (`torch.device`): of the rows.
+        num_ranges (`int`, defaults to 20): ranges of timesteps, equally long.
+        decay (`float`, defaults to 0.99): what a step leaves of the sums over earlier ones.
+    """
+
+    def __init__(self, num_timesteps: int, device: torch.device, num_ranges: int = 20, decay: float = 0.99):
+        self.num_timesteps, self.num_ranges, self.decay = num_timesteps, num_ranges, decay
+        self.sums = torch.zeros(2, num_ranges, device=device)
+
+    def __call__(self, timesteps: torch.Tensor, losses: torch.Tensor) -> torch.Tensor:
+        """Weights (B,) of rows with these timesteps (B,) and losses (B,), which the means then know, too."""
+        ranges = (timesteps * self.num_ranges).div(self.num_timesteps, rounding_mode="floor")
+        new = torch.zeros_like(self.sums)
+        new.index_add_(1, ranges, torch.stack([losses.float(), torch.ones_like(losses, dtype=torch.float32)]))
+        self.sums = self.decay * self.sums + reduce(new, "sum")
+        total, number = self.sums
+        overall = total.sum() / number.sum()
+        means = (total + overall) / (number + 1)  # one more, average row: what has not been drawn yet is average
+        return (overall / means)[ranges]
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        return {"sums": self.sums}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        self.sums = state["sums"].to(self.sums.device)
 
 
 def joint_cross_entropy(

@@ -1,4 +1,4 @@
-"""The scripts that the bundled checkpoint's decoder is made with."""
+"""The scripts that the bundled checkpoint is made and looked into with."""
 
 import importlib.util
 import sys
@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 
-from diffusers_handiffuser import MINI
+from diffusers_handiffuser import MINI, HanDiffuserPipeline
 from diffusers_handiffuser.data.dataset import HandDataset
 from diffusers_handiffuser.studio import make_dataset
 from diffusers_handiffuser.training.image_rows import encode_pictures, to_unit_range
@@ -53,3 +53,22 @@ def test_average_of_autoencoders(tmp_path):
     average = tool("export_mini").average([tmp_path / str(number) for number in range(3)])
     for name, value in average.state_dict().items():
         assert torch.allclose(value, torch.stack([vae.state_dict()[name] for vae in vaes]).mean(0), atol=1e-6), name
+
+
+def test_loss_by_timestep_knows_a_good_model(tmp_path, monkeypatch, capsys):
+    """A trained U-Net errs less than one whose last layer is scaled up, everywhere, and every tenth has its line."""
+    make_dataset(tmp_path / "data", 3, progress=False)
+    pipe = HanDiffuserPipeline.from_pretrained(MINI)
+    with torch.no_grad():
+        pipe.unet.conv_out.weight *= 1.5
+    pipe.save_pretrained(tmp_path / "worse")
+    given = (MINI, tmp_path / "worse", "--data", tmp_path / "data", "--num", 3, "--batch_size", 2)
+    monkeypatch.setattr(sys, "argv", ["loss_by_timestep.py", *map(str, given)])
+    tool("loss_by_timestep").main()
+    printed = capsys.readouterr().out.splitlines()
+    lines = [line.strip("| ").split(" | ") for line in printed if line.startswith("|") and line[2].isdigit()]
+    assert [line[0] for line in lines] == 2 * [f"{first}-{first + 99}" for first in range(0, 1000, 100)]
+    numbers = np.array([line[1:] for line in lines], float).reshape(2, 10, 4)
+    assert (np.diff(numbers[:, :, 0]) < 0).all()  # noise grows
+    assert (numbers[0, :, 1] < numbers[1, :, 1]).all() and (numbers[0, :, 3] < numbers[1, :, 3]).all()
+    assert (numbers[0, :6, 2] > numbers[0, :6, 1]).all()  # hands are what is hard, but not in mere noise
