@@ -140,8 +140,9 @@ def train_with_skeletons(argv: Sequence[str]) -> None:
         joint_finder = trained["joint_finder"] = new_joint_finder(models.unet, args.palm_loss_weight > 0)
     make_fast(controlnet, accelerator)
     objective = SkeletonObjective(models.unet, models.text_encoder, controlnet, joint_finder)
-    run = TrainingRun(args, accelerator, objective, trained, num_train)
     loss = ImageLoss(args, models.noise_scheduler, tokenize(models.tokenizer, [""]), accelerator.device)
+    loss.keep_in_checkpoints(accelerator)
+    run = TrainingRun(args, accelerator, objective, trained, num_train)
 
     def compute_loss(rows: np.ndarray, random: BatchRandom) -> dict[str, torch.Tensor]:
         mirror = random.uniform() < 0.5 if args.random_flip else None

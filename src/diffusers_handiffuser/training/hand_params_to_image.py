@@ -334,8 +334,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         joint_finder = trained["joint_finder"] = new_joint_finder(models.unet, args.palm_loss_weight > 0)
     objective = ImageObjective(models.unet, models.text_encoder, joint_finder)
     loss = ImageLoss(args, models.noise_scheduler, tokenize(models.tokenizer, [""]), accelerator.device)
-    if loss.balance is not None:
-        accelerator.register_for_checkpointing(loss.balance)
+    loss.keep_in_checkpoints(accelerator)
     run = TrainingRun(args, accelerator, objective, trained, num_train, whole=args.train_method == "full")
     validation = ImageValidation(args, run, models, body_model, loss, held_out)
 

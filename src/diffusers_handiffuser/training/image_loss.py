@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
+from accelerate import Accelerator
 from accelerate.utils import reduce
 from diffusers import ConfigMixin, DDPMScheduler, ModelMixin, UNet2DConditionModel
 from torch import nn
@@ -133,6 +134,11 @@ class ImageLoss:
         self.num_timesteps = noise_scheduler.config.num_train_timesteps
         self.chances = timestep_chances(args, self.num_timesteps).to(device)
         self.balance = TimestepBalance(self.num_timesteps, device) if args.balance_timesteps else None
+
+    def keep_in_checkpoints(self, accelerator: Accelerator) -> None:
+        """Has checkpoints hold what the loss remembers of earlier steps; call it before a `TrainingRun` is made."""
+        if self.balance is not None:
+            accelerator.register_for_checkpointing(self.balance)
 
     def __call__(self, objective: nn.Module, batch: Batch, random: BatchRandom) -> Batch:
         """Scalars "loss" and "mse" (without weights) of a batch of rows."""
