@@ -113,23 +113,20 @@ class TestTimestepBalance:
         }
         arguments = Namespace(**{**OPTIONS, "balance_timesteps": True})
         loss = ImageLoss(arguments, DDPMScheduler(), torch.zeros(1, 77, dtype=torch.long), torch.device("cpu"))
-        seen = []
 
         def objective(noisy, timesteps, *_, **__):
             """Errors of about 1 at the noisier half of the steps, of 0.01 at the others."""
             alpha = loss.noise_scheduler.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
             wrong = torch.where(timesteps >= 500, 1.0, 0.1).view(-1, 1, 1, 1)
-            seen.append(timesteps)
             return noisy / (1 - alpha).sqrt() + wrong
 
-        either_kind = 0
-        for step in range(400):
+        plain = set()
+        for step in range(1000):
             found = loss(objective, batch, BatchRandom(torch.Generator().manual_seed(step), 2, slice(0, 2)))
-            if step >= 200 and len(set((seen[-1] >= 500).tolist())) == 2:
-                either_kind += 1
-                assert abs(found["mse"].item() - 0.505) < 1e-3
-                assert 0.25 < found["loss"].item() < 0.8  # both rows count about the mean of all losses
-        assert either_kind > 50
+            if step >= 800:
+                plain.add(round(found["mse"].item(), 2))
+                assert 0.2 < found["loss"].item() < 0.8  # about the mean of all losses, whichever rows there are
+        assert {0.01, 1.0} < plain
 
 
 class TestJoints:
