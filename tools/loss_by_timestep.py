@@ -9,7 +9,6 @@ and captions and hands are the data's own.
 """
 
 import argparse
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,32 +16,23 @@ from diffusers import DDPMScheduler
 
 from diffusers_handiffuser import HanDiffuserPipeline
 from diffusers_handiffuser.data.dataset import HandDataset, open_dataset
-from diffusers_handiffuser.training.image_loss import near_hands
+from diffusers_handiffuser.training.image_loss import near_hands, prediction_target
 from diffusers_handiffuser.training.image_rows import encode_pictures, to_unit_range
+from diffusers_handiffuser.training.randomness import seeded_generator
 
 HAND_LOSS_WEIGHT = 4
 
 
-def squared_errors(
-    pipe: HanDiffuserPipeline, scheduler: Any, dataset: HandDataset, rows: range, steps: range, seed: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Errors (B, C, h, w) of the U-Net at timesteps drawn from `steps`, and how near a hand each place is."""
-    generator = torch.Generator().manual_seed(seed)
+def encode(pipe: HanDiffuserPipeline, dataset: HandDataset, rows: slice) -> tuple[torch.Tensor, ...]:
+    """Latents, states of captions and hands, and how near a hand each of the latents' places is."""
     side = pipe.unet.config.sample_size * pipe.vae_scale_factor
-    hands = dataset.hand_params[rows.start : rows.stop]
-    pictures = np.stack([dataset.load_image(row, side) for row in rows])
+    hands, texts = dataset.hand_params[rows], dataset.texts[rows]
+    pictures = np.stack([dataset.load_image(row, side) for row in range(rows.start, rows.start + len(texts))])
     with torch.no_grad():
-        clean = encode_pictures(pipe.vae, to_unit_range(pictures))
-        texts = [dataset.texts[row] for row in rows]
+        latents = encode_pictures(pipe.vae, to_unit_range(pictures))
         states, _ = pipe.encode_prompt(texts, "cpu", 1, False, hand_params=hands)
-        near = near_hands(pipe.body_model(hands).joints_2d, hands.hand_visible, clean.shape[-1])
-    noise = torch.randn(clean.shape, generator=generator)
-    timesteps = torch.randint(steps.start, steps.stop, (len(rows),), generator=generator)
-    target = noise
-    if scheduler.config.prediction_type == "v_prediction":
-        target = scheduler.get_velocity(clean, noise, timesteps)
-    predicted = pipe.unet(scheduler.add_noise(clean, noise, timesteps), timesteps, states).sample
-    return (predicted - target).square(), near
+        near = near_hands(pipe.body_model(hands).joints_2d, hands.hand_visible, latents.shape[-1])
+    return latents, states, near
 
 
 def main() -> None:
@@ -60,11 +50,17 @@ def main() -> None:
         trained = list(pipe.unet.parameters())
         print(f"{model}\n| timesteps | SNR | error | error near hands | gradient |\n|---|---|---|---|---|")
         tenth = scheduler.config.num_train_timesteps // 10
+        starts = range(0, len(dataset), args.batch_size)
+        batches = [encode(pipe, dataset, slice(start, start + args.batch_size)) for start in starts]
         for first in range(0, 10 * tenth, tenth):
             everywhere, hands, lengths = [], [], []
-            for start in range(0, len(dataset), args.batch_size):
-                rows, steps = range(start, min(start + args.batch_size, len(dataset))), range(first, first + tenth)
-                errors, near = squared_errors(pipe, scheduler, dataset, rows, steps, seed=first + start)
+            for number, (latents, states, near) in enumerate(batches):
+                generator = seeded_generator(0, first, number)
+                noise = torch.randn(latents.shape, generator=generator)
+                timesteps = torch.randint(first, first + tenth, latents.shape[:1], generator=generator)
+                noisy = scheduler.add_noise(latents, noise, timesteps)
+                target = prediction_target(scheduler, latents, noise, timesteps)
+                errors = (pipe.unet(noisy, timesteps, states).sample - target).square()
                 gradients = torch.autograd.grad((errors * (1 + HAND_LOSS_WEIGHT * near)).mean(), trained)
                 lengths.append(sum(gradient.square().sum().item() for gradient in gradients))
                 errors = errors.detach().mean(1, keepdim=True)

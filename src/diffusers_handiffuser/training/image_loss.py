@@ -197,14 +197,20 @@ class ImageLoss:
         """
         clean = batch["latents"]
         noisy = self.noise_scheduler.add_noise(clean, noise if added is None else added, timesteps)
-        if self.noise_scheduler.config.prediction_type == "v_prediction":
-            target = self.noise_scheduler.get_velocity(clean, noise, timesteps)
-        else:
-            target = noise
+        target = prediction_target(self.noise_scheduler, clean, noise, timesteps)
         hands = {} if text_only else {name: value for name, value in batch.items() if name.startswith("hand_")}
         predicted = objective(noisy, timesteps, batch["input_ids"], **hands)
         prediction, joint_logits = predicted if isinstance(predicted, tuple) else (predicted, None)
         return (prediction.float() - target).square(), joint_logits
+
+
+def prediction_target(
+    scheduler: Any, clean: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor
+) -> torch.Tensor:
+    """What the U-Net is to predict: the velocity or the noise, as the scheduler's `prediction_type` says."""
+    if scheduler.config.prediction_type == "v_prediction":
+        return scheduler.get_velocity(clean, noise, timesteps)
+    return noise
 
 
 class TimestepBalance:
