@@ -1,6 +1,7 @@
 """The scripts that the bundled checkpoint is made and looked into with."""
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -53,6 +54,17 @@ def test_average_of_autoencoders(tmp_path):
     average = tool("export_mini").average([tmp_path / str(number) for number in range(3)])
     for name, value in average.state_dict().items():
         assert torch.allclose(value, torch.stack([vae.state_dict()[name] for vae in vaes]).mean(0), atol=1e-6), name
+
+
+def test_the_card_tells_what_was_read_blind():
+    cards = TOOLS.parent / "model_cards"
+    readings = json.loads((cards / "evaluation/read_blind.json").read_text(encoding="utf-8"))
+    first, second = (tool("score_readings").score(reading) for reading in readings["checkpoint"])
+    (own,) = (tool("score_readings").score(reading) for reading in readings["data"])
+    card = (cards / "handiffuser-mini.md").read_text(encoding="utf-8")
+    for name, counts in first.items():
+        wanted = f"| {counts.split()[0]} and {second[name]} | {own.get(name, '')}".rstrip()
+        assert [line for line in card.splitlines() if line.startswith(f"| {name}") and wanted in line], (name, wanted)
 
 
 def test_loss_by_timestep_knows_a_good_model(tmp_path, monkeypatch, capsys):
