@@ -214,7 +214,7 @@ class TestOtherForms:
         row = datasets.Dataset.from_parquet(str(path))[1] | {"betas": [0.0] * 9}
         features = hand_features() | {"betas": datasets.List(datasets.Value("float32"))}
         datasets.Dataset.from_list([row], features=datasets.Features(features)).to_parquet(path)
-        with pytest.raises(ValueError, match=r"train-00000-of-00004.parquet, split train, row 0: `betas` must be"):
+        with pytest.raises(ValueError, match=r"train-00000-of-00004.parquet, row 0: `betas` must be"):
             open_dataset(path)
 
     def test_splits_are_folders(self, data_dir):

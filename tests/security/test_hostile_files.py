@@ -25,6 +25,7 @@ from diffusers_handiffuser import (
     TextHandEncoder,
     TextToHandParamsModel,
 )
+from diffusers_handiffuser.data import HandDataset
 from diffusers_handiffuser.data.rows import Picture, RowError, parse_row
 from diffusers_handiffuser.data.sources import Shard
 from diffusers_handiffuser.hands.smplh_file import read_smplh_file
@@ -107,6 +108,14 @@ OTHER_FILES = {
     "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n(canary) (w) file closefile\n%%EOF\n",
     "nested": b"[" * 200_000,
 }
+STORED_PATHS = [
+    *("/etc/hostname", "//server/share/x.png", "../secret.png", "images/../../secret.png", "images/../..", ".."),
+    *("C:/x.png", "C:x.png", "C:\\x.png", "\\x.png", "\\\\server\\share\\x.png", "images\\..\\..\\x.png"),
+    *("http://169.254.169.254/x", "s3://x/y", "file:///etc/hostname", "file://x.png", "hf://datasets/a/b@main/x.png"),
+    *("reference::file:///x/refs.json", "reference::x.json", "simplecache::https://x/y", "zip://x.png::x.zip"),
+    *("a\0b", "a\ud800b"),
+]
+"""What a row may not name as its picture."""
 NO_ROWS = {("rows", "empty"), ("captions", "empty"), ("rows in a tar", "zeros")}
 
 
@@ -352,28 +361,47 @@ class TestMotion:
 
 
 class TestRows:
-    @pytest.mark.parametrize(
-        "path", ["/etc/hostname", "../secret.png", "images/../../secret.png", "a\0b", "images/../.."]
-    )
-    @pytest.mark.parametrize("column", ["file_name", "image"])
-    def test_pictures_outside_of_the_folder(self, tmp_path, valid_files, path, column):
-        row = json.loads(valid_files["rows"].splitlines()[0]) | {column: path}
-        with pytest.raises(RowError, match="must be a path inside the folder"):
-            parse_row(row, "metadata.jsonl, row 0", tmp_path)
+    """What rows say of pictures, and of numbers. What their files are is told in `test_hostile_datasets`."""
 
+    @pytest.mark.parametrize("path", STORED_PATHS)
     @pytest.mark.parametrize(
-        "path",
-        ["http://169.254.169.254/x", "https://x/y.png", "s3://x/y", "simplecache::https://x/y", "zip://a::ftp://b"],
+        "columns",
+        [
+            lambda path: {"file_name": path},
+            lambda path: {"image": path},
+            lambda path: {"image": {"path": path}},
+            lambda path: {"image": {"path": path, "bytes": None}},
+        ],
     )
-    def test_nothing_is_fetched_for_a_row(self, valid_files, path):
-        row = json.loads(valid_files["rows"].splitlines()[0]) | {"image": {"bytes": None, "path": path}}
-        with pytest.raises(RowError, match="must be on this machine or on the Hub"):
-            parse_row(row, "row 0")
+    def test_pictures_outside_of_the_folder(self, tmp_path, valid_files, path, columns):
+        row = json.loads(valid_files["rows"].splitlines()[0]) | columns(path)
+        for folder in (tmp_path, "hf://datasets/someone/data@main", None):
+            with pytest.raises(RowError, match="must be a path"):
+                parse_row(row, "metadata.jsonl, row 0", folder)
 
-    @pytest.mark.parametrize("path", ["hf://datasets/a/b@main/x.png", "zip://x.png::hf://datasets/a/b@main/x.zip"])
-    def test_what_datasets_names_is_taken(self, valid_files, path):
-        row = json.loads(valid_files["rows"].splitlines()[0]) | {"image": {"bytes": None, "path": path}}
-        assert parse_row(row, "row 0").picture.content == path
+    def test_rows_without_a_folder_bring_their_pictures(self, valid_files):
+        row = json.loads(valid_files["rows"].splitlines()[0])
+        with pytest.raises(RowError, match="names the file 'x.png', but these rows lie in no folder"):
+            parse_row({**row, "file_name": "x.png"}, "row 0")
+
+    @pytest.mark.parametrize("path", ["x.png", "images/a b.png", "12:30.png", "..x/y..png", "a..b", "日本.png", "-"])
+    def test_names_that_are_legal(self, tmp_path, valid_files, path):
+        row = json.loads(valid_files["rows"].splitlines()[0]) | {"file_name": path}
+        assert parse_row(row, "row 0", tmp_path).picture.content == tmp_path / path
+
+    @pytest.mark.parametrize("value", ["1.0", True, None, b"1", [0.0], {}])
+    def test_what_is_no_number(self, valid_files, value):
+        row = json.loads(valid_files["rows"].splitlines()[0])
+        for name in HandParams.FIELDS:
+            if name != "hand_visible" or value is not True:
+                with pytest.raises(RowError, match=f"`{name}` must be"):
+                    parse_row({**row, name: [value, *row[name][1:]]}, "row 0")
+
+    def test_text_that_cannot_be_encoded(self, tmp_path, valid_files):
+        row = json.loads(valid_files["rows"].splitlines()[0])
+        (tmp_path / "metadata.jsonl").write_text(json.dumps({**row, "text": "a \ud800 hand"}))
+        with pytest.raises(ValueError, match=r"row 0: `text` must be text that UTF-8 has, but is 'a \\ud800 hand'"):
+            HandDataset(tmp_path)
 
     @pytest.mark.parametrize("value", [10**400, [10**400] * 10, "NaN", [[[]]], {"a": 1}, None, [None] * 10, b"x"])
     def test_odd_numbers(self, valid_files, value):

@@ -1,18 +1,23 @@
 """`HandDataset`: the rows of a data set held in memory, its pictures on disk. The fast path of the trainers."""
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from huggingface_hub.constants import HF_HUB_CACHE
+from huggingface_hub.file_download import repo_folder_name
 from numpy.typing import DTypeLike
 
+from ..messages import reason_of
 from .rows import HandRow, Picture, RowError, hand_features, import_datasets, parse_row, stack_hand_params
-from .sources import RawRow, Shard, find_shards, metadata_shard
+from .sources import MAX_ROW_BYTES, RawRow, Shard, find_shards, metadata_shard
+from .stored_paths import check_stored_path, inside_of
 
 
 def open_dataset(
@@ -22,28 +27,31 @@ def open_dataset(
     subset: str | None = None,
     max_rows: int | None = None,
     need_images: bool = False,
+    *,
+    max_row_bytes: int = MAX_ROW_BYTES,
 ) -> "HandDataset":
     """Opens a data set for reading in any order. `stream_dataset` is for what is too large for that.
 
     Args:
-        name_or_path, split, revision, subset: see `find_shards`. Folders are read where they are; all else is
-            downloaded and kept by Hugging Face `datasets`, in its cache.
+        name_or_path, split, revision, subset, max_row_bytes: see `find_shards`. Folders are read where they are; all
+            else is downloaded and kept by Hugging Face `datasets`, in its cache.
         max_rows (`int`, *optional*): only the first rows.
         need_images (`bool`): refuse rows that name no picture.
     """
-    shards = find_shards(name_or_path, split, revision, subset)
+    shards = find_shards(name_or_path, split, revision, subset, max_row_bytes=max_row_bytes)
     if shards[0].kind in ("jsonl", "metadata"):
         return HandDataset(Path(shards[0].path).parent, max_rows, need_images)
     datasets = import_datasets(f"reading {name_or_path}")
-    if shards[0].kind == "webdataset":
-        # The stamps make a changed file another data set to the cache of `datasets`.
-        arguments = {"shards": shards, "stamps": [_stamp(shard) for shard in shards]}
-        table = datasets.Dataset.from_generator(_webdataset_rows, features=hand_features(), gen_kwargs=arguments)
-    elif shards[0].kind == "parquet":
-        table = datasets.load_dataset("parquet", data_files=[shard.path for shard in shards], split="train")
-    else:
-        table = datasets.load_dataset(shards[0].path, **dict(shards[0].options))
-    return HandDataset.from_datasets(table, f"{name_or_path}, split {split}", max_rows, need_images)
+    folders: list[Path] = []
+    with _causes_shown(datasets):
+        if shards[0].kind == "other":
+            folders = _folders_of(shards[0].path, datasets)
+            table = datasets.load_dataset(shards[0].path, **dict(shards[0].options))
+        else:
+            # The stamps make a changed file another data set to the cache of `datasets`.
+            arguments = {"shards": shards, "stamps": [_stamp(shard) for shard in shards]}
+            table = datasets.Dataset.from_generator(_checked_rows, features=hand_features(), gen_kwargs=arguments)
+    return HandDataset.from_datasets(table, f"{name_or_path}, split {split}", max_rows, need_images, folders=folders)
 
 
 class HandDataset:
@@ -70,6 +78,7 @@ class HandDataset:
         shard = metadata_shard(self.folder)
         self._pictures: list[Picture | None] = []
         self._table: Any = None
+        self._folders: list[Path] = []
         digest = hashlib.sha256()
 
         def add(row: HandRow, raw: RawRow) -> None:
@@ -84,7 +93,13 @@ class HandDataset:
 
     @classmethod
     def from_datasets(
-        cls, table: Any, name: str = "the data set", max_rows: int | None = None, need_images: bool = False
+        cls,
+        table: Any,
+        name: str = "the data set",
+        max_rows: int | None = None,
+        need_images: bool = False,
+        *,
+        folders: Iterable[str | Path] = (),
     ) -> "HandDataset":
         """A map-style `datasets.Dataset` with the columns of `hand_features()`; its pictures stay where they are.
 
@@ -92,6 +107,8 @@ class HandDataset:
             table (`datasets.Dataset`): with or without `image`; further columns are not read.
             name (`str`): for messages.
             max_rows, need_images: as for folders.
+            folders (iterable of `str` or `Path`): where pictures may lie that are files of their own. Those of tables
+                of a stranger can name any file of this machine; they are read from these folders alone.
         """
         datasets = import_datasets("HandDataset.from_datasets")
         self = cls.__new__(cls)
@@ -99,14 +116,19 @@ class HandDataset:
         if max_rows is not None:
             table = table.select(range(min(max_rows, len(table))))
         columns = [name for name in hand_features(images=False) if name in table.column_names]
+        for column in columns:
+            if hasattr(table.features[column], "decode_example"):
+                kind = type(table.features[column]).__name__
+                raise ValueError(f"{name}: `{column}` is said to hold files of the type {kind}")
+        self._folders = [Path(folder) for folder in folders]
         has_pictures = "image" in table.column_names
         self._table = table.cast_column("image", datasets.Image(decode=False)) if has_pictures else None
-        sizes = _picture_sizes(self._table) if has_pictures else [None] * len(table)
+        sizes: Iterator[int | None] = iter(self._picture_sizes(name) if has_pictures else [None] * len(table))
         rows = (RawRow(f"{name}, row {number}", value) for number, value in enumerate(table.select_columns(columns)))
         digest = hashlib.sha256()
 
         def add(row: HandRow, raw: RawRow) -> None:
-            size = sizes[len(self.texts)]
+            size = next(sizes)
             if need_images and size is None:
                 _need(None, raw.where)
             digest.update(_row_bytes(row) + str(size).encode())
@@ -139,13 +161,36 @@ class HandDataset:
         """The picture of a row, not decoded yet; `ValueError` if it has none."""
         picture, where = self._pictures[row], f"{self._name}, row {row}"
         if picture is None and self._table is not None:
-            value = self._table[int(row)]["image"]
-            if value is not None:
-                content = value["bytes"]
-                picture = Picture(where, Path(value["path"]) if content is None else content)
+            picture = self._stored_picture(where, **(self._table[int(row)]["image"] or {}))
         if picture is None:
             raise ValueError(f"{where}: the row has no picture")
         return picture
+
+    def _stored_picture(self, where: str, bytes: bytes | None = None, path: str | None = None) -> Picture | None:
+        """Of a table's row: `bytes` and `path` as `datasets` stores them."""
+        if bytes is not None:
+            return Picture(where, bytes)
+        if path is None:
+            return None
+        folder, inside = inside_of(path, self._folders) or (self._folders[0] if self._folders else None, path)
+        try:
+            if folder is None:
+                raise ValueError(f"names the file {path!r}; `folders` says where files of pictures may lie")
+            return Picture(where, folder / check_stored_path(inside), folder)
+        except ValueError as error:
+            raise RowError(where, [("image", str(error))]) from None
+
+    def _picture_sizes(self, name: str) -> Iterator[int | None]:
+        """Bytes of every picture of a table, without reading them where they are stored in it."""
+        import pyarrow.compute as pc
+
+        row = 0
+        for part in self._table.select_columns("image").with_format("arrow").iter(1000):
+            stored, paths = (pc.struct_field(part["image"], field) for field in ("bytes", "path"))
+            for size, path in zip(pc.binary_length(stored).to_pylist(), paths.to_pylist(), strict=True):
+                picture = self._stored_picture(f"{name}, row {row}", path=path) if size is None else None
+                yield picture.num_bytes if picture else size
+                row += 1
 
     def load_image(self, row: int, resolution: int) -> np.ndarray:
         """Picture of a row as (resolution, resolution, 3) uint8: the centred square over its shorter side, resized."""
@@ -202,27 +247,34 @@ def _row_bytes(row: HandRow) -> bytes:
     return json.dumps(row.text).encode() + b"".join(value.tobytes() for value in row.fields.values())
 
 
-def _picture_sizes(table: Any) -> list[int | None]:
-    """Bytes of every picture of a `datasets.Dataset`, without reading them where they are stored in it."""
-    import pyarrow.compute as pc
-
-    sizes: list[int | None] = []
-    for part in table.select_columns("image").with_format("arrow").iter(1000):
-        stored, paths = (pc.struct_field(part["image"], name) for name in ("bytes", "path"))
-        for size, path in zip(pc.binary_length(stored).to_pylist(), paths.to_pylist(), strict=True):
-            on_disk = size is None and path is not None and os.path.isfile(path)
-            sizes.append(os.path.getsize(path) if on_disk else size)
-    return sizes
-
-
-def _webdataset_rows(shards: list[Shard], stamps: list) -> Iterable[dict[str, Any]]:
+def _checked_rows(shards: list[Shard], stamps: list) -> Iterator[dict[str, Any]]:
     columns = list(hand_features())
     for shard in shards:
         for raw in shard.rows():
             if isinstance(raw.value, RowError):
                 raise raw.value
-            parse_row(raw.value, raw.where)
-            yield {name: raw.value.get(name) for name in columns}
+            picture = parse_row(raw.value, raw.where, raw.folder).picture
+            row = {name: raw.value.get(name) for name in columns}
+            yield row | {"image": picture and {"bytes": picture.read(), "path": None}}
+
+
+@contextlib.contextmanager
+def _causes_shown(datasets: Any) -> Iterator[None]:
+    """What `datasets` says of an error in a row, or in a file, is that there was one."""
+    try:
+        yield
+    except datasets.exceptions.DatasetGenerationError as error:
+        if isinstance(error.__cause__, OSError | ValueError):
+            raise error.__cause__ from None
+        raise ValueError(f"{reason_of(error)}: {reason_of(error.__cause__ or error)}") from error
+
+
+def _folders_of(name_or_path: str, datasets: Any) -> list[Path]:
+    """Where `datasets` may have picture files of a data set: in its folder, or for one of the Hub in caches."""
+    if Path(name_or_path).is_dir():
+        return [Path(name_or_path)]
+    downloads = Path(datasets.config.HF_DATASETS_CACHE, "downloads", "extracted")
+    return [Path(HF_HUB_CACHE, repo_folder_name(repo_id=name_or_path, repo_type="dataset")), downloads]
 
 
 def _stamp(shard: Shard) -> tuple[int, int] | None:

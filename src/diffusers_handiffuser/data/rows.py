@@ -4,12 +4,14 @@ A row holds `text`, the seven `HandParams` fields as flat lists under their own 
 `file_name` (a path inside the folder) or `image` (a path, or what Hugging Face `datasets` stores for a picture),
 `source` (a word for where the row comes from) and `crop` (null, or `[left, top, right, bottom]` in pixels of the
 picture that this one was cut from). Stage 1 needs no pictures. Further columns are kept and not read.
+
+Rows come from strangers: what they may name as a picture is told in `stored_paths`.
 """
 
+import contextlib
 import io
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,12 +22,12 @@ import torch
 from PIL import Image
 
 from ..hands import HandParams
+from .stored_paths import MAX_PICTURE_BYTES, check_stored_path, stored_file_size
 
 IMAGE_COLUMNS = ("file_name", "image")
+_NUMBERS = (int, float, np.integer, np.floating)
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000")
 """Pillow reads others too, some by other programs: for PostScript it runs Ghostscript."""
-_PROTOCOLS = ("hf", "zip", "tar", "gzip", "file")
-"""Of the places that `datasets` names; a row can ask for nothing else to be fetched."""
 
 
 class RowError(ValueError):
@@ -53,16 +55,20 @@ class Picture:
 
     Args:
         where (`str`): file and row, for messages.
-        content (`Path`, `str` or `bytes`): the file, the URL of one on the Hub (`hf://...`), or its bytes where it is
-            no file of its own.
+        content (`Path`, `str` or `bytes`): the file, the URL of one in a data set of the Hub (`hf://datasets/...`), or
+            its bytes where it is no file of its own.
+        folder (`Path`, *optional*): what the file must lie in.
+
+    Every method raises [`PictureError`] with file and row if the picture cannot be read.
     """
 
     where: str
     content: Path | str | bytes
+    folder: Path | None = None
 
     @property
     def path(self) -> Path | None:
-        """Of a file on this machine."""
+        """Of a file on this machine, which has not been looked at yet."""
         return self.content if isinstance(self.content, Path) else None
 
     @property
@@ -70,20 +76,27 @@ class Picture:
         """Raises `FileNotFoundError` with the row if there is no such file."""
         if not isinstance(self.content, Path):
             return len(self.read())
-        try:
-            return self.content.stat().st_size
-        except OSError as error:
-            raise FileNotFoundError(f"{self.where}: picture {self.content} not found") from error
+        with self._reading():
+            try:
+                return stored_file_size(self.content, self.folder)
+            except FileNotFoundError as error:
+                missing = error
+        raise FileNotFoundError(f"{self.where}: picture {self.content} not found") from missing
 
     def read(self) -> bytes:
         if isinstance(self.content, bytes):
             return self.content
-        if isinstance(self.content, Path):
-            return self.content.read_bytes()
-        import fsspec
+        with self._reading():
+            if isinstance(self.content, Path):
+                stored_file_size(self.content, self.folder)
+                return self.content.read_bytes()
+            from huggingface_hub import HfFileSystem
 
-        with fsspec.open(self.content, "rb") as file:
-            return file.read()
+            # Not fsspec.open, for which the name of a file may be a chain of file systems.
+            with HfFileSystem().open(self.content, "rb") as file:
+                if file.size > MAX_PICTURE_BYTES:
+                    raise ValueError(f"it has more than {MAX_PICTURE_BYTES} bytes")
+                return file.read()
 
     @cached_property
     def size(self) -> tuple[int, int]:
@@ -100,9 +113,18 @@ class Picture:
         return self._opened(lambda image: image.convert("RGB"))
 
     def _opened(self, use: Callable[[Image.Image], Any]) -> Any:
-        try:
+        with self._reading():
+            if isinstance(self.content, Path):
+                stored_file_size(self.content, self.folder)
             with Image.open(self.path or io.BytesIO(self.read()), formats=_FORMATS) as image:
                 return use(image)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except PictureError:
+            raise
         except Exception as error:  # damaged pictures make its decoders fail in many ways
             name = "" if isinstance(self.content, bytes) else f" {self.content}"
             raise PictureError(f"{self.where}: cannot read picture{name}: {error}") from error
@@ -143,13 +165,14 @@ class HandRow:
         return HandParams(**{name: torch.from_numpy(value) for name, value in self.fields.items()})
 
 
-def parse_row(row: Any, where: str, folder: Path | None = None) -> HandRow:
+def parse_row(row: Any, where: str, folder: Path | str | None = None) -> HandRow:
     """Checks a row and gives it its types.
 
     Args:
         row (`Mapping`): as read from a file or from `datasets`.
         where (`str`): file and row, for messages.
-        folder (`Path`, *optional*): what picture paths are relative to.
+        folder (`Path` or `str`, *optional*): what picture paths are relative to and have to stay in: a folder, or of a
+            data set on the Hub its URL. Without one, pictures have to come as bytes.
 
     Raises `RowError` with everything that is wrong.
     """
@@ -161,6 +184,8 @@ def parse_row(row: Any, where: str, folder: Path | None = None) -> HandRow:
     text = row.get("text")
     if not isinstance(text, str):
         problems.append(("text", f"must be a string, but is {type(text).__name__}"))
+    elif any("\ud800" <= character <= "\udfff" for character in text):
+        problems.append(("text", f"must be text that UTF-8 has, but is {ascii(text)}"))
     picture, columns = _parse_picture(row, where, folder, problems), dict(row)
     if isinstance(row.get("image"), Mapping):
         del columns["image"]
@@ -229,13 +254,25 @@ def _parse_field(row: Mapping, name: str, size: int, problems: list) -> np.ndarr
     if name not in row:
         problems.append((name, "is missing"))
         return None
+    value = row[name]
+    wanted = "two of true and false" if name == "hand_visible" else f"a list of {size} numbers"
+    if not isinstance(value, list | tuple | np.ndarray):
+        problems.append((name, f"must be {wanted}, but is {_shown(value)}"))
+        return None
+    # numpy would take the text "1.0" for a number, and true.
+    kinds = (bool, np.bool_, *_NUMBERS) if name == "hand_visible" else _NUMBERS
+    for number in value:
+        if not isinstance(number, kinds) or (isinstance(number, bool) and bool not in kinds):
+            problems.append((name, f"must be {wanted}, but holds {_shown(number)}"))
+            return None
     try:
-        values = np.asarray(row[name], np.float32)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        problems.append((name, f"must be a list of {size} numbers ({error})"))
+        with np.errstate(over="ignore"):  # what that makes is not finite
+            values = np.asarray(value, np.float32)
+    except OverflowError as error:
+        problems.append((name, f"must be {wanted} ({error})"))
         return None
     if values.shape != (size,):
-        problems.append((name, f"must be a list of {size} numbers, but has shape {values.shape}"))
+        problems.append((name, f"must be {wanted}, but has shape {values.shape}"))
     elif not np.isfinite(values).all():
         problems.append((name, "holds a value that is not finite"))
     elif name == "camera" and not values[0] > 0:
@@ -243,36 +280,35 @@ def _parse_field(row: Mapping, name: str, size: int, problems: list) -> np.ndarr
     elif name == "hand_visible":
         if np.isin(values, (0, 1)).all():
             return values.astype(bool)
-        problems.append((name, f"must be two of true and false, but is {row[name]}"))
+        problems.append((name, f"must be {wanted}, but is {row[name]}"))
     return values
 
 
-def _parse_picture(row: Mapping, where: str, folder: Path | None, problems: list) -> Picture | None:
+def _shown(value: Any) -> str:
+    text = ascii(value) if isinstance(value, str | bytes | bool | None) else f"a {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def _parse_picture(row: Mapping, where: str, folder: Path | str | None, problems: list) -> Picture | None:
     column = next((name for name in IMAGE_COLUMNS if row.get(name) is not None and row.get(name) != ""), None)
     if column is None:
         return None
     value = row[column]
-    if isinstance(value, str):
-        path = Path(value)
-        if "\0" not in value and not path.is_absolute() and ".." not in path.parts:
-            return Picture(where, Path(folder or "") / path)
-        problems.append((column, f"must be a path inside the folder, but is {value!r}"))
-        return None
     if column == "image" and isinstance(value, Mapping):
         if isinstance(value.get("bytes"), bytes):
             return Picture(where, value["bytes"])
-        if isinstance(value.get("path"), str):
-            return _parse_stored_path(value["path"], where, folder, problems)
-    problems.append((column, f"must be a path inside the folder, but is {type(value).__name__}"))
-    return None
-
-
-def _parse_stored_path(path: str, where: str, folder: Path | None, problems: list) -> Picture | None:
-    """What `datasets` stores for a picture in a file of its own: a path on this machine, or a URL."""
-    if "://" not in path:
-        return Picture(where, Path(folder or "", path))
-    protocols = re.findall(r"(?:^|::)([^:/]*)://", path)
-    if len(protocols) == path.count("://") and set(protocols) <= set(_PROTOCOLS):
-        return Picture(where, path)
-    problems.append(("image", f"must be on this machine or on the Hub (hf://...), but is {path!r}"))
-    return None
+        value = value.get("path", value)
+    if not isinstance(value, str):
+        problems.append((column, f"must be a path inside the folder, but is {type(value).__name__}"))
+        return None
+    try:
+        path = check_stored_path(value)
+    except ValueError as error:
+        problems.append((column, str(error)))
+        return None
+    if folder is None:
+        problems.append((column, f"names the file {value!r}, but these rows lie in no folder: store its bytes"))
+        return None
+    if isinstance(folder, str):
+        return Picture(where, f"{folder}/{path}")
+    return Picture(where, folder / path, folder)

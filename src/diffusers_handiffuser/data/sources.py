@@ -1,33 +1,42 @@
 """Where rows are stored: folders, Parquet and WebDataset shards, data sets on the Hub.
 
 A source is a list of shards, files that are read from the front, row by row. Folders need nothing but this package
-(`metadata.parquet` needs pyarrow); all else goes through Hugging Face `datasets`, which finds the files of a data set
-and reads Parquet. WebDataset archives are read here: `datasets` would take the types of all rows from the first five
-and, where those hold whole numbers, cut the fractions off the others.
+(Parquet needs pyarrow). Hugging Face `datasets` finds the files of all other data sets. Parquet and WebDataset
+archives are read here all the same: `datasets` would unpack whatever they ask for, decode columns of the types that
+they claim, and take the types of all rows of an archive from the first five, which cuts fractions off where those are
+whole numbers.
 """
 
 import contextlib
-import tarfile
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..messages import reason_of
+from .archives import read_members
+from .dataset_cards import refuse_data_files_elsewhere
+from .parquet import read_parquet
 from .rows import RowError, import_datasets, parse_json
+from .stored_paths import inside_of, refuse_outside
 
 METADATA_NAME = "metadata.jsonl"
 PARQUET_METADATA_NAME = "metadata.parquet"
+MAX_ROW_BYTES = 2**28
 _MAX_LINE_BYTES = 2**24
-_MAX_MEMBER_BYTES = 2**28
+_ON_THE_HUB = re.compile(r"(hf://datasets/[^/]+/[^/@]+(?:@[^/]+)?)/(.+)")
 
 
 class RawRow(NamedTuple):
-    """A row before it is checked: `value` is a dict, or the `RowError` that says why there is none."""
+    """A row before it is checked: `value` is a dict, or the `RowError` that says why there is none.
+
+    `folder` is that of `parse_row`: where its picture may lie.
+    """
 
     where: str
     value: Any
-    folder: Path | None = None
+    folder: Path | str | None = None
     line: bytes | None = None
 
 
@@ -40,11 +49,22 @@ class Shard:
         kind (`str`): `"jsonl"` and `"metadata"` (a folder's `metadata.jsonl` and `metadata.parquet`), `"parquet"`,
             `"webdataset"`, or `"other"`: what else `datasets` can read.
         options (`tuple` of pairs): for `"other"`, further arguments of `datasets.load_dataset`.
+        max_row_bytes (`int`): how much a row of an archive may hold, its picture included.
     """
 
     path: str
     kind: str
     options: tuple[tuple[str, Any], ...] = ()
+    max_row_bytes: int = MAX_ROW_BYTES
+
+    @property
+    def folder(self) -> Path | str | None:
+        """Where the pictures that its rows name may lie: a folder, or the URL of one on the Hub."""
+        if self.kind == "other":
+            return None
+        if "://" in self.path:
+            return self.path.rpartition("/")[0] if _ON_THE_HUB.fullmatch(self.path) else None
+        return Path(self.path).parent
 
     def rows(self) -> Iterator[RawRow]:
         """The rows from the front; every call opens the file anew."""
@@ -56,14 +76,25 @@ def metadata_shard(folder: str | Path) -> Shard:
     folder = Path(folder)
     for name, kind in ((METADATA_NAME, "jsonl"), (PARQUET_METADATA_NAME, "metadata")):
         if (folder / name).is_file():
+            refuse_outside(folder / name, folder)
             return Shard(str(folder / name), kind)
+    for left in folder.glob(f"{METADATA_NAME}.*.tmp"):
+        raise FileNotFoundError(
+            f"{folder / METADATA_NAME} not found, but {left.name}: what was writing this data set was interrupted; "
+            "make it anew"
+        )
     raise FileNotFoundError(
         f"{folder / METADATA_NAME} not found: a data set is a folder with a {METADATA_NAME} or {PARQUET_METADATA_NAME}"
     )
 
 
 def find_shards(
-    name_or_path: str | Path, split: str = "train", revision: str | None = None, subset: str | None = None
+    name_or_path: str | Path,
+    split: str = "train",
+    revision: str | None = None,
+    subset: str | None = None,
+    *,
+    max_row_bytes: int = MAX_ROW_BYTES,
 ) -> list[Shard]:
     """The files of one split of a data set.
 
@@ -74,24 +105,31 @@ def find_shards(
         split (`str`): which part. A folder with metadata of its own is all there is to `"train"`.
         revision (`str`, *optional*): branch, tag or commit on the Hub.
         subset (`str`, *optional*): which configuration of a data set that has several.
+        max_row_bytes (`int`): how much a row of a `.tar` archive may hold, its picture included; 256 MiB.
 
-    Raises `FileNotFoundError` if there is no such data set, `ValueError` if it has no such split.
+    Raises `FileNotFoundError` if there is no such data set, `ValueError` if it has no such split or its files lie
+    outside of it.
     """
     path = Path(name_or_path)
     folders = [path / split, path] if split == "train" else [path / split]
     for folder in folders:
         if any((folder / name).is_file() for name in (METADATA_NAME, PARQUET_METADATA_NAME)):
+            refuse_outside(folder, path)
             return [metadata_shard(folder)]
     if path.name in (METADATA_NAME, PARQUET_METADATA_NAME) and path.is_file():
         return [metadata_shard(path.parent)]
     if (path / METADATA_NAME).is_file() or (path / PARQUET_METADATA_NAME).is_file():
         raise ValueError(f"`split` {split!r}: {path} has no folder of that name; its metadata are those of 'train'")
+    if any(path.glob(f"{METADATA_NAME}.*.tmp")):
+        return [metadata_shard(path)]
 
     arguments: dict[str, Any] = {"path": str(name_or_path), "name": subset, "revision": revision}
     kind = {".parquet": "parquet", ".tar": "webdataset"}.get(path.suffix.lower())
-    if kind is not None:
-        arguments = {"path": kind, "data_files": {split: str(name_or_path)}}
     datasets = import_datasets(f"reading {name_or_path}")
+    if kind is None:
+        refuse_data_files_elsewhere(name_or_path, revision)
+    else:
+        arguments = {"path": kind, "data_files": {split: str(name_or_path)}}
     try:
         builder = datasets.load_dataset_builder(**arguments)
     except (OSError, ValueError) as error:
@@ -102,9 +140,12 @@ def find_shards(
     files = builder.config.data_files or {}
     if split not in files:
         raise ValueError(f"`split` must be one of {', '.join(map(str, files)) or 'none'}, got {split!r}")
+    if kind is None and path.is_dir():
+        for file in files[split]:
+            refuse_outside(Path(file), path)
     kind = type(builder).__module__.rpartition(".")[2]
     if kind in ("parquet", "webdataset"):
-        return [Shard(file, kind) for file in files[split]]
+        return [Shard(file, kind, max_row_bytes=max_row_bytes) for file in files[split]]
     options = {"split": split, "name": subset, "revision": revision}
     return [Shard(str(name_or_path), "other", tuple(options.items()))]
 
@@ -126,59 +167,67 @@ def _read_jsonl(shard: Shard) -> Iterator[RawRow]:
             number += 1
 
 
-def _read_metadata_parquet(shard: Shard) -> Iterator[RawRow]:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ImportError(f"{shard.path} needs pyarrow: pip install pyarrow") from error
-    folder, number = Path(shard.path).parent, 0
-    with _damage_named(shard), pyarrow.parquet.ParquetFile(shard.path) as file:
-        for batch in file.iter_batches(batch_size=256):
-            for value in batch.to_pylist():
-                yield RawRow(f"{shard.path}, row {number}", value, folder)
-                number += 1
-
-
 def _read_parquet(shard: Shard) -> Iterator[RawRow]:
-    datasets = import_datasets(f"reading {shard.path}")
-    rows = datasets.load_dataset("parquet", data_files=[shard.path], split="train", streaming=True)
-    for number, value in enumerate(rows.decode(False)):
-        yield RawRow(f"{shard.path}, row {number}", value)
+    with _damage_named(shard), _opened(shard) as file:
+        for number, value in enumerate(read_parquet(file)):
+            yield RawRow(f"{shard.path}, row {number}", value, shard.folder)
 
 
 def _read_other(shard: Shard) -> Iterator[RawRow]:
     datasets = import_datasets(f"reading {shard.path}")
-    rows = datasets.load_dataset(shard.path, streaming=True, **dict(shard.options))
-    for number, value in enumerate(rows.decode(False) if rows.features else rows):
-        yield RawRow(f"{shard.path}, row {number}", value)
+    with _damage_named(shard):
+        rows = datasets.load_dataset(shard.path, streaming=True, **dict(shard.options))
+        for number, value in enumerate(rows.decode(False) if rows.features else rows):
+            yield _with_its_folder(RawRow(f"{shard.path}, row {number}", value), shard.path)
+
+
+def _with_its_folder(raw: RawRow, name: str) -> RawRow:
+    """A row of a data set of picture files, of which `datasets` says where they are, on the Hub or on this machine."""
+    image = raw.value.get("image") if isinstance(raw.value, Mapping) else None
+    path = image.get("path") if isinstance(image, Mapping) and image.get("bytes") is None else None
+    if not isinstance(path, str):
+        return raw
+    on_the_hub = _ON_THE_HUB.fullmatch(path)
+    found: tuple[Path | str, str] | None
+    if on_the_hub and on_the_hub[1].partition("@")[0] == f"hf://datasets/{name}":
+        found = on_the_hub[1], on_the_hub[2]
+    else:
+        found = inside_of(path, [Path(name)] if Path(name).is_dir() else [])
+    if found is None:
+        return raw
+    return raw._replace(value={**raw.value, "image": {"bytes": None, "path": found[1]}}, folder=found[0])
 
 
 def _read_webdataset(shard: Shard) -> Iterator[RawRow]:
     """Members that share a name up to the first dot are one row: `.json` its columns, `.txt` its caption."""
-    import fsspec
-
-    with (
-        _damage_named(shard),
-        fsspec.open(shard.path, "rb") as file,
-        tarfile.open(fileobj=file, mode="r|*") as archive,
-    ):
+    with _damage_named(shard), _opened(shard) as file:
         number, key = 0, None
         parts: dict[str, bytes] = {}
-        for member in archive:
-            folder, _, name = member.name.rpartition("/")
+        for path, content, size in read_members(file, shard.max_row_bytes):
+            folder, _, name = path.rpartition("/")
             stem, dot, suffix = name.partition(".")
-            content = archive.extractfile(member)
-            if content is None or not dot or not stem:
+            if not dot or not stem:
                 continue
             if (folder, stem) != key and parts:
                 yield _webdataset_row(shard, number, parts)
                 number, parts = number + 1, {}
-            key = (folder, stem)
-            if member.size > _MAX_MEMBER_BYTES:
-                raise ValueError(f"{member.name} has more than {_MAX_MEMBER_BYTES} bytes")
-            parts[suffix.lower()] = content.read()
+            key, suffix = (folder, stem), suffix.lower()
+            if size > _MAX_LINE_BYTES and suffix in ("json", "txt"):
+                raise ValueError(f"{path} has more than {_MAX_LINE_BYTES} bytes")
+            if sum(map(len, parts.values())) + size > shard.max_row_bytes:
+                raise ValueError(f"the row of {path} has more than {shard.max_row_bytes} bytes")
+            parts[suffix] = content.read()
         if parts:
             yield _webdataset_row(shard, number, parts)
+
+
+def _opened(shard: Shard) -> Any:
+    """A shard's file; where it is has been typed by the user, or found by `datasets` in the data set."""
+    if "://" not in shard.path:
+        return open(shard.path, "rb")
+    import fsspec
+
+    return fsspec.open(shard.path, "rb")
 
 
 @contextlib.contextmanager
@@ -186,7 +235,7 @@ def _damage_named(shard: Shard) -> Iterator[None]:
     """Damaged files make their readers fail in many ways, few of which name the file."""
     try:
         yield
-    except (FileNotFoundError, PermissionError, IsADirectoryError, GeneratorExit):
+    except (FileNotFoundError, PermissionError, IsADirectoryError, ImportError, GeneratorExit):
         raise
     except Exception as error:
         raise ValueError(f"Cannot read {shard.path}: {reason_of(error)}.") from error
@@ -213,7 +262,7 @@ def _webdataset_row(shard: Shard, number: int, parts: dict[str, bytes]) -> RawRo
 
 _READERS = {
     "jsonl": _read_jsonl,
-    "metadata": _read_metadata_parquet,
+    "metadata": _read_parquet,
     "parquet": _read_parquet,
     "webdataset": _read_webdataset,
     "other": _read_other,

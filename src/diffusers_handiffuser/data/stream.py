@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from .rows import HandRow, RowError, import_datasets, parse_row
-from .sources import Shard, find_shards
+from .sources import MAX_ROW_BYTES, Shard, find_shards
 
 
 def stream_dataset(
@@ -30,11 +30,13 @@ def stream_dataset(
     seed: int = 0,
     repeat: bool = False,
     need_images: bool = False,
+    *,
+    max_row_bytes: int = MAX_ROW_BYTES,
 ) -> "HandStream":
     """Opens a data set for streaming; nothing is downloaded before it is read.
 
     Args:
-        name_or_path, split, revision, subset: see `find_shards`.
+        name_or_path, split, revision, subset, max_row_bytes: see `find_shards`.
         process_index, num_processes (`int`): this process and how many share the data, as `accelerate` numbers them.
             Whole shards are shared out if their number is a multiple of `num_processes`, else single rows.
         shuffle_buffer (`int`): rows that are shuffled together; 0 leaves the order of the files.
@@ -50,7 +52,7 @@ def stream_dataset(
         raise ValueError(f"`process_index` must be from 0 to {num_processes - 1}, got {process_index}.")
     if shuffle_buffer < 0:
         raise ValueError(f"`shuffle_buffer` must not be negative, got {shuffle_buffer}.")
-    shards = find_shards(name_or_path, split, revision, subset)
+    shards = find_shards(name_or_path, split, revision, subset, max_row_bytes=max_row_bytes)
     return HandStream(shards, process_index, num_processes, shuffle_buffer, seed, repeat, need_images)
 
 

@@ -52,7 +52,7 @@ def write_dataset(
                 row["file_name"] = f"images/{number:06d}.png"
                 (Path(folder) / "images").mkdir(exist_ok=True)
                 image.save(Path(folder) / row["file_name"])
-            parse_row(row, f"`rows`, row {number}")
+            parse_row(row, f"`rows`, row {number}", Path(folder))
             file.write(json.dumps(row, allow_nan=False) + "\n")
             number += 1
         if not number:

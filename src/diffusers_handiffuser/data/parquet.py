@@ -1,0 +1,43 @@
+"""Rows of Parquet files from strangers, in memory and time that the size of the file bounds."""
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+_MAX_UNPACKED_BYTES = 2**28
+_MAX_VALUES = 2**24
+_MAX_RATIO = 200
+"""Of packed pictures and random numbers hardly anything unpacks to more than ten times its size."""
+_BATCH = 64
+
+
+def read_parquet(file: BinaryIO) -> Iterator[dict[str, Any]]:
+    """The rows from the front; pictures stay the `bytes` and `path` that are stored, whatever type is claimed.
+
+    Raises `ValueError` for a file that says of itself that it unpacks to 200 times its size and more than 256 MiB, or
+    that it holds 200 values for each of its bytes and more than 16 million.
+    """
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise ImportError("Parquet files need pyarrow: pip install pyarrow") from error
+    num_bytes = file.seek(0, 2)
+    file.seek(0)
+    with parquet.ParquetFile(file) as head:
+        _refuse_bombs(head.metadata, num_bytes)
+        columns = (head.schema.column(number) for number in range(len(head.schema)))
+        # A text that a million rows share is stored once, and read once.
+        texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+        metadata = head.metadata
+        with parquet.ParquetFile(file, metadata=metadata, read_dictionary=texts) as table:
+            for batch in table.iter_batches(batch_size=_BATCH):
+                for number in range(batch.num_rows):
+                    yield batch.slice(number, 1).to_pylist()[0]
+
+
+def _refuse_bombs(metadata: Any, num_bytes: int) -> None:
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+    if sum(column.total_uncompressed_size for column in columns) > max(_MAX_UNPACKED_BYTES, _MAX_RATIO * num_bytes):
+        raise ValueError(f"it unpacks to more than {_MAX_RATIO} times its size; write it anew if you trust it")
+    if sum(column.num_values for column in columns) > max(_MAX_VALUES, _MAX_RATIO * num_bytes):
+        raise ValueError(f"it has more than {_MAX_RATIO} values for each of its bytes; write it anew if you trust it")
