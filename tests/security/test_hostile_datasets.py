@@ -450,14 +450,23 @@ class TestCommands:
         assert "metadata.jsonl.123.tmp: what was writing this data set was interrupted" in said
         assert "Traceback" not in said
 
-    def test_training_on_rows_that_lead_elsewhere(self, folder):
-        write_rows(folder, row(file_name="/etc/hostname"))
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        ("path", "reason"),
+        [("/etc/hostname", "row 0: `file_name` must be a path inside the folder"), ("x.png", ".cache leads out of")],
+    )
+    def test_training_on_what_leads_elsewhere(self, folder, path, reason):
+        """Caches are written beside the rows that they are of."""
+        (folder / ".cache").symlink_to("../elsewhere")
+        (folder / "x.png").write_bytes(picture_bytes())
+        write_rows(folder, *[row(file_name=path)] * 4)
         arguments = ["--train_data_dir", str(folder), "--output_dir", "out", "--max_train_steps", "1"]
+        arguments += ["--num_validation_rows", "1", "--resolution", "16"]
         command = [sys.executable, "-m", "diffusers_handiffuser.training.vae", *arguments]
         environment = {**os.environ, "PYTHONPATH": SOURCE}
         result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
-        assert result.returncode == 2 and "row 0: `file_name` must be a path inside the folder" in result.stderr
-        assert "Traceback" not in result.stderr
+        assert result.returncode == 2 and reason in result.stderr and "Traceback" not in result.stderr
+        assert [path.name for path in Path("elsewhere").iterdir()] == ["secret.png"]
 
 
 def test_shards_of_a_folder_are_told_of_its_split(folder):

@@ -61,13 +61,21 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="a folder, Parquet or .tar files, or a data set on the Hub")
     parser.add_argument("--split", default="train", metavar="NAME", help="(default: train)")
     parser.add_argument("--revision", metavar="REV", help="branch, tag or commit on the Hub")
+    parser.add_argument(
+        "--max-row-bytes",
+        type=int,
+        default=2**28,
+        metavar="N",
+        help="largest row of an archive (default: 256 MiB)",
+    )
     parser.add_argument("--body-model", metavar="FILE", help="your SMPL-H file (default: the procedural body)")
 
 
 def _rows(args: argparse.Namespace) -> "Iterator[RawRow]":
     from .sources import find_shards
 
-    return (row for shard in find_shards(args.data, args.split, args.revision) for row in shard.rows())
+    shards = find_shards(args.data, args.split, args.revision, max_row_bytes=args.max_row_bytes)
+    return (row for shard in shards for row in shard.rows())
 
 
 def _body_model(args: argparse.Namespace) -> "HandBodyModel":

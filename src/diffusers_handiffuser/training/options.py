@@ -28,6 +28,9 @@ def add_data_options(parser: argparse.ArgumentParser, streaming: bool = False) -
         "are no folder, inside the output folder)",
     )
     group.add_argument(
+        "--max_row_bytes", type=int, default=2**28, help="refuse larger rows of .tar shards, pictures included"
+    )
+    group.add_argument(
         "--dataloader_num_workers", type=int, default=0, help="threads that decode pictures besides the main one"
     )
     if streaming:

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 
 from ..data.dataset import HandDataset, open_dataset
 from ..data.rows import HandRow
+from ..data.stored_paths import refuse_outside
 from ..data.stream import HandStream, stream_dataset
 
 
@@ -28,6 +29,7 @@ def open_rows(args: argparse.Namespace, need_images: bool = False, split: str | 
         subset=args.dataset_config_name,
         max_rows=args.max_train_samples if split is None else args.num_validation_rows,
         need_images=need_images,
+        max_row_bytes=args.max_row_bytes,
     )
 
 
@@ -46,6 +48,7 @@ def open_stream(
         seed=args.seed,
         repeat=True,
         need_images=need_images,
+        max_row_bytes=args.max_row_bytes,
     )
 
 
@@ -104,4 +107,7 @@ def cache_folder(args: argparse.Namespace) -> Path:
     if args.cache_dir is not None:
         return Path(args.cache_dir)
     folder = Path(data_name(args))
-    return (folder if folder.is_dir() else Path(args.output_dir)) / ".cache"
+    if not folder.is_dir():
+        return Path(args.output_dir) / ".cache"
+    refuse_outside(folder / ".cache", folder)
+    return folder / ".cache"
