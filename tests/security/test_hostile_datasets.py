@@ -126,6 +126,33 @@ class TestChainsOfFileSystems:
             assert f"a data file that its {name} names must be a path inside the folder" in said
 
 
+class TestCards:
+    @pytest.mark.parametrize("configs", [5, [5], [{}], {"a": 1}, [{"config_name": 5, "data_files": 7}], "x", [[[]]]])
+    @pytest.mark.parametrize("name", ["README.md", ".huggingface.yaml"])
+    def test_that_are_odd(self, folder, name, configs):
+        write_parquet(folder / "train.parquet", row())
+        text = json.dumps({"configs": configs})
+        (folder / name).write_text(f"---\n{text}\n---\n" if name == "README.md" else text)
+        for said in refusals(folder):
+            assert str(folder) in said
+
+    def test_that_list_files_of_the_data_set(self, folder):
+        (folder / "parts").mkdir()
+        write_parquet(folder / "parts/0.parquet", row(image={"bytes": picture_bytes(), "path": None}))
+        (folder / "README.md").write_text("---\nconfigs:\n- config_name: default\n  data_files: parts/*.parquet\n---\n")
+        read_all(folder)
+
+    def test_of_laughs_by_the_billion(self, folder):
+        lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+        lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+        text = "\n".join([*lines, "configs: [{config_name: default, data_files: *a9}]"])
+        (folder / "README.md").write_text(f"---\n{text}\n---\n")
+        start = time.monotonic()
+        for said in refusals(folder):
+            assert "a data file that its README.md names are more than" in said
+        assert time.monotonic() - start < 20
+
+
 class TestFilesElsewhere:
     @pytest.fixture(params=["rows", "rows that say image", "Parquet"])
     def write(self, request, folder):

@@ -132,10 +132,10 @@ def find_shards(
         arguments = {"path": kind, "data_files": {split: str(name_or_path)}}
     try:
         builder = datasets.load_dataset_builder(**arguments)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # odd cards and names make it fail in many ways
         raise FileNotFoundError(
             f"{name_or_path} is neither a folder with a {METADATA_NAME}, nor Parquet or .tar files, nor a data set on "
-            f"the Hub: {error}"
+            f"the Hub: {reason_of(error)}"
         ) from error
     files = builder.config.data_files or {}
     if split not in files:
