@@ -22,10 +22,11 @@ for name in ("someone/parquet", "someone/tar", "someone/data"):
     print(rows[0].where, rows[0].picture.square(16).shape)
     dataset = open_dataset(name, revision="v1", need_images=True)
     print(len(dataset), dataset.load_image(3, 16).shape)
-try:
-    open_dataset("someone/nothing")
-except FileNotFoundError as error:
-    print(error)
+for name in ("someone/nothing", "someone/hostile"):
+    try:
+        open_dataset(name)
+    except (FileNotFoundError, ValueError) as error:
+        print(error)
 """
 
 
@@ -80,7 +81,11 @@ class DatasetHub(StandInHub):
 
 @pytest.mark.slow
 def test_read_by_name(parquet_dir, webdataset_dir, data_dir, tmp_path):
+    (tmp_path / "hostile").mkdir()
+    card = "---\nconfigs:\n- config_name: default\n  data_files: reference::file:///x/refs.json\n---\n"
+    (tmp_path / "hostile/README.md").write_text(card)
     with DatasetHub() as hub:
+        hub.put_folder("someone/hostile", tmp_path / "hostile")
         for folder in (parquet_dir, webdataset_dir, data_dir):
             hub.put_folder(f"someone/{folder.name}", folder)
             hub.put_folder(f"someone/{folder.name}", folder, branch="v1")
@@ -96,3 +101,4 @@ def test_read_by_name(parquet_dir, webdataset_dir, data_dir, tmp_path):
         assert f"someone/{name}" in first and ", row 0" in first and "(16, 16, 3)" in first
         assert dataset == f"{NUM_ROWS} (16, 16, 3)"
     assert "someone/nothing is neither a folder" in lines[9]
+    assert "someone/hostile: a data file that its README.md names must be a path inside the folder" in lines[10]

@@ -139,7 +139,8 @@ class TestCards:
     def test_that_list_files_of_the_data_set(self, folder):
         (folder / "parts").mkdir()
         write_parquet(folder / "parts/0.parquet", row(image={"bytes": picture_bytes(), "path": None}))
-        (folder / "README.md").write_text("---\nconfigs:\n- config_name: default\n  data_files: parts/*.parquet\n---\n")
+        card = "---\nconfigs:\n- config_name: default\n  data_files: parts/*.parquet\n---\n"
+        (folder / "README.md").write_text(card)
         read_all(folder)
 
     def test_of_laughs_by_the_billion(self, folder):
