@@ -66,6 +66,10 @@ def refused(read, path: Path, reason: str = "") -> None:
     assert path.name in message and "\n" not in message and len(message) < 1200, message
 
 
+def change_json(path: Path, **entries) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
+
+
 def boundaries(content: bytes) -> list[int]:
     """Lengths to cut at: nothing, within the first numbers, at the ends of the header, within and before the last."""
     size = len(content)
@@ -171,6 +175,46 @@ class TestHandParams:
             assert HandParams.load(path).betas.dtype == torch.float32
         else:
             refused(HandParams.load, path, "`betas` must be a floating-point tensor")
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            [["1.0"] * 10] * 2,
+            "1" * 10,
+            [[True] * 10] * 2,
+            [[0.5, *[True] * 9]] * 2,
+            [[0.5] * 10, [False] * 10],
+            [[None]],
+        ],
+    )
+    def test_what_is_no_number_in_json(self, tmp_path, value):
+        path = tmp_path / "hands.json"
+        some_hands().save(path)
+        change_json(path, betas=value)
+        refused(HandParams.load, path, "`betas` is not a list of numbers")
+
+    @pytest.mark.parametrize(
+        "value", [[[1, 0]] * 2, [["true", "false"]] * 2, [[True, 1], [True, False]], [[0.5, 1.5]] * 2]
+    )
+    def test_what_is_no_flag_in_json(self, tmp_path, value):
+        path = tmp_path / "hands.json"
+        some_hands().save(path)
+        change_json(path, hand_visible=value)
+        refused(HandParams.load, path, "`hand_visible` is not a list of true and false")
+
+    @pytest.mark.parametrize("dtype", [torch.bool, np.bool_])
+    def test_flags_of_tensors_and_arrays(self, dtype):
+        values = some_hands().to_dict()
+        values["betas"] = torch.ones(2, 10, dtype=dtype) if dtype is torch.bool else np.ones((2, 10), dtype)
+        with pytest.raises(ValueError, match="`betas` is not a list of numbers: it holds true or false"):
+            HandParams.from_dict(values)
+
+    @pytest.mark.parametrize("version", ["2", True, 1.5, None, "\ud800"])
+    def test_versions(self, tmp_path, version):
+        path = tmp_path / "hands.json"
+        some_hands().save(path)
+        change_json(path, version=version)
+        refused(HandParams.load, path, "format version .* is not 1")
 
     def test_long_texts_in_a_file_make_no_long_messages(self, tmp_path):
         path = tmp_path / "hands.json"
@@ -479,6 +523,31 @@ class TestModels:
         (folder / "config.json").write_text(json.dumps({**config, key: 10**9}))
         refused(load_model(name), folder, f"`{key}` 1000000000, more than")
 
+    @pytest.mark.parametrize("value", ["8", "x", True, 8.5, None, [8], {"a": 8}, "\ud800"])
+    def test_other_types_in_a_config(self, model_folder, value):
+        name, folder = model_folder
+        whole = json.loads((folder / "config.json").read_text())
+        numbers = [key for key, stored in whole.items() if type(stored) is int]
+        assert numbers
+        for key in numbers:
+            (folder / "config.json").write_text(json.dumps({**whole, key: value}))
+            refused(load_model(name), folder, f"`{key}` .*; wanted int|surrogate")
+
+    def test_whole_numbers_in_place_of_others(self, model_folder):
+        name, folder = model_folder
+        config = json.loads((folder / "config.json").read_text())
+        whole = {key: int(value) for key, value in config.items() if type(value) is float and value == int(value)}
+        change_json(folder / "config.json", **whole)
+        assert load_model(name)(folder) is not None
+
+    @pytest.mark.parametrize("entry", [{"hidden_act": "\ud800"}, {"\udfff": 1}, {"notes": [{"a": ["\ud83d"]}]}])
+    def test_half_of_a_surrogate_pair(self, model_folder, entry):
+        name, folder = model_folder
+        change_json(folder / "config.json", notes="\U0001f590")
+        assert load_model(name)(folder) is not None
+        change_json(folder / "config.json", **entry)
+        refused(load_model(name), folder, "half of a surrogate pair")
+
     def test_no_folder(self, model_folder):
         name, folder = model_folder
         (folder / WEIGHTS).unlink()
@@ -535,10 +604,6 @@ class TestModels:
 def pipeline_folder(stored_pipeline, tmp_path):
     shutil.copytree(stored_pipeline, tmp_path / "a pipeline")
     return tmp_path / "a pipeline"
-
-
-def change_json(path: Path, **entries) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
 
 
 def change_index(folder: Path, **entries) -> None:
@@ -625,6 +690,11 @@ class TestPipelines:
     def test_names_of_components(self, pipeline_folder, key):
         change_index(pipeline_folder, **{key: ["diffusers", "UNet2DConditionModel"]})
         refused(HanDiffuserPipeline.from_pretrained, pipeline_folder, f"says that `{key}` is")
+
+    @pytest.mark.parametrize("file", ["model_index.json", "unet/config.json", "scheduler/scheduler_config.json"])
+    def test_half_of_a_surrogate_pair(self, pipeline_folder, file):
+        change_json(pipeline_folder / file, notes=["\ud800"])
+        refused(HanDiffuserPipeline.from_pretrained, pipeline_folder, "half of a surrogate pair")
 
     def test_a_component_without_a_folder(self, pipeline_folder):
         """diffusers then reads the files of the pipeline's own folder."""
