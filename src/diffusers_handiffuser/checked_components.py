@@ -48,14 +48,14 @@ def is_component_class(found: Any) -> bool:
     return issubclass(found, tuple(_component_bases())) or ".dummy_" in found.__module__
 
 
-def check_component(folder: Path, name: str, component: Any, is_ours: bool) -> None:
+def check_component(folder: Path, name: str, component: Any, is_ours: bool = False) -> None:
     """Refuses a component that is not one model of safetensors and JSON in its folder, of a size that fits them.
 
     Args:
         folder (`Path`): of the pipeline.
         name (`str`): of the component.
         component (`type`, *optional*): its class, if that is known.
-        is_ours (`bool`): whether the model checks its config and its size by itself.
+        is_ours (`bool`): whether the model will check its config and its size by itself.
     """
     beside = sorted(path.name for path in folder.glob(f"{name}_[0-9]*") if path.is_dir())
     # Of a component without a folder, diffusers reads the files of the pipeline's own.
