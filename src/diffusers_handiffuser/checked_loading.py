@@ -104,7 +104,8 @@ class CheckedLoadingMixin(MixinBase):
 
     @classmethod
     def from_config(cls, config: Any = None, **kwargs: Any) -> Self:
-        """As in diffusers, which builds with it what it loads: all files are there, and no weight has been read."""
+        """As in diffusers. Of a model that is being loaded, all files are there by now and no weight has been read: they
+        are checked first."""
         build = functools.partial(super().from_config, config, **kwargs)
         if find_files := _files_to_check.get():
             _files_to_check.set(None)
