@@ -104,8 +104,7 @@ class CheckedLoadingMixin(MixinBase):
 
     @classmethod
     def from_config(cls, config: Any = None, **kwargs: Any) -> Self:
-        """As in diffusers. Of a model that is being loaded, all files are there by now and no weight has been read: they
-        are checked first."""
+        """As in diffusers; as a step of `from_pretrained`, checks the files before weights are read from them."""
         build = functools.partial(super().from_config, config, **kwargs)
         if find_files := _files_to_check.get():
             _files_to_check.set(None)

@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from made_up_body import made_up_body
 from safetensors.torch import load_file, save_file
+from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 from valid_files import READERS, npz_bytes, picture_bytes, some_hands
 
 from diffusers_handiffuser import (
@@ -25,6 +27,7 @@ from diffusers_handiffuser import (
     TextHandEncoder,
     TextToHandParamsModel,
 )
+from diffusers_handiffuser.checked_sizes import check_size
 from diffusers_handiffuser.data.rows import Picture, RowError, parse_row
 from diffusers_handiffuser.data.sources import Shard
 from diffusers_handiffuser.hands.smplh_file import read_smplh_file
@@ -921,3 +924,40 @@ class TestConfigsThatAskForMuch:
         refused(TextHandEncoder.from_pretrained, folder, "`text_encoder` asks for .*; `check_sizes=False`")
         with pytest.raises((ValueError, OSError), match="shape|size mismatch"):
             TextHandEncoder.from_pretrained(folder, check_sizes=False)
+
+    SIZES = {
+        "Stable Diffusion 1.5": lambda: UNet2DConditionModel(cross_attention_dim=768),
+        "Stable Diffusion XL": lambda: UNet2DConditionModel(
+            block_out_channels=(320, 640, 1280),
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            transformer_layers_per_block=(1, 2, 10),
+            attention_head_dim=(5, 10, 20),
+            cross_attention_dim=2048,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=256,
+            projection_class_embeddings_input_dim=2816,
+            use_linear_projection=True,
+        ),
+        "OpenCLIP bigG": lambda: CLIPTextModelWithProjection(
+            CLIPTextConfig(hidden_size=1280, intermediate_size=5120, num_hidden_layers=32, num_attention_heads=20)
+        ),
+    }
+
+    @pytest.mark.parametrize("dtype", ["F32", "F16", "F8_E4M3", "four bits"])
+    @pytest.mark.parametrize("name", SIZES)
+    def test_large_models_are_not_refused(self, tmp_path, name, dtype):
+        """The file has the right header and length, but a hole in the place of its numbers."""
+        build = self.SIZES[name]
+        with torch.device("meta"):
+            shapes = {key: list(value.shape) for key, value in build().state_dict().items()}
+        header, end = {}, 0
+        for key, shape in shapes.items():
+            shape = [-(-int(np.prod(shape)) // 2)] if dtype == "four bits" else shape
+            start, end = end, end + int(np.prod(shape)) * {"F32": 4, "F16": 2}.get(dtype, 1)
+            header[key] = {"dtype": "U8" if " " in dtype else dtype, "shape": shape, "data_offsets": [start, end]}
+        content = safetensors(header)
+        with (tmp_path / WEIGHTS).open("wb") as file:
+            file.write(content)
+            file.truncate(len(content) + end)
+        check_size("model", build, tmp_path)
