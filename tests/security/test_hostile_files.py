@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import ControlNetModel, UNet2DConditionModel
 from made_up_body import made_up_body
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
@@ -22,6 +22,7 @@ from valid_files import READERS, npz_bytes, picture_bytes, some_hands
 
 from diffusers_handiffuser import (
     HandBodyModel,
+    HanDiffuserControlNetPipeline,
     HanDiffuserPipeline,
     HandParams,
     TextHandEncoder,
@@ -718,6 +719,29 @@ class TestPipelines:
         path.unlink()
         path.symlink_to(path.name)
         refused(HanDiffuserPipeline.from_pretrained, pipeline_folder, "leads back to itself")
+
+
+class TestSeveralSideBySide:
+    """The second of several ControlNets lies in a folder that the index does not name."""
+
+    @pytest.fixture
+    def folder(self, pipe, tmp_path):
+        torch.manual_seed(0)
+        one, two = (ControlNetModel.from_unet(pipe.unet) for _ in range(2))
+        HanDiffuserControlNetPipeline.from_pipe(pipe, controlnet=[one, two]).save_pretrained(tmp_path / "several")
+        assert (tmp_path / "several" / "controlnet_1").is_dir()
+        return tmp_path / "several"
+
+    def test_is_read(self, folder):
+        assert len(HanDiffuserControlNetPipeline.from_pretrained(folder).controlnet.nets) == 2
+
+    def test_indices(self, folder):
+        make_index(folder / "controlnet_1", "evil.bin")
+        refused(HanDiffuserControlNetPipeline.from_pretrained, folder, "controlnet_1/.*names the weights 'evil.bin'")
+
+    def test_configs_that_ask_for_much(self, folder):
+        change_json(folder / "controlnet_1" / "config.json", layers_per_block=10**6, _class_name="AutoencoderKL")
+        refused(HanDiffuserControlNetPipeline.from_pretrained, folder, "the config of `controlnet` asks for a model")
 
 
 class TestAdapterBesideWeights:
