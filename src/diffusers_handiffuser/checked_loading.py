@@ -6,11 +6,13 @@ the key. Damaged folders make them fail in many ways; here that is one line whic
 """
 
 import contextlib
+import functools
 import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,17 +20,20 @@ import torch
 from accelerate import init_empty_weights
 from diffusers import ModelMixin
 from diffusers.pipelines import pipeline_utils
+from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 
+from .checked_configs import check_config, check_types
+from .checked_files import check_files
+from .checked_sizes import check_size, sizes_checked
 from .diffusers_types import MixinBase
 from .messages import reason_of
 
 _KNOWS_DTYPE = hasattr(pipeline_utils, "_resolve_dtype")
 """Whether this release of diffusers calls the argument `dtype`; older ones know `torch_dtype` alone."""
-HUB_ARGUMENTS = ("cache_dir", "force_download", "proxies", "local_files_only", "token", "revision", "subfolder")
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-_MAX_LAYERS, _MAX_SIZE = 1000, 2**24
+_HUB_ARGUMENTS = ("cache_dir", "force_download", "proxies", "local_files_only", "token", "revision", "subfolder")
+_files_to_check: ContextVar[Callable[[], tuple[Path, str]] | None] = ContextVar("files_to_check", default=None)
 _ABSENT = re.compile(r"no file named (\S+)\.safetensors found in directory (.*?)\.?$", re.MULTILINE)
 _OF_DAMAGED_FILES = (
     *(OSError, ValueError, TypeError, RuntimeError, LookupError, AttributeError, AssertionError, ArithmeticError),
@@ -41,24 +46,34 @@ class CheckedLoadingMixin(MixinBase):
     """Loading of this package's models; stands before diffusers' class in the bases of a model."""
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> Self:
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike, *, check_sizes: bool | None = None, **kwargs: Any
+    ) -> Self:
         """As in diffusers, from safetensors alone.
+
+        Args:
+            pretrained_model_name_or_path (`str` or `os.PathLike`): a folder or a Hub id.
+            check_sizes (`bool`, *optional*): refuse a config that asks for a model much larger than the weights beside
+                it, or has whole numbers that no model has; `True` unless it is a part of a pipeline that is loaded
+                with `check_sizes=False`.
+            kwargs: those of diffusers.
 
         Raises:
             OSError: there is no such model, or it is damaged.
             ValueError: its weights are pickled, missing, left over or not finite, or lie outside of its folder, or its
-                config is not one of this class.
+                config is not one of this class or asks for too much.
         """
         output_loading_info = kwargs.pop("output_loading_info", False)
         kwargs = name_dtype(kwargs)
         refuse_pickles_as_option(kwargs)
         name, subfolder = os.fspath(pretrained_model_name_or_path), kwargs.get("subfolder") or ""
         place = os.path.join(name, subfolder)
-        with one_line_error(cls.__name__, place):
+        hub = {key: kwargs[key] for key in _HUB_ARGUMENTS if key in kwargs}
+        with one_line_error(cls.__name__, place), sizes_checked(check_sizes), _checked_before_reading(name, hub):
             if os.path.isdir(name):
                 check_files(Path(name), subfolder)
-            config = cls.load_config(name, **{key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs})
-            check_config(config)
+            config = cls.load_config(name, **hub)
+            cls._check_stored_config(place, config)
             kwargs["use_safetensors"] = True
             label = os.path.basename(os.path.normpath(place))
             try:
@@ -87,6 +102,42 @@ class CheckedLoadingMixin(MixinBase):
         # As in diffusers, `output_loading_info=True` alone gives a pair.
         return (model, info) if output_loading_info else model  # type: ignore[return-value]
 
+    @classmethod
+    def from_config(cls, config: Any = None, **kwargs: Any) -> Self:
+        """As in diffusers; as a step of `from_pretrained`, checks the files before weights are read from them."""
+        build = functools.partial(super().from_config, config, **kwargs)
+        if find_files := _files_to_check.get():
+            _files_to_check.set(None)
+            folder, subfolder = find_files()
+            check_files(folder, subfolder)
+            check_size(os.path.basename(os.path.normpath(folder / subfolder)), build, folder / subfolder)
+        return build()
+
+    @classmethod
+    def _check_stored_config(cls, place: str, config: Any) -> None:
+        """Refuses what a config of this class cannot be; `place` is where it was found."""
+        check_config(config)
+        check_types(config, cls)
+
+
+@contextlib.contextmanager
+def _checked_before_reading(name: str, hub: Mapping[str, Any]) -> Iterator[None]:
+    """Has the model that is loaded inside check its files, those of a Hub id once they have been downloaded."""
+
+    def find_files() -> tuple[Path, str]:
+        subfolder = hub.get("subfolder") or ""
+        if os.path.isdir(name):
+            return Path(name), subfolder
+        where = {key: hub[key] for key in ("cache_dir", "token", "revision", "subfolder") if key in hub}
+        config = Path(hf_hub_download(name, "config.json", local_files_only=True, **where))
+        return config.parents[len(Path(subfolder).parts)], subfolder
+
+    token = _files_to_check.set(find_files)
+    try:
+        yield
+    finally:
+        _files_to_check.reset(token)
+
 
 @contextlib.contextmanager
 def one_line_error(what: str, place: str) -> Iterator[None]:
@@ -114,40 +165,6 @@ def name_dtype(options: Mapping[str, Any]) -> dict[str, Any]:
 def refuse_pickles_as_option(kwargs: Mapping[str, Any]) -> None:
     if kwargs.get("use_safetensors") is False:
         raise ValueError("`use_safetensors=False` asks for pickled weights, which are not read here; leave it out.")
-
-
-def check_files(folder: Path, subfolder: str = "") -> None:
-    """Refuses a model's files that lead out of the folder it came in, and weights that are there as pickles alone.
-
-    Args:
-        folder (`Path`): of the checkpoint.
-        subfolder (`str`): of the model inside it.
-    """
-    place = folder / subfolder
-    if not place.is_dir():
-        return
-    names = [path.name for path in place.iterdir()]
-    for name in names:
-        refuse_link_outwards(place / name, folder)
-    pickles = sorted(name for name in names if name.endswith(_PICKLES))
-    if pickles and not any(".safetensors" in name for name in names):
-        target = Path({"pytorch_model": "model"}.get(Path(pickles[0]).stem, pickles[0])).with_suffix(".safetensors")
-        raise ValueError(
-            f"{str(place / pickles[0])!r} is a pickle, and reading one can run code; if you trust it, convert it: "
-            f"`safetensors.torch.save_file(torch.load({pickles[0]!r}, weights_only=True), {str(target)!r})`"
-        )
-
-
-def refuse_link_outwards(path: Path, folder: Path) -> None:
-    """Refuses a symbolic link out of a checkpoint's folder; huggingface_hub's cache consists of links to its blobs."""
-    if not path.is_symlink():
-        return
-    roots = [folder.resolve()]
-    for parent in folder.absolute().parents:
-        if parent.name == "snapshots":
-            roots.append((parent.parent / "blobs").resolve())
-    if not any(path.resolve().is_relative_to(root) for root in roots):
-        raise ValueError(f"{str(path)!r} is a link to a place outside of {str(folder)!r}; put the file itself there")
 
 
 def check_finite_weights(name: str, model: torch.nn.Module) -> None:
@@ -225,16 +242,6 @@ def _tied_keys(model: torch.nn.Module) -> set[str]:
             tied.add(key)
         seen.add(id(value))
     return tied
-
-
-def check_config(config: Any) -> None:
-    """Layers are built before the weights are looked at, in time and memory that a config can ask for at will."""
-    if not isinstance(config, dict):
-        raise ValueError("its config does not hold a JSON object")
-    for key, value in config.items():
-        limit = _MAX_LAYERS if key in ("num_layers", "num_hidden_layers") else _MAX_SIZE
-        if type(value) is int and abs(value) > limit:
-            raise ValueError(f"its config has `{key}` {value}, more than {limit}")
 
 
 def missing_weights(name: str, key: str) -> str:

@@ -16,7 +16,6 @@ import json
 import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Self, TypeVar
 
 import diffusers
@@ -29,15 +28,11 @@ from huggingface_hub.errors import HTTPError
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from .checked_loading import (
-    check_files,
-    check_finite_weights,
-    check_keys,
-    name_dtype,
-    one_line_error,
-    refuse_link_outwards,
-    refuse_pickles_as_option,
-)
+from .checked_components import check_component, component_class, is_component_class, library_of
+from .checked_configs import check_config
+from .checked_files import refuse_link_outwards
+from .checked_loading import check_finite_weights, check_keys, name_dtype, one_line_error, refuse_pickles_as_option
+from .checked_sizes import sizes_checked
 from .hands import HandBodyModel
 from .model_card import CARD_FILE
 from .models import TextHandEncoder, TextToHandParamsModel
@@ -141,7 +136,12 @@ class HubMixin(PortableConfigMixin):
 
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | os.PathLike, *, check_body_model: bool = True, **kwargs: Any
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike,
+        *,
+        check_body_model: bool = True,
+        check_sizes: bool = True,
+        **kwargs: Any,
     ) -> Self:
         """As `DiffusionPipeline.from_pretrained`; says in one line what is wrong with what cannot be loaded.
 
@@ -150,11 +150,14 @@ class HubMixin(PortableConfigMixin):
             check_body_model (`bool`): of a checkpoint made with a licensed body, which is not stored with it, refuse a
                 `body_model` that is another one. With diffusers' own class, which refuses it too, `body_sha256=None`
                 says the same as `check_body_model=False`.
+            check_sizes (`bool`): refuse a component whose config asks for a model much larger than the weights beside
+                it, before that model is built, or has whole numbers that no model has.
+            kwargs: those of diffusers, and components to take instead of the stored ones.
 
         Raises:
             OSError: there is no such folder, it holds no pipeline or a damaged one, or the Hub does not have it.
-            ValueError: the pipeline is not one that HanDiffuser can run, or `body_model` is not the one it was made
-                with.
+            ValueError: the pipeline is not one that HanDiffuser can run, `body_model` is not the one it was made
+                with, or a component is not one model of safetensors and JSON in its folder, of a size that fits them.
         """
         name = os.fspath(pretrained_model_name_or_path)
         if not os.path.isdir(name) and (os.path.exists(name) or looks_like_a_path(name)):
@@ -166,20 +169,17 @@ class HubMixin(PortableConfigMixin):
         kwargs = name_dtype(kwargs)
         where = {key: kwargs[key] for key in _WHERE if key in kwargs}
         try:
-            with one_line_error(cls.__name__, name):
+            with one_line_error(cls.__name__, name), sizes_checked(check_sizes):
                 folder = _stored_file(name, cls.config_name, where).parent
                 index = cls.load_config(folder)
-                _check_index(cls, name, index, kwargs.get("trust_remote_code", False))
+                _check_index(cls, name, index, kwargs)
                 if not check_body_model:
                     kwargs["body_sha256"] = None
                 if isinstance(kwargs.get("body_model"), HandBodyModel):
                     check_body(kwargs.get("body_sha256", index.get("body_sha256")), kwargs["body_model"])
                 stored = {key for key, entry in index.items() if isinstance(entry, list) and key not in kwargs}
                 if os.path.isdir(name):
-                    refuse_link_outwards(folder / cls.config_name, folder)
-                    for component in sorted(stored):
-                        refuse_link_outwards(folder / component, folder)
-                        check_files(folder, component)
+                    _check_components(cls, name, folder, kwargs)
                 absent = {key: None for key, entry in index.items() if entry == [None, None]}
                 pipeline = super().from_pretrained(name, **{**absent, **kwargs, "use_safetensors": True})
                 for component in sorted(stored):
@@ -194,6 +194,13 @@ class HubMixin(PortableConfigMixin):
             if "`safetensors` weights" in reason:
                 reason += " It may hold pickles, which are not read here: convert them to safetensors."
             raise OSError(f"Cannot load {cls.__name__}: {name!r} is no folder, and the Hub says: {reason}") from error
+
+    @classmethod
+    def download(cls, pretrained_model_name: str | os.PathLike, **kwargs: Any) -> str:
+        """As in diffusers; checks what has come, of which nothing has been read yet."""
+        folder = super().download(pretrained_model_name, **kwargs)
+        _check_components(cls, os.fspath(pretrained_model_name), Path(folder), kwargs)
+        return folder
 
     def register_to_config(self, **kwargs: Any) -> None:
         """As in diffusers, whose loading ends with a call of this that tells where the pipeline came from."""
@@ -350,17 +357,24 @@ def looks_like_a_path(name: str) -> bool:
     return name.startswith((".", "~", os.sep)) or name.count("/") > 1 or "\\" in name or not name
 
 
-def _check_index(cls: type[DiffusionPipeline], name: str, index: dict, trust_remote_code: bool) -> None:
+def _check_index(cls: type[DiffusionPipeline], name: str, index: dict, options: Mapping[str, Any]) -> None:
     """Refuses, before anything is loaded, what no pipeline of ours can be: one whose text encoder cannot see hands
-    (one of ours may have none), and components that are no class of a library that diffusers loads from."""
+    (one of ours may have none), and components that are no models, schedulers, tokenizers or processors of a library
+    that diffusers loads from. `options` are those of loading."""
+    check_config(index)
     for key, entry in index.items():
-        if not isinstance(entry, list):
+        if not isinstance(entry, list) or entry == [None, None]:
             continue
-        known = len(entry) == 2 and all(isinstance(part, str) for part in entry)
-        if entry != [None, None] and not (known and (trust_remote_code or _is_library(entry[0]))):
+        known = len(entry) == 2 and all(isinstance(part, str) for part in entry) and key.isidentifier()
+        if known and not _is_library(entry[0]):
+            known = bool(options.get("trust_remote_code"))
+        elif known and key not in options:
+            known = is_component_class(_class_of(entry))
+        if not known:
             raise ValueError(
-                f"Cannot load {cls.__name__}: {cls.config_name} of {name!r} says that `{key}` is {json.dumps(entry)}; "
-                f"wanted a class of {', '.join(sorted(_LIBRARIES))}."
+                f"Cannot load {cls.__name__}: {cls.config_name} of {name!r} says that `{key}` is "
+                f"{json.dumps(entry)}; wanted a model, scheduler, tokenizer or processor of "
+                f"{', '.join(sorted(_LIBRARIES))}."
             )
     ours = getattr(diffusers, str(index.get("_class_name")), None)
     entry = index.get("text_encoder")
@@ -375,7 +389,25 @@ def _check_index(cls: type[DiffusionPipeline], name: str, index: dict, trust_rem
 
 def _is_library(name: str) -> bool:
     """Whether components may come from it: diffusers itself would take any module that has been imported."""
-    return name in (*_LIBRARIES, __name__) or isinstance(getattr(diffusers.pipelines, name, None), ModuleType)
+    return name in (PACKAGE, __name__) or library_of(name) is not None
+
+
+def _class_of(entry: list[str]) -> Any:
+    """What an entry of an index names in a library; `None` if that is nothing, or not one of ours."""
+    library, name = entry
+    return COMPONENT_CLASSES.get(name) if library in (PACKAGE, __name__) else component_class(library, name)
+
+
+def _check_components(cls: type[DiffusionPipeline], name: str, folder: Path, options: Mapping[str, Any]) -> None:
+    """Checks the index of a pipeline and the folders of what will be loaded: its components, but for those given."""
+    index = cls.load_config(folder)
+    _check_index(cls, name, index, options)
+    refuse_link_outwards(folder / cls.config_name, folder)
+    for component, entry in sorted(index.items()):
+        if isinstance(entry, list) and entry != [None, None] and component not in options:
+            refuse_link_outwards(folder / component, folder)
+            found = _class_of(entry) if _is_library(entry[0]) else None
+            check_component(folder, component, found, is_ours=found in COMPONENT_CLASSES.values())
 
 
 def _check_stored_keys(name: str, model: Any, folder: Path, variant: str | None) -> None:

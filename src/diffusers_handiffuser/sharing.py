@@ -18,7 +18,7 @@ from huggingface_hub.errors import HFValidationError, HTTPError, OfflineModeIsEn
 from huggingface_hub.utils import filter_repo_objects, validate_repo_id
 from safetensors import SafetensorError, safe_open
 
-from .checked_loading import refuse_link_outwards
+from .checked_files import refuse_link_outwards
 from .diffusers_types import MixinBase
 from .model_card import CARD_FILE, write_model_card
 from .whole_files import ASIDE_PREFIX, folder_written_aside

@@ -360,3 +360,67 @@ class TestErrors:
             HanDiffuserPipeline.from_pretrained("someone/pickled")
         with pytest.raises((OSError, ValueError), match="someone/pickled"):
             TextHandEncoder.from_pretrained("someone/pickled", subfolder="text_encoder")
+
+
+class TestHostileRepositories:
+    """What is downloaded is checked as what lies in a folder: before it is read, and by name."""
+
+    @pytest.fixture
+    def repository(self, layouts, publish, tmp_path):
+        """A folder to change, and a function that publishes it."""
+        folder = tmp_path / "hostile"
+        shutil.copytree(layouts["plain"], folder)
+        return folder, lambda: publish(folder)
+
+    @staticmethod
+    def make_index(folder: Path, shard: str) -> None:
+        path = next(folder.glob("*.safetensors"))
+        tensors = load_file(path)
+        torch.save(tensors, folder / "evil.bin")
+        places = dict.fromkeys(tensors, path.name) | {max(tensors): shard}
+        content = {"metadata": {"total_size": 1}, "weight_map": places}
+        (folder / f"{path.stem}.safetensors.index.json").write_text(json.dumps(content))
+
+    @pytest.mark.parametrize("component", ["unet", "hand_text_encoder", "text_encoder"])
+    @pytest.mark.parametrize("shard", ["evil.bin", "../vae/diffusion_pytorch_model.safetensors"])
+    def test_indices(self, repository, component, shard):
+        folder, put = repository
+        self.make_index(folder / component, shard)
+        with pytest.raises((ValueError, OSError), match="names the weights") as caught:
+            HanDiffuserPipeline.from_pretrained(put())
+        assert "hostile" in str(caught.value) and "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("component", OWN_MODELS)
+    def test_indices_of_models_alone(self, repository, component):
+        folder, put = repository
+        self.make_index(folder / component, "evil.bin")
+        with pytest.raises((ValueError, OSError), match="names the weights"):
+            OWN_MODELS[component].from_pretrained(put(), subfolder=component)
+
+    @pytest.mark.parametrize("component", ["unet", "hand_text_encoder"])
+    def test_adapters_and_pipelines(self, repository, component):
+        folder, put = repository
+        index = json.loads((folder / "model_index.json").read_text())
+        index[component] = ["diffusers", "DiffusionPipeline"]
+        (folder / "model_index.json").write_text(json.dumps(index))
+        with pytest.raises((ValueError, OSError), match=f"`{component}` is .*; wanted a model"):
+            HanDiffuserPipeline.from_pretrained(put())
+
+    @pytest.mark.parametrize(
+        ("component", "key"),
+        [
+            ("unet", "cross_attention_dim"),
+            ("text_encoder", "hand_hidden_size"),
+            ("text_to_hand_params", "hidden_size"),
+        ],
+    )
+    def test_configs_that_ask_for_much(self, repository, component, key):
+        folder, put = repository
+        path = folder / component / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), key: 2**22}))
+        name = put()
+        with pytest.raises((ValueError, OSError), match=f"the config of `{component}` asks for .* its weights"):
+            HanDiffuserPipeline.from_pretrained(name)
+        if component in OWN_MODELS:
+            with pytest.raises((ValueError, OSError), match=f"the config of `{component}` asks for .* its weights"):
+                OWN_MODELS[component].from_pretrained(name, subfolder=component)

@@ -1,3 +1,6 @@
+import json
+import shutil
+
 import diffusers
 import numpy as np
 import pytest
@@ -123,3 +126,40 @@ def test_bad_input(modular):
         modular(prompt="a fist", height=15, width=16)
     with pytest.raises(ValueError, match="prompt"):
         modular(prompt=[])
+
+
+class TestHostileFolders:
+    """Its components are checked as those of a pipeline are."""
+
+    @pytest.fixture
+    def copied(self, folder, tmp_path):
+        shutil.copytree(folder, tmp_path / "hostile")
+        return tmp_path / "hostile"
+
+    @staticmethod
+    def refused(copied, reason):
+        modular = HanDiffuserModularPipeline(HanDiffuserBlocks(), str(copied))
+        with pytest.raises((ValueError, OSError), match=reason) as caught:
+            modular.load_components()
+        assert "hostile" in str(caught.value) and "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["unet", "hand_text_encoder"])
+    def test_shards_and_pickles(self, copied, name):
+        path = next((copied / name).glob("*.safetensors"))
+        index = path.with_name(f"{path.stem}.safetensors.index.json")
+        index.write_text(json.dumps({"metadata": {}, "weight_map": {"x": "evil.bin"}}))
+        self.refused(copied, "names the weights 'evil.bin'")
+        index.unlink()
+        path.rename(path.with_suffix(".bin"))
+        self.refused(copied, "is a pickle")
+
+    def test_a_pipeline_in_place_of_a_component(self, copied):
+        index = json.loads((copied / "model_index.json").read_text())
+        index["vae"] = ["diffusers", "DiffusionPipeline"]
+        (copied / "model_index.json").write_text(json.dumps(index))
+        self.refused(copied, "says that `vae` is a .*DiffusionPipeline")
+
+    def test_configs_that_ask_for_much(self, copied):
+        path = copied / "vae" / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "layers_per_block": 10**6}))
+        self.refused(copied, "the config of `vae` asks for a model much larger than its weights")

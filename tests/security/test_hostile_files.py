@@ -14,17 +14,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import ControlNetModel, UNet2DConditionModel
 from made_up_body import made_up_body
 from safetensors.torch import load_file, save_file
+from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 from valid_files import READERS, npz_bytes, picture_bytes, some_hands
 
 from diffusers_handiffuser import (
     HandBodyModel,
+    HanDiffuserControlNetPipeline,
     HanDiffuserPipeline,
     HandParams,
     TextHandEncoder,
     TextToHandParamsModel,
 )
+from diffusers_handiffuser.checked_sizes import check_size
 from diffusers_handiffuser.data import HandDataset
 from diffusers_handiffuser.data.rows import Picture, RowError, parse_row
 from diffusers_handiffuser.data.sources import Shard
@@ -65,6 +69,10 @@ def refused(read, path: Path, reason: str = "") -> None:
         read(path)
     message = str(caught.value)
     assert path.name in message and "\n" not in message and len(message) < 1200, message
+
+
+def change_json(path: Path, **entries) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
 
 
 def boundaries(content: bytes) -> list[int]:
@@ -180,6 +188,46 @@ class TestHandParams:
             assert HandParams.load(path).betas.dtype == torch.float32
         else:
             refused(HandParams.load, path, "`betas` must be a floating-point tensor")
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            [["1.0"] * 10] * 2,
+            "1" * 10,
+            [[True] * 10] * 2,
+            [[0.5, *[True] * 9]] * 2,
+            [[0.5] * 10, [False] * 10],
+            [[None]],
+        ],
+    )
+    def test_what_is_no_number_in_json(self, tmp_path, value):
+        path = tmp_path / "hands.json"
+        some_hands().save(path)
+        change_json(path, betas=value)
+        refused(HandParams.load, path, "`betas` is not a list of numbers")
+
+    @pytest.mark.parametrize(
+        "value", [[[1, 0]] * 2, [["true", "false"]] * 2, [[True, 1], [True, False]], [[0.5, 1.5]] * 2]
+    )
+    def test_what_is_no_flag_in_json(self, tmp_path, value):
+        path = tmp_path / "hands.json"
+        some_hands().save(path)
+        change_json(path, hand_visible=value)
+        refused(HandParams.load, path, "`hand_visible` is not a list of true and false")
+
+    @pytest.mark.parametrize("dtype", [torch.bool, np.bool_])
+    def test_flags_of_tensors_and_arrays(self, dtype):
+        values = some_hands().to_dict()
+        values["betas"] = torch.ones(2, 10, dtype=dtype) if dtype is torch.bool else np.ones((2, 10), dtype)
+        with pytest.raises(ValueError, match="`betas` is not a list of numbers: it holds true or false"):
+            HandParams.from_dict(values)
+
+    @pytest.mark.parametrize("version", ["2", True, 1.5, None, "\ud800"])
+    def test_versions(self, tmp_path, version):
+        path = tmp_path / "hands.json"
+        some_hands().save(path)
+        change_json(path, version=version)
+        refused(HandParams.load, path, "format version .* is not 1")
 
     def test_long_texts_in_a_file_make_no_long_messages(self, tmp_path):
         path = tmp_path / "hands.json"
@@ -433,6 +481,30 @@ class TestRows:
         refused(lambda path: Picture("row 0", path).open(), path, "decompression bomb")
 
 
+NO_SHARDS = (
+    *("evil.bin", "evil.safetensors.bin", "../secret.safetensors", "../../secret.safetensors", "a/b.safetensors"),
+    *("/tmp/secret.safetensors", r"..\secret.safetensors", r"C:\secret.safetensors", "C:secret.safetensors", ".."),
+    *("", "x.safetensors\0", 3, None, ["x.safetensors"]),
+)
+"""What an index may not give as the place of a weight."""
+
+
+def make_index(folder: Path, shard: object, variant: str | None = None) -> Path:
+    """Makes shards of a model's weights, the last of which is said to be in `shard`; returns the index."""
+    weights = next(folder.glob("*.safetensors"))
+    tensors = load_file(weights)
+    weights.unlink()
+    middle = f".{variant}" if variant else ""
+    whole = f"{weights.stem}{middle}-00001-of-00002.safetensors"
+    save_file(tensors, folder / whole, {"format": "pt"})
+    for place in ("evil.bin", "../secret.safetensors"):
+        torch.save(tensors, folder / place)
+    places = dict.fromkeys(tensors, whole) | {max(tensors): shard}
+    path = folder / f"{weights.stem}.safetensors.index{middle}.json"
+    path.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": places}))
+    return path
+
+
 def load_model(name: str):
     return lambda path: MODELS[name].from_pretrained(path)
 
@@ -483,6 +555,31 @@ class TestModels:
         (folder / "config.json").write_text(json.dumps({**config, key: 10**9}))
         refused(load_model(name), folder, f"`{key}` 1000000000, more than")
 
+    @pytest.mark.parametrize("value", ["8", "x", True, 8.5, None, [8], {"a": 8}, "\ud800"])
+    def test_other_types_in_a_config(self, model_folder, value):
+        name, folder = model_folder
+        whole = json.loads((folder / "config.json").read_text())
+        numbers = [key for key, stored in whole.items() if type(stored) is int]
+        assert numbers
+        for key in numbers:
+            (folder / "config.json").write_text(json.dumps({**whole, key: value}))
+            refused(load_model(name), folder, f"`{key}` .*; wanted int|surrogate")
+
+    def test_whole_numbers_in_place_of_others(self, model_folder):
+        name, folder = model_folder
+        config = json.loads((folder / "config.json").read_text())
+        whole = {key: int(value) for key, value in config.items() if type(value) is float and value == int(value)}
+        change_json(folder / "config.json", **whole)
+        assert load_model(name)(folder) is not None
+
+    @pytest.mark.parametrize("entry", [{"hidden_act": "\ud800"}, {"\udfff": 1}, {"notes": [{"a": ["\ud83d"]}]}])
+    def test_half_of_a_surrogate_pair(self, model_folder, entry):
+        name, folder = model_folder
+        change_json(folder / "config.json", notes="\U0001f590")
+        assert load_model(name)(folder) is not None
+        change_json(folder / "config.json", **entry)
+        refused(load_model(name), folder, "half of a surrogate pair")
+
     def test_no_folder(self, model_folder):
         name, folder = model_folder
         (folder / WEIGHTS).unlink()
@@ -491,6 +588,28 @@ class TestModels:
         refused(load_model(name), folder)
         shutil.rmtree(folder)
         refused(load_model(name), folder)
+
+    @pytest.mark.parametrize("shard", NO_SHARDS)
+    @pytest.mark.parametrize("variant", [None, "fp16"])
+    def test_indices(self, model_folder, variant, shard):
+        name, folder = model_folder
+        make_index(folder, shard, variant)
+        refused(lambda path: MODELS[name].from_pretrained(path, variant=variant), folder, "names the weights")
+
+    @pytest.mark.parametrize("content", [b"[]", b"{", b'{"weight_map": []}', b"[" * 100_000])
+    def test_broken_indices(self, model_folder, content):
+        name, folder = model_folder
+        make_index(folder, "x.safetensors").write_bytes(content)
+        refused(load_model(name), folder)
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="makes a pipe")
+    @pytest.mark.parametrize("file", ["config.json", WEIGHTS])
+    def test_pipes(self, model_folder, file):
+        """Reading one would wait for ever."""
+        name, folder = model_folder
+        (folder / file).unlink()
+        os.mkfifo(folder / file)
+        refused(load_model(name), folder, "neither a file nor a folder")
 
     @pytest.mark.parametrize("file", ["config.json", WEIGHTS])
     def test_links_out_of_the_folder(self, model_folder, file, tmp_path):
@@ -520,8 +639,7 @@ def pipeline_folder(stored_pipeline, tmp_path):
 
 
 def change_index(folder: Path, **entries) -> None:
-    path = folder / "model_index.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
+    change_json(folder / "model_index.json", **entries)
 
 
 class TestPipelines:
@@ -549,3 +667,349 @@ class TestPipelines:
         os.replace(path, tmp_path / "elsewhere")
         path.symlink_to(tmp_path / "elsewhere")
         refused(HanDiffuserPipeline.from_pretrained, pipeline_folder, "is a link to a place outside of")
+
+    @pytest.mark.parametrize("name", ["unet", "hand_text_encoder", "text_encoder"])
+    @pytest.mark.parametrize("shard", NO_SHARDS)
+    @pytest.mark.parametrize("variant", [None, "fp16"])
+    def test_indices(self, pipeline_folder, name, variant, shard):
+        make_index(pipeline_folder / name, shard, variant)
+        refused(
+            lambda path: HanDiffuserPipeline.from_pretrained(path, variant=variant),
+            pipeline_folder,
+            f"{name}/.*names the weights",
+        )
+
+    def test_indices_that_are_not_read(self, pipeline_folder):
+        """Pickles may lie beside safetensors, with an index of their own."""
+        folder = pipeline_folder / "unet"
+        whole = next(folder.glob("*.safetensors")).read_bytes()
+        make_index(folder, "evil.bin").rename(folder / "diffusion_pytorch_model.bin.index.json")
+        (folder / WEIGHTS).write_bytes(whole)
+        for left in folder.glob("*-of-*"):
+            left.unlink()
+        assert HanDiffuserPipeline.from_pretrained(pipeline_folder) is not None
+
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            *(["diffusers", name] for name in ("DiffusionPipeline", "StableDiffusionPipeline", "HanDiffuserPipeline")),
+            *(["diffusers", name] for name in ("ModularPipeline", "FlashPackDiffusionPipeline", "AutoModel")),
+            *(["diffusers", name] for name in ("AutoPipelineForText2Image", "ConfigMixin", "logging", "utils", "x")),
+            *(["stable_diffusion", name] for name in ("StableDiffusionPipeline", "sys", "TYPE_CHECKING")),
+            *(["transformers", name] for name in ("AutoModel", "AutoTokenizer", "pipeline", "Trainer", "models")),
+            *(["diffusers_handiffuser", name] for name in ("HanDiffuserPipeline", "HandParams", "hub", "x")),
+        ],
+        ids=".".join,
+    )
+    @pytest.mark.parametrize("key", ["unet", "scheduler", "safety_checker", "hand_text_encoder"])
+    def test_what_is_no_component(self, pipeline_folder, entry, key):
+        change_index(pipeline_folder, **{key: entry})
+        refused(
+            HanDiffuserPipeline.from_pretrained, pipeline_folder, f"says that `{key}` is .*; wanted a model, sched"
+        )
+
+    def test_a_pipeline_in_place_of_a_component(self, pipeline_folder):
+        """It would read the pickles in its own folder."""
+        shutil.copytree(pipeline_folder, pipeline_folder / "inner")
+        (pipeline_folder / "inner").rename(pipeline_folder / "safety_checker")
+        inner = pipeline_folder / "safety_checker" / "unet"
+        torch.save(load_file(inner / WEIGHTS), inner / "diffusion_pytorch_model.bin")
+        (inner / WEIGHTS).unlink()
+        change_index(pipeline_folder, safety_checker=["diffusers", "DiffusionPipeline"])
+        refused(HanDiffuserPipeline.from_pretrained, pipeline_folder, "says that `safety_checker` is")
+
+    @pytest.mark.parametrize("key", ["../elsewhere", "/tmp", "a b", "unet/../vae", ""])
+    def test_names_of_components(self, pipeline_folder, key):
+        change_index(pipeline_folder, **{key: ["diffusers", "UNet2DConditionModel"]})
+        refused(HanDiffuserPipeline.from_pretrained, pipeline_folder, f"says that `{key}` is")
+
+    @pytest.mark.parametrize("file", ["model_index.json", "unet/config.json", "scheduler/scheduler_config.json"])
+    def test_half_of_a_surrogate_pair(self, pipeline_folder, file):
+        change_json(pipeline_folder / file, notes=["\ud800"])
+        refused(HanDiffuserPipeline.from_pretrained, pipeline_folder, "half of a surrogate pair")
+
+    def test_a_component_without_a_folder(self, pipeline_folder):
+        """diffusers then reads the files of the pipeline's own folder."""
+        for path in (pipeline_folder / "unet").iterdir():
+            path.rename(pipeline_folder / path.name)
+        (pipeline_folder / "unet").rmdir()
+        make_index(pipeline_folder, "evil.bin")
+        refused(HanDiffuserPipeline.from_pretrained, pipeline_folder, "names the weights 'evil.bin'")
+
+    @pytest.mark.parametrize("name", ["tokenizer/deep/er/file.txt", "unet/deep", "hand_text_encoder/config.json"])
+    def test_links_in_any_depth(self, pipeline_folder, tmp_path, name):
+        (tmp_path / "secret").mkdir()
+        path = pipeline_folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.symlink_to(tmp_path / "secret")
+        refused(HanDiffuserPipeline.from_pretrained, pipeline_folder, "is a link to a place outside of")
+        path.unlink()
+        path.symlink_to(path.name)
+        refused(HanDiffuserPipeline.from_pretrained, pipeline_folder, "leads back to itself")
+
+
+class TestSeveralSideBySide:
+    """The second of several ControlNets lies in a folder that the index does not name."""
+
+    @pytest.fixture
+    def folder(self, pipe, tmp_path):
+        torch.manual_seed(0)
+        one, two = (ControlNetModel.from_unet(pipe.unet) for _ in range(2))
+        HanDiffuserControlNetPipeline.from_pipe(pipe, controlnet=[one, two]).save_pretrained(tmp_path / "several")
+        assert (tmp_path / "several" / "controlnet_1").is_dir()
+        return tmp_path / "several"
+
+    def test_is_read(self, folder):
+        assert len(HanDiffuserControlNetPipeline.from_pretrained(folder).controlnet.nets) == 2
+
+    def test_indices(self, folder):
+        make_index(folder / "controlnet_1", "evil.bin")
+        refused(HanDiffuserControlNetPipeline.from_pretrained, folder, "controlnet_1/.*names the weights 'evil.bin'")
+
+    def test_configs_that_ask_for_much(self, folder):
+        change_json(folder / "controlnet_1" / "config.json", layers_per_block=10**6, _class_name="AutoencoderKL")
+        refused(HanDiffuserControlNetPipeline.from_pretrained, folder, "the config of `controlnet` asks for a model")
+
+
+class TestAdapterBesideWeights:
+    """transformers loads an adapter that it finds beside a model, and some releases its base from where that says."""
+
+    @pytest.fixture
+    def elsewhere(self, stored_pipeline, tmp_path):
+        """Weights that no folder of the checkpoint holds."""
+        shutil.copytree(stored_pipeline / "hand_text_encoder", tmp_path / "elsewhere")
+        path = next((tmp_path / "elsewhere").glob("*.safetensors"))
+        save_file({key: torch.zeros_like(value) for key, value in load_file(path).items()}, path, {"format": "pt"})
+        return tmp_path / "elsewhere"
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {},
+            {"auto_mapping": {"parent_library": "hostile", "base_model_class": "X"}},
+            {"megatron_config": {"a": 1}, "megatron_core": "hostile"},
+            {"peft_type": "XLORA"},
+        ],
+    )
+    def test_of_transformers(self, pipeline_folder, elsewhere, changes):
+        pytest.importorskip("peft")
+        config = {"peft_type": "LORA", "r": 2, "target_modules": ["q_proj"], "base_model_name_or_path": str(elsewhere)}
+        folder = pipeline_folder / "hand_text_encoder"
+        (folder / "adapter_config.json").write_text(json.dumps({**config, **changes}))
+        torch.save(TOUCH, folder / "adapter_model.bin")
+        refused(HanDiffuserPipeline.from_pretrained, pipeline_folder, "adapter_config.json.* makes transformers load")
+
+    def test_of_diffusers_it_is_not_looked_at(self, pipeline_folder, elsewhere):
+        config = {"peft_type": "LORA", "base_model_name_or_path": str(elsewhere), "auto_mapping": "hostile"}
+        for name in ("unet", "text_encoder", "text_to_hand_params"):
+            (pipeline_folder / name / "adapter_config.json").write_text(json.dumps(config))
+            torch.save(TOUCH, pipeline_folder / name / "adapter_model.bin")
+        loaded = HanDiffuserPipeline.from_pretrained(pipeline_folder)
+        assert not any("lora" in key for key in loaded.text_encoder.state_dict())
+        assert all(value.any() for value in loaded.unet.state_dict().values() if value.ndim > 1)
+
+    @pytest.mark.parametrize("value", ["../elsewhere/model.safetensors", "/tmp/x.safetensors", "model.bin", 3])
+    def test_weights_under_another_name(self, pipeline_folder, elsewhere, value):
+        change_json(pipeline_folder / "hand_text_encoder" / "config.json", transformers_weights=value)
+        refused(HanDiffuserPipeline.from_pretrained, pipeline_folder, "names the weights")
+
+    @pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation", "experts_implementation"])
+    @pytest.mark.parametrize("value", ["someone/kernel", "someone/kernel@main:f", {"": "someone/kernel"}])
+    def test_code_of_the_hub(self, pipeline_folder, key, value):
+        path = pipeline_folder / "hand_text_encoder" / "config.json"
+        for changes in ({key: value}, {"text_config": {key: value}}):
+            whole = path.read_bytes()
+            change_json(path, **changes)
+            refused(HanDiffuserPipeline.from_pretrained, pipeline_folder, f"`{key}` .* code from elsewhere")
+            path.write_bytes(whole)
+        change_json(path, **{key: "sdpa" if "attn" in key else "eager"})
+        assert HanDiffuserPipeline.from_pretrained(pipeline_folder) is not None
+
+
+class TestCaches:
+    """Links from a cached snapshot to its blobs are no links out of a checkpoint; what only looks so is one."""
+
+    BLOB = "a" * 64
+
+    @pytest.fixture
+    def cached(self, stored_models, tmp_path):
+        """A model as huggingface_hub caches it: its files are links to blobs."""
+        repository = tmp_path / "cache" / "models--someone--model"
+        snapshot = repository / "snapshots" / ("c" * 40)
+        shutil.copytree(stored_models["text_to_hand_params"], snapshot)
+        (repository / "blobs").mkdir()
+        (repository / "refs").mkdir()
+        os.replace(snapshot / WEIGHTS, repository / "blobs" / self.BLOB)
+        (snapshot / WEIGHTS).symlink_to(Path("..", "..", "blobs", self.BLOB))
+        return snapshot
+
+    def test_is_read(self, cached, tmp_path):
+        assert load_model("text_to_hand_params")(cached) is not None
+        os.replace(tmp_path / "cache", tmp_path / "another disk")
+        (tmp_path / "cache").symlink_to(tmp_path / "another disk")
+        assert load_model("text_to_hand_params")(cached) is not None
+
+    def test_blobs_shared_by_repositories(self, cached, tmp_path):
+        """As huggingface_hub 2 does when told to."""
+        own, shared = cached.parents[1] / "blobs" / self.BLOB, tmp_path / "cache" / "blobs" / "aa" / self.BLOB
+        shared.parent.mkdir(parents=True)
+        os.replace(own, shared)
+        own.symlink_to(Path("..", "..", "blobs", "aa", self.BLOB))
+        assert load_model("text_to_hand_params")(cached) is not None
+        os.replace(tmp_path / "cache" / "blobs", tmp_path / "elsewhere")
+        (tmp_path / "cache" / "blobs").symlink_to(tmp_path / "elsewhere")
+        refused(load_model("text_to_hand_params"), cached, "is a link to a place outside of")
+
+    def test_blobs_that_are_a_link(self, cached, tmp_path):
+        os.replace(cached.parents[1] / "blobs", tmp_path / "secrets")
+        (cached.parents[1] / "blobs").symlink_to(tmp_path / "secrets")
+        refused(load_model("text_to_hand_params"), cached, "is a link to a place outside of")
+
+    def test_a_blob_that_is_a_link(self, cached, tmp_path):
+        own = cached.parents[1] / "blobs" / self.BLOB
+        os.replace(own, tmp_path / "secret")
+        own.symlink_to(tmp_path / "secret")
+        refused(load_model("text_to_hand_params"), cached, "is a link to a place outside of")
+
+    def test_a_folder_that_is_no_cache(self, cached, tmp_path):
+        os.replace(cached.parents[1], tmp_path / "home")
+        refused(
+            load_model("text_to_hand_params"), tmp_path / "home" / "snapshots" / cached.name, "is a link to a place"
+        )
+
+
+LOAD_LIMITED = """
+import json, logging, resource, sys, time
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from diffusers_handiffuser import HanDiffuserPipeline
+logging.disable(logging.ERROR)
+folder = Path(sys.argv[2])
+HanDiffuserPipeline.from_pretrained(folder)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 700 * 2**20,) * 2)
+for file, changes in json.load(sys.stdin):
+    whole = (folder / file).read_bytes()
+    (folder / file).write_text(json.dumps({**json.loads(whole), **changes}))
+    start = time.process_time()
+    try:
+        HanDiffuserPipeline.from_pretrained(folder)
+        print("loaded")
+    except (ValueError, OSError) as error:
+        print(f"{time.process_time() - start:.3f} {error}")
+    (folder / file).write_bytes(whole)
+"""
+MUCH = 2**24
+LARGE = {
+    "layers of a U-Net": ("unet/config.json", {"layers_per_block": MUCH}, "`unet` asks for a model much larger"),
+    "layers of a U-Net in a list": ("unet/config.json", {"layers_per_block": [1, MUCH]}, "`unet` asks for"),
+    "transformers in a U-Net": ("unet/config.json", {"transformer_layers_per_block": MUCH}, "`unet` asks for"),
+    "transformers in lists": (
+        "unet/config.json",
+        {
+            "transformer_layers_per_block": [[1], [10**5]],
+            "reverse_transformer_layers_per_block": [[10**5] * 2, [1] * 2],
+        },
+        "`unet` asks for",
+    ),
+    "blocks of a U-Net": (
+        "unet/config.json",
+        {
+            "block_out_channels": [8] * 10**4,
+            "down_block_types": ["DownBlock2D"] * 10**4,
+            "up_block_types": ["UpBlock2D"] * 10**4,
+        },
+        "`unet` asks for",
+    ),
+    "channels of a U-Net": ("unet/config.json", {"block_out_channels": [2**16, 2**16]}, "`unet` asks for"),
+    "channels beyond all numbers": ("unet/config.json", {"block_out_channels": [8, 2**60]}, "`block_out_channels`"),
+    "text of a U-Net": ("unet/config.json", {"cross_attention_dim": 10**7}, "`unet` asks for"),
+    "classes of a U-Net": ("unet/config.json", {"num_class_embeds": MUCH}, "`unet` asks for"),
+    "layers of a VAE": ("vae/config.json", {"layers_per_block": MUCH}, "`vae` asks for"),
+    "channels of a VAE": ("vae/config.json", {"block_out_channels": [2**18, 2**18]}, "`vae` asks for"),
+    "layers of CLIP": ("hand_text_encoder/config.json", {"num_hidden_layers": 1000}, "`hand_text_encoder` asks for"),
+    "width of CLIP": ("hand_text_encoder/config.json", {"intermediate_size": MUCH}, "`hand_text_encoder` asks for"),
+    "words of CLIP": ("hand_text_encoder/config.json", {"vocab_size": MUCH}, "`hand_text_encoder` asks for"),
+    "layers of ours": ("text_encoder/config.json", {"num_hidden_layers": 1000}, "`text_encoder` asks for"),
+    "width of ours": ("text_encoder/config.json", {"hand_hidden_size": 2**20}, "`text_encoder` asks for"),
+    "points of ours": ("text_encoder/config.json", {"num_basis_points": MUCH}, "`text_encoder` asks for"),
+    "width of stage 1": ("text_to_hand_params/config.json", {"hidden_size": MUCH}, "`text_to_hand_params` asks for"),
+    "vertices": ("body_model/config.json", {"num_vertices": MUCH}, "`body_model` asks for"),
+    "steps": ("scheduler/scheduler_config.json", {"num_train_timesteps": 10**9}, "`num_train_timesteps` 1000000000"),
+}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the memory of a process")
+class TestConfigsThatAskForMuch:
+    """In a process of their own, with 700 MiB beside the libraries."""
+
+    @pytest.fixture(scope="class")
+    def outcomes(self, stored_pipeline, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("large") / "a pipeline"
+        shutil.copytree(stored_pipeline, folder)
+        changes = json.dumps([entry[:2] for entry in LARGE.values()])
+        result = subprocess.run(
+            [sys.executable, "-c", LOAD_LIMITED, SOURCE, str(folder)],
+            input=changes,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert result.returncode == 0, result.stderr[-2000:]
+        return dict(zip(LARGE, result.stdout.splitlines(), strict=True))
+
+    @pytest.mark.parametrize("name", LARGE)
+    def test_is_refused(self, outcomes, name):
+        seconds, _, message = outcomes[name].partition(" ")
+        assert "a pipeline" in message and float(seconds) < 10
+        assert any(reason in message for reason in LARGE[name][2].split("|")), message
+
+    def test_of_those_who_mean_it(self, pipeline_folder):
+        """What is wrong then is that the weights do not fit."""
+        change_json(pipeline_folder / "unet" / "config.json", cross_attention_dim=10**6)
+        refused(HanDiffuserPipeline.from_pretrained, pipeline_folder, "`unet` asks for .*; `check_sizes=False`")
+        with pytest.raises((ValueError, OSError), match="shape|size mismatch"):
+            HanDiffuserPipeline.from_pretrained(pipeline_folder, check_sizes=False)
+        change_json(pipeline_folder / "text_encoder" / "config.json", hand_hidden_size=16_000)
+        folder = pipeline_folder / "text_encoder"
+        refused(TextHandEncoder.from_pretrained, folder, "`text_encoder` asks for .*; `check_sizes=False`")
+        with pytest.raises((ValueError, OSError), match="shape|size mismatch"):
+            TextHandEncoder.from_pretrained(folder, check_sizes=False)
+
+    SIZES = {
+        "Stable Diffusion 1.5": lambda: UNet2DConditionModel(cross_attention_dim=768),
+        "Stable Diffusion XL": lambda: UNet2DConditionModel(
+            block_out_channels=(320, 640, 1280),
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            transformer_layers_per_block=(1, 2, 10),
+            attention_head_dim=(5, 10, 20),
+            cross_attention_dim=2048,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=256,
+            projection_class_embeddings_input_dim=2816,
+            use_linear_projection=True,
+        ),
+        "OpenCLIP bigG": lambda: CLIPTextModelWithProjection(
+            CLIPTextConfig(hidden_size=1280, intermediate_size=5120, num_hidden_layers=32, num_attention_heads=20)
+        ),
+    }
+
+    @pytest.mark.parametrize("dtype", ["F32", "F16", "F8_E4M3", "four bits"])
+    @pytest.mark.parametrize("name", SIZES)
+    def test_large_models_are_not_refused(self, tmp_path, name, dtype):
+        """The file has the right header and length, but a hole in the place of its numbers."""
+        build = self.SIZES[name]
+        with torch.device("meta"):
+            shapes = {key: list(value.shape) for key, value in build().state_dict().items()}
+        header, end = {}, 0
+        for key, shape in shapes.items():
+            shape = [-(-int(np.prod(shape)) // 2)] if dtype == "four bits" else shape
+            start, end = end, end + int(np.prod(shape)) * {"F32": 4, "F16": 2}.get(dtype, 1)
+            header[key] = {"dtype": "U8" if " " in dtype else dtype, "shape": shape, "data_offsets": [start, end]}
+        content = safetensors(header)
+        with (tmp_path / WEIGHTS).open("wb") as file:
+            file.write(content)
+            file.truncate(len(content) + end)
+        check_size("model", build, tmp_path)

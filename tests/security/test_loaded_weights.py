@@ -263,8 +263,15 @@ class TestStoredAdapters:
             ({"target_modules": "(a+)+$"}, "must name its layers"),
             ({"target_modules": ["to_q", ".*"]}, "must name its layers"),
             ({"rank_pattern": {"(x+x+)+y": 2}}, "must name its layers"),
-            ({"r": 10**9}, "must have ranks from 1 to"),
+            ({"r": 10**6}, "must have ranks from 1 to"),
+            ({"r": 10**9}, "`r` 1000000000, more than"),
             ({"r": "2"}, "must have ranks from 1 to"),
+            ({"r": True}, "must have ranks from 1 to"),
+            ({"lora_alpha": "8"}, "has 'lora_alpha' '8'; wanted float"),
+            ({"lora_alpha": True}, "has 'lora_alpha' True; wanted float"),
+            ({"lora_dropout": float("nan")}, "has 'lora_dropout' nan; wanted float"),
+            ({"use_rslora": "false"}, "has 'use_rslora' 'false'; wanted bool"),
+            ({"alpha_pattern": {"to_q": "5"}}, "has the alpha '5'; wanted float"),
             ({"target_modules": ["no_such_layer"]}, "no_such_layer|lora"),
         ],
     )
@@ -287,13 +294,14 @@ class TestStoredAdapters:
         assert TextToHandParamsModel.from_pretrained(stored[1]) is not None
         assert "hostile_module" not in sys.modules
 
-    def test_scales(self, stored):
+    @pytest.mark.parametrize("scale", [float("nan"), float("inf"), "1.0", True, None])
+    def test_scales(self, stored, scale):
         path = stored[1] / "config.json"
         config = json.loads(path.read_text())
         scaling = config["lora_adapters"]["one"]["scaling"]
-        scaling[next(iter(scaling))] = float("nan")
+        scaling[next(iter(scaling))] = scale
         path.write_text(json.dumps(config))
-        with pytest.raises(ValueError, match="has the scale nan"):
+        with pytest.raises(ValueError, match="has the scale"):
             TextToHandParamsModel.from_pretrained(stored[1])
 
     @staticmethod

@@ -24,7 +24,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.utils import BaseOutput
 from safetensors.numpy import load_file
 
-from ..checked_loading import HUB_ARGUMENTS, CheckedLoadingMixin, check_config, one_line_error
+from ..checked_loading import CheckedLoadingMixin, one_line_error
 from ..diffusers_types import register_to_config
 from ..portable_config import PortableConfigMixin
 from ..whole_files import written_aside
@@ -213,21 +213,21 @@ class HandBodyModel(CheckedLoadingMixin, PortableConfigMixin, ModelMixin, Config
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> "HandBodyModel":
         """As in diffusers, except that the arrays stay float32 whatever `torch_dtype` says."""
         dtypes = (kwargs.pop("torch_dtype", None), kwargs.pop("dtype", None))
-        hub = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
-        with one_line_error(cls.__name__, os.path.join(pretrained_model_name_or_path, hub.get("subfolder") or "")):
-            config = cls.load_config(pretrained_model_name_or_path, **hub)
-            check_config(config)
-        if config.get("licensed"):
-            raise ValueError(
-                f"{pretrained_model_name_or_path} was made with a licensed body (SHA-256 {config.get('sha256')}) that "
-                "is not stored with it; pass `body_model=HandBodyModel.from_smplh(...)` with your own copy."
-            )
         loaded = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         with one_line_error(cls.__name__, os.fspath(pretrained_model_name_or_path)):
             _check_numbers_of(model)
         model._nominal_dtype = next((dtype for dtype in dtypes if isinstance(dtype, torch.dtype)), torch.float32)
         return loaded
+
+    @classmethod
+    def _check_stored_config(cls, place: str, config: Any) -> None:
+        super()._check_stored_config(place, config)
+        if config.get("licensed"):
+            raise ValueError(
+                f"{place} was made with a licensed body (SHA-256 {config.get('sha256')}) that is not stored with it; "
+                "pass `body_model=HandBodyModel.from_smplh(...)` with your own copy."
+            )
 
     def _save(self, folder: str, repo_id: str | None, *args: Any, **kwargs: Any) -> None:
         """As in diffusers; of a licensed body only the config is written."""

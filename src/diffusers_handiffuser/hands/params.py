@@ -276,7 +276,10 @@ class HandParams:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "HandParams":
-        """The inverse of `to_dict`; other keys are ignored, missing ones are an error."""
+        """The inverse of `to_dict`; other keys are ignored, missing ones are an error.
+
+        Numbers are numbers: `"1.0"` and `True` are refused in their place.
+        """
         missing = [name for name in cls.FIELDS if name not in values]
         if missing:
             raise ValueError(f"Hand parameters lack the field {missing[0]!r}.")
@@ -288,6 +291,8 @@ class HandParams:
             except (TypeError, ValueError, RuntimeError, OverflowError) as error:
                 kind = "true and false" if flags else "numbers"
                 raise ValueError(f"`{name}` is not a list of {kind}: {str(error).rstrip('.')}.") from None
+            if not flags and _holds_booleans(values[name]):
+                raise ValueError(f"`{name}` is not a list of numbers: it holds true or false.")
             if value.numel() == 0 and value.shape[-1:] != (size,):
                 # Lists of no rows have lost the length of a row.
                 value = value.reshape(*value.shape, size).to(torch.bool if flags else torch.float32)
@@ -363,3 +368,11 @@ class HandParams:
 
     def _map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "HandParams":
         return HandParams(**{field.name: function(getattr(self, field.name)) for field in fields(self)})
+
+
+def _holds_booleans(value: Any) -> bool:
+    """Whether there are any in a tensor, an array or nested lists, where they would be taken for 0 and 1."""
+    if isinstance(value, (list, tuple)):
+        kinds = set(map(type, value))
+        return bool in kinds or not kinds <= {int, float} and any(map(_holds_booleans, value))
+    return isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")

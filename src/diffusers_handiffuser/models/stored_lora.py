@@ -10,7 +10,11 @@ import torch
 
 from ..diffusers_types import MixinBase
 
-_OPTIONS = ("r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "fan_in_fan_out", "bias", "lora_bias")
+_TYPES = {
+    **{"lora_alpha": float, "lora_dropout": float, "bias": str},
+    **dict.fromkeys(("use_rslora", "use_dora", "fan_in_fan_out", "lora_bias"), bool),
+}
+_OPTIONS = ("r", *_TYPES)
 """Options of `peft.LoraConfig` that are stored. Others name modules that peft imports, or are patterns that can take
 it for ever to match; which layers have an adapter is stored by their names."""
 _LAYER_NAME = re.compile(r"[A-Za-z0-9_.]+")
@@ -41,7 +45,7 @@ class StoredLoraMixin(MixinBase):
         for name, entry in lora_adapters.items():
             self.add_adapter(_read_config(name, entry["config"]), name)
             for layer_name, scaling in entry["scaling"].items():
-                if not math.isfinite(scaling):
+                if not _is_number(scaling):
                     raise ValueError(f"`lora_adapters`: {name!r} has the scale {scaling} in {layer_name!r}.")
                 self.get_submodule(layer_name).scaling[name] = scaling
         active = [name for name, entry in lora_adapters.items() if entry["active"]]
@@ -109,9 +113,20 @@ def _read_config(name: str, config: Mapping[str, Any]) -> Any:
     for rank in (options.get("r"), *ranks.values()):
         if type(rank) is not int or not 0 < rank <= _MAX_RANK:
             raise ValueError(f"`lora_adapters`: {name!r} must have ranks from 1 to {_MAX_RANK}, got {rank!r}.")
+    for key, wanted in _TYPES.items():
+        value = options.get(key, wanted())
+        if not (_is_number(value) if wanted is float else type(value) is wanted):
+            raise ValueError(f"`lora_adapters`: {name!r} has {key!r} {value!r}; wanted {wanted.__name__}.")
+    for alpha in alphas.values():
+        if not _is_number(alpha):
+            raise ValueError(f"`lora_adapters`: {name!r} has the alpha {alpha!r}; wanted float.")
     return LoraConfig(
         **options, target_modules=targets, rank_pattern=ranks, alpha_pattern=alphas, init_lora_weights=False
     )
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _check_layer_names(name: str, layers: Iterable[Any]) -> None:

@@ -32,10 +32,14 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import retri
 from diffusers.schedulers import DDIMScheduler, DPMSolverMultistepScheduler
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from ..checked_components import check_component, is_component_class
+from ..checked_loading import one_line_error, refuse_pickles_as_option
+from ..checked_sizes import sizes_checked
 from ..hands import HandBodyModel, HandParams
 from ..hub import forget_last_call
 from ..models import TextHandEncoder, TextToHandParamsModel
 from ..sharing import PushMixin
+from .from_stable_diffusion import is_single_file
 from .hand_conditioning import GENERAL_DEFAULTS
 from .hand_sampling import clone_generators
 from .inputs import check_count, check_finite, check_latents, check_number, check_numbers, check_size
@@ -100,6 +104,41 @@ class HanDiffuserModularPipeline(
         if guidance_scale is not None and "guider" in self.component_names:
             self.guider.guidance_scale = guidance_scale
             self.guider.register_to_config(guidance_scale=guidance_scale)
+
+    def load_components(
+        self, names: list[str] | str | None = None, *args: Any, check_sizes: bool = True, **kwargs: Any
+    ) -> None:
+        """As in diffusers, from safetensors alone.
+
+        Args:
+            names (`str` or `list[str]`, *optional*): the components to load; else all that the index knows places of.
+            check_sizes (`bool`): as in `HanDiffuserPipeline.from_pretrained`.
+            args, kwargs: those of diffusers.
+
+        Raises:
+            ValueError: a component is no model, scheduler, tokenizer or processor, or what its folder holds is not one
+                of safetensors and JSON, of a size that fits them.
+        """
+        refuse_pickles_as_option(kwargs)
+        chosen = [names] if isinstance(names, str) else names
+        models: dict[str, bool] = {}
+        with sizes_checked(check_sizes):
+            for name, spec in self._component_specs.items():
+                if spec.default_creation_method != "from_pretrained" or chosen is not None and name not in chosen:
+                    continue
+                found = spec.type_hint
+                place = kwargs.get("pretrained_model_name_or_path", spec.pretrained_model_name_or_path)
+                if found is not None and not is_component_class(found):
+                    raise ValueError(
+                        f"Cannot load {type(self).__name__}: {str(place)!r} says that `{name}` is a {found}; wanted a "
+                        "model, scheduler, tokenizer or processor."
+                    )
+                if isinstance(place, str) and os.path.isdir(place):
+                    with one_line_error(type(self).__name__, place):
+                        check_component(Path(place), spec.subfolder or "", found)
+                if isinstance(found, type) and issubclass(found, torch.nn.Module) and not is_single_file(str(place)):
+                    models[name] = True
+            super().load_components(names, *args, **{"use_safetensors": models, **kwargs})
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
         """As in diffusers, and as a `HanDiffuserPipeline` besides, with a model card.
