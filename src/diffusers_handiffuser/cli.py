@@ -112,6 +112,18 @@ def _parser() -> argparse.ArgumentParser:
     push.add_argument("--create-pr", action="store_true", help="open a pull request instead of committing")
     push.add_argument("--revision", metavar="BRANCH", help="where to commit; made if absent (default: main)")
     push.add_argument("--commit-message", metavar="TEXT")
+    push.add_argument(
+        "--include",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="a file or folder inside DIR whose name begins with a dot, such as .env, which is else left out",
+    )
+    push.add_argument(
+        "--hard-links",
+        action="store_true",
+        help="upload files that have another name outside DIR, which is else refused",
+    )
     push.set_defaults(run=_push)
 
     for command in (generate, sample, *data_tasks, evaluate, push):
@@ -226,11 +238,11 @@ def _data_make(args: argparse.Namespace) -> None:
 
 def _push(args: argparse.Namespace) -> None:
     from .model_card import CARD_FILE, write_model_card
-    from .sharing import push_folder, refuse_licensed_arrays
+    from .sharing import check_upload, push_folder
 
     if not os.path.isdir(args.folder):
         raise OSError(f"DIR must be a saved pipeline, but there is no folder {args.folder!r}")
-    refuse_licensed_arrays(args.folder)
+    check_upload(args.folder, args.include, args.hard_links)
     pipe = _load_to_push(Path(args.folder))
     if not Path(args.folder, CARD_FILE).exists():
         write_model_card(args.folder, pipe, {"name": args.repo})
@@ -242,6 +254,8 @@ def _push(args: argparse.Namespace) -> None:
         private=args.private or None,
         create_pr=args.create_pr,
         revision=args.revision,
+        include=args.include,
+        hard_links=args.hard_links,
     )
     print(commit.pr_url or commit.repo_url)
 
