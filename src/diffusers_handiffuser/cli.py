@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .command_line import choose_device, hide_loading_bars, one_line
 from .data.commands import add_data_commands
 from .evaluation.commands import add_evaluate_command
+from .whole_files import refuse_special_file, written_aside
 
 if TYPE_CHECKING:
     import torch
@@ -328,6 +329,7 @@ def _output_path(text: str, suffixes: Sequence[str]) -> Path:
         raise ValueError(f"--output must end in {', '.join(suffixes)}, got {text!r}")
     if path.is_dir():
         raise ValueError(f"--output {text!r} is a folder")
+    refuse_special_file(path)
     if not path.parent.is_dir():
         raise ValueError(f"--output {text!r}: there is no folder {str(path.parent)!r}")
     if not os.access(path.parent, os.W_OK):
@@ -336,8 +338,6 @@ def _output_path(text: str, suffixes: Sequence[str]) -> Path:
 
 
 def _write(path: Path, save: Callable[[Path], None]) -> None:
-    from .whole_files import written_aside
-
     with written_aside(path) as aside:
         save(aside)
 
