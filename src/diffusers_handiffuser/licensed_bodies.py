@@ -33,6 +33,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import torch
 from accelerate import init_empty_weights
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from .messages import reason_of
@@ -47,6 +48,7 @@ _MAX_PICKLE_OPERATIONS = 1_000_000
 _MAX_NAME_BYTES = 4096
 _MAX_XZ_MEMORY = 2**28
 _CHUNK_BYTES = 2**20
+_MAX_SHOWN = 100
 
 _BODY_FILE_NAME = re.compile(r"(^|[^a-z])(smpl|mano)(h|x|\+h)?($|[^a-z])", re.IGNORECASE)
 _ARRAY_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".npz", ".npy", ".pkl", ".msgpack", ".h5")
@@ -162,7 +164,7 @@ def _refuse_shape(array: _Array) -> None:
     body = None if array.shape is None else _body_of_shape(array.shape)
     if body is not None:
         shape = " x ".join(map(str, array.shape or ()))
-        label = f"{array.name!r} is " if array.name else ""
+        label = f"{array.name[-_MAX_SHOWN:]!r} is " if array.name else ""
         raise _Licensed(f"holds arrays of the shape of a body of {body}: {label}{shape}")
 
 
@@ -222,7 +224,7 @@ def _is_free_body(config: Mapping[str, Any], weights: Iterable[Path]) -> bool:
             body = HandBodyModel.from_config(dict(config))
         body.load_state_dict(tensors, assign=True)
         return body_sha256(body._smplh_arrays()) == config.get("sha256")
-    except (ValueError, TypeError, RuntimeError, LookupError, AttributeError):
+    except (ValueError, TypeError, RuntimeError, LookupError, AttributeError, SafetensorError):
         return False
 
 

@@ -138,11 +138,11 @@ def _is_full(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _used(aside: Path) -> Iterator[None]:
-    _in_use.add(aside)
+    _in_use.add(aside.absolute())
     try:
         yield
     finally:
-        _in_use.discard(aside)
+        _in_use.discard(aside.absolute())
 
 
 def _process() -> str:
@@ -152,8 +152,8 @@ def _process() -> str:
 
 def tidy_once(folder: Path) -> None:
     """As `tidy`, but in each folder once in a process: it may hold very many files, each of which is saved alone."""
-    if folder not in _tidied:
-        _tidied.add(folder)
+    if folder.absolute() not in _tidied:
+        _tidied.add(folder.absolute())
         tidy(folder)
 
 
@@ -162,7 +162,7 @@ def tidy(folder: Path) -> None:
     day, and what an earlier process of this number has left on this machine."""
     for path in folder.iterdir() if folder.is_dir() else ():
         match = _ASIDE_FILE.fullmatch(path.name) or _ASIDE_FOLDER.fullmatch(path.name)
-        if match is None or path in _in_use:
+        if match is None or path.absolute() in _in_use:
             continue
         with contextlib.suppress(OSError):  # another process was faster, or it is not ours to remove
             status = path.lstat()

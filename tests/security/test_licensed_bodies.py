@@ -227,6 +227,10 @@ class TestWhatIsRefused:
             save_file({f"body.{name}": torch.from_numpy(small[name])}, tmp_path / f"{name[0]}.safetensors")
         refused(tmp_path, "v.safetensors", "by their names, v_template and J_regressor, together with 'J.safetensors'")
 
+    def test_a_long_name_makes_no_long_message(self, tmp_path, state_dict):
+        save_file({"x\n" * 10**5 + "template": state_dict["template"]}, tmp_path / "x")
+        refused(tmp_path, "x", "template' is 6890 x 3")
+
     def test_a_licensed_body_in_place_of_a_free_one(self, tmp_path, own, state_dict):
         own.save_pretrained(tmp_path)
         save_file(state_dict, tmp_path / "diffusion_pytorch_model.safetensors")
