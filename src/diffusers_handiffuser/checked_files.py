@@ -89,15 +89,19 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def refuse_link_outwards(path: Path, folder: Path) -> None:
-    """Refuses a symbolic link out of a checkpoint's folder.
+    """Refuses a symbolic link out of a checkpoint's folder; see `refuse_outside`."""
+    if path.is_symlink():
+        refuse_outside(path, folder)
+
+
+def refuse_outside(path: Path, folder: Path) -> None:
+    """Refuses a path that leads out of a folder, links to files and to folders followed.
 
     huggingface_hub's cache consists of links: from `models--x--y/snapshots` to files in `blobs` beside it, and from
     there, in newer releases, to files in the `blobs` of the whole cache. These are taken if both are real folders of
     such a cache, wherever that is; a link in the place of `blobs` could make any file of this machine a part of the
     checkpoint.
     """
-    if not path.is_symlink():
-        return
     try:
         path.stat()
     except OSError as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .command_line import choose_device, hide_loading_bars, one_line
 from .data.commands import add_data_commands
 from .evaluation.commands import add_evaluate_command
+from .whole_files import refuse_special_file, written_aside
 
 if TYPE_CHECKING:
     import torch
@@ -112,6 +113,18 @@ def _parser() -> argparse.ArgumentParser:
     push.add_argument("--create-pr", action="store_true", help="open a pull request instead of committing")
     push.add_argument("--revision", metavar="BRANCH", help="where to commit; made if absent (default: main)")
     push.add_argument("--commit-message", metavar="TEXT")
+    push.add_argument(
+        "--include",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="a file or folder inside DIR whose name begins with a dot, such as .env, which is else left out",
+    )
+    push.add_argument(
+        "--hard-links",
+        action="store_true",
+        help="upload files that have another name outside DIR, which is else refused",
+    )
     push.set_defaults(run=_push)
 
     for command in (generate, sample, *data_tasks, evaluate, push):
@@ -226,11 +239,11 @@ def _data_make(args: argparse.Namespace) -> None:
 
 def _push(args: argparse.Namespace) -> None:
     from .model_card import CARD_FILE, write_model_card
-    from .sharing import push_folder, refuse_licensed_arrays
+    from .sharing import check_upload, push_folder
 
     if not os.path.isdir(args.folder):
         raise OSError(f"DIR must be a saved pipeline, but there is no folder {args.folder!r}")
-    refuse_licensed_arrays(args.folder)
+    check_upload(args.folder, args.include, args.hard_links)
     pipe = _load_to_push(Path(args.folder))
     if not Path(args.folder, CARD_FILE).exists():
         write_model_card(args.folder, pipe, {"name": args.repo})
@@ -242,6 +255,8 @@ def _push(args: argparse.Namespace) -> None:
         private=args.private or None,
         create_pr=args.create_pr,
         revision=args.revision,
+        include=args.include,
+        hard_links=args.hard_links,
     )
     print(commit.pr_url or commit.repo_url)
 
@@ -314,6 +329,7 @@ def _output_path(text: str, suffixes: Sequence[str]) -> Path:
         raise ValueError(f"--output must end in {', '.join(suffixes)}, got {text!r}")
     if path.is_dir():
         raise ValueError(f"--output {text!r} is a folder")
+    refuse_special_file(path)
     if not path.parent.is_dir():
         raise ValueError(f"--output {text!r}: there is no folder {str(path.parent)!r}")
     if not os.access(path.parent, os.W_OK):
@@ -322,8 +338,6 @@ def _output_path(text: str, suffixes: Sequence[str]) -> Path:
 
 
 def _write(path: Path, save: Callable[[Path], None]) -> None:
-    from .whole_files import written_aside
-
     with written_aside(path) as aside:
         save(aside)
 

@@ -1,35 +1,29 @@
 """Uploading to the Hugging Face Hub, and what must never be uploaded: arrays of a licensed body model."""
 
-import json
-import mmap
 import os
 import re
 import tempfile
-import zipfile
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Collection, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 from diffusers import ModelMixin
 from diffusers.utils import logging
-from huggingface_hub import CommitInfo, create_branch, create_repo, file_exists, upload_folder
+from huggingface_hub import CommitInfo, CommitOperationAdd, create_branch, create_commit, create_repo, file_exists
 from huggingface_hub.errors import HFValidationError, HTTPError, OfflineModeIsEnabled
-from huggingface_hub.utils import filter_repo_objects, validate_repo_id
-from safetensors import SafetensorError, safe_open
+from huggingface_hub.utils import validate_repo_id
 
-from .checked_files import refuse_link_outwards
 from .diffusers_types import MixinBase
+from .licensed_bodies import refuse_licensed_bodies
 from .model_card import CARD_FILE, write_model_card
-from .whole_files import ASIDE_PREFIX, folder_written_aside
+from .uploads import files_to_upload
+from .whole_files import folder_written_aside
 
 logger = logging.get_logger(__name__)
 
 _PUSH_ARGUMENTS = ("repo_id", "commit_message", "private", "token", "create_pr", "revision")
-_ARRAY_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".npz", ".npy", ".pkl", ".msgpack", ".h5")
-_NOT_FOR_THE_HUB = ("checkpoint-*/**", "samples/**", "logs/**", "log.jsonl", ".cache/**", f"{ASIDE_PREFIX}*/**")
-_BODY_FILE_NAME = re.compile(r"(^|[^a-z])(smpl|mano)(h|x|\+h)?($|[^a-z])", re.IGNORECASE)
-_BODY_ARRAYS = ({"v_template", "shapedirs"}, {"v_template", "J_regressor"})
+_UNPORTABLE = re.compile(r'[<>:"|?*\\\x00-\x1f]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE)
+"""In the name of a folder: what Windows does not take, or takes for something else."""
 
 
 class PushMixin(MixinBase):
@@ -171,93 +165,73 @@ def push_folder(
     revision: str | None = None,
     subfolder: str | None = None,
     keep_card: bool = False,
+    include: Collection[str] = (),
+    hard_links: bool = False,
 ) -> CommitInfo:
     """Uploads a folder as one commit; the arguments are those of `PushMixin.push_to_hub`.
 
     Large files go first, by content: an upload that failed, at whatever point, is gone on with by pushing again. What
     a trainer leaves beside its result (checkpoints to resume from, samples, its log) stays here, and so does a card
-    that would stand in a `subfolder`: the Hub reads the one at the top. Links out of the folder are refused.
+    that would stand in a `subfolder`: the Hub reads the one at the top. So does, with a warning, what has a name that
+    begins with a dot (`.env`, `.ssh`), but for `.gitattributes` and `.gitignore`. Links out of the folder are refused,
+    but for those of huggingface_hub's cache to its own files.
 
     Args:
         keep_card (`bool`): leave a README.md alone that the repository holds.
+        include (collection of `str`): files and folders inside whose names begin with a dot, to be sent all the same:
+            their paths from the folder, with `/`.
+        hard_links (`bool`): send files that have another name outside of the folder, too, which are else refused.
+
+    Raises:
+        OSError: the Hub refuses or cannot be reached, or a file changed meanwhile.
+        ValueError: the upload would hold arrays of a licensed body, a link out of the folder, or something that is no
+            file; or `repo_id` or `subfolder` cannot be a name.
     """
     _check_repo_id(repo_id)
-    refuse_licensed_arrays(folder)
-    _refuse_links_outwards(Path(folder))
+    _check_subfolder(subfolder)
+    files, left_out = files_to_upload(folder, include, hard_links)
+    if left_out:
+        logger.warning(
+            f"Not uploaded: {', '.join(left_out)}. Names that begin with a dot are sent if `include` (--include) has "
+            "them, and what is in a folder that is a link is not."
+        )
+    stamps = {name: _stamp(path) for name, path in files.items()}
+    refuse_licensed_bodies(files)
     try:
+        place = PurePosixPath(subfolder or "")
+        additions = {
+            name: CommitOperationAdd(path_in_repo=str(place / name), path_or_fileobj=os.path.abspath(path))
+            for name, path in files.items()
+        }  # of which each has the SHA-256 now that will be sent
+        for name, path in files.items():
+            if _stamp(path) != stamps[name]:
+                raise ValueError(f"{name!r} changed while it was read; push again when nothing writes to the folder")
         repo_id = create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
         if revision not in (None, "main") and not create_pr:
             create_branch(repo_id, branch=revision, token=token, exist_ok=True)
-        without_card = subfolder or (keep_card and file_exists(repo_id, CARD_FILE, revision=revision, token=token))
-        return upload_folder(
-            repo_id=repo_id,
-            folder_path=Path(folder),
-            path_in_repo=subfolder,
+        if subfolder or (keep_card and file_exists(repo_id, CARD_FILE, revision=revision, token=token)):
+            additions.pop(CARD_FILE, None)
+        return create_commit(
+            repo_id,
+            additions.values(),
             commit_message=commit_message or "Upload HanDiffuser pipeline",
             token=token,
             create_pr=create_pr,
             revision=revision,
-            ignore_patterns=[*_NOT_FOR_THE_HUB, *([CARD_FILE] if without_card else [])],
         )
     except (HTTPError, OfflineModeIsEnabled, RuntimeError, ValueError) as error:  # RuntimeError: one of the files
         reason = " ".join(f"{error} {error.__cause__ or ''}".split())
         raise OSError(f"Cannot push to {repo_id!r}; what was sent is kept for the next attempt: {reason}") from error
 
 
-def refuse_licensed_arrays(folder: str | os.PathLike) -> None:
-    """Raises a `ValueError` that names the first file with a body model that may not be passed on."""
-    for path in sorted(Path(folder).rglob("*")):
-        if path.suffix.lower() not in _ARRAY_SUFFIXES or not path.is_file():
-            continue
-        reason = _why_licensed(path)
-        if reason:
-            raise ValueError(
-                f"{str(path.relative_to(folder))!r} {reason}; a licensed body must not be uploaded. "
-                "`save_pretrained` stores its SHA-256 only."
-            )
+def check_upload(folder: str | os.PathLike, include: Collection[str] = (), hard_links: bool = False) -> None:
+    """Raises the `ValueError` with which `push_folder` would refuse the files of a folder, and sends nothing."""
+    refuse_licensed_bodies(files_to_upload(folder, include, hard_links)[0])
 
 
-def _refuse_links_outwards(folder: Path) -> None:
-    """An upload follows links, and would publish what they lead to."""
-    names = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*"))]
-    for name in filter_repo_objects(names, ignore_patterns=list(_NOT_FOR_THE_HUB)):
-        refuse_link_outwards(folder / name, folder)
-
-
-def _why_licensed(path: Path) -> str | None:
-    config = path.with_name("config.json")
-    if config.is_file():
-        try:
-            content = json.loads(config.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{str(config)!r} is not JSON: {error}") from error
-        if isinstance(content, dict) and content.get("licensed"):
-            return "stands beside a config that says `licensed`"
-    if _BODY_FILE_NAME.search(path.stem):
-        return "has the name of an SMPL or MANO file"
-    if any(arrays <= _array_names(path) for arrays in _BODY_ARRAYS):
-        return "holds the arrays of an SMPL-H file"
-    return None
-
-
-def _array_names(path: Path) -> set[str]:
-    """Names of the arrays in a file, read without loading or running anything.
-
-    In pickles and other formats they stand as they are: of those, the names that an SMPL-H file has.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="np") as file:
-                return set(file.keys())
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                return set(file.files)
-        if path.stat().st_size:
-            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                return {name for names in _BODY_ARRAYS for name in names if content.find(name.encode()) >= 0}
-    except (SafetensorError, zipfile.BadZipFile, ValueError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read: {error}") from error
-    return set()
+def _stamp(path: Path) -> tuple[int, ...]:
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _check_repo_id(repo_id: Any) -> None:
@@ -272,5 +246,9 @@ def _check_subfolder(subfolder: Any) -> None:
         return
     if not isinstance(subfolder, str):
         raise TypeError(f"`subfolder` must be a str, got {type(subfolder).__name__}.")
-    if os.path.isabs(subfolder) or ".." in Path(subfolder).parts:
-        raise ValueError(f"`subfolder` must be a folder within the repository, got {subfolder!r}.")
+    place = PurePosixPath(subfolder)
+    if place.is_absolute() or any(part == ".." or _UNPORTABLE.search(part) for part in place.parts):
+        raise ValueError(
+            "`subfolder` must be a folder within the repository, names that every system takes with `/` between them, "
+            f"got {subfolder!r}."
+        )

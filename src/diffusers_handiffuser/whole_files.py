@@ -4,29 +4,65 @@ A full disk, a signal or a fault in the middle of writing leaves what was there 
 """
 
 import contextlib
+import errno
 import os
 import re
 import shutil
+import socket
+import stat
 import tempfile
 import threading
+import time
+import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 ASIDE_PREFIX = ".saving-"
+_ASIDE_FILE = re.compile(r"\..*\.(?:(?P<process>[0-9a-f]{8}-\d+)-)?[\d-]+\.tmp(?:\.[^.]*)?", re.DOTALL)
+_ASIDE_FOLDER = re.compile(rf"{re.escape(ASIDE_PREFIX)}(?:(?P<process>[0-9a-f]{{8}}-\d+)-)?\w+")
+_SECONDS_TO_KEEP = 24 * 3600
 _WEIGHTS = re.compile(r"(.+?)(-\d{5}-of-\d{5})?\.safetensors")
 _WEIGHTS_INDEX = re.compile(r"(.+)\.safetensors\.index(\.[^.]+)?\.json")
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_in_use: set[Path] = set()
+_tidied: set[Path] = set()
 
 
 @contextlib.contextmanager
 def written_aside(path: str | os.PathLike) -> Iterator[Path]:
-    """Yields a name beside `path`, with its suffix, to write to; `path` is replaced by it at the end."""
+    """Yields a name beside `path`, with its suffix, to write to; `path` is replaced by it at the end.
+
+    Raises an `OSError` that names the file: what is there is no file (a FIFO, a device), or it cannot be written.
+    """
     path = Path(path)
-    aside = path.with_name(f".{path.stem}.{os.getpid()}-{threading.get_ident()}.tmp{path.suffix}")
+    refuse_special_file(path)
+    aside = aside_of(path)
+    tidy_once(path.parent)
+    with _used(aside):
+        try:
+            with errors_name(path):
+                aside.unlink(missing_ok=True)
+                yield aside
+                os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def aside_of(path: Path) -> Path:
+    """The name that a thread of this process writes to before it is renamed to `path`."""
+    return path.with_name(f".{path.stem}.{_process()}-{threading.get_ident()}.tmp{path.suffix}")
+
+
+def refuse_special_file(path: str | os.PathLike) -> None:
+    """Raises an `OSError` if there is a FIFO, a device or a socket, which a new file would take the place of."""
     try:
-        yield aside
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+        mode = os.stat(path).st_mode
+    except OSError:
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(f"{os.fspath(path)!r} is no file but a FIFO, a device or a socket; nothing is written to it")
 
 
 @contextlib.contextmanager
@@ -36,15 +72,23 @@ def folder_written_aside(folder: str | os.PathLike) -> Iterator[Path]:
     Other files in `folder` stay, but for weights of the same name in more or fewer shards, which loaders would take
     for the new ones. What cannot be renamed in one step is a folder: a process that is killed during the renaming,
     which needs no room on the disk, leaves some new and some old files.
+
+    What processes that were killed have left aside, in this folder or as files, is removed after a day, and at once if
+    this process wrote it. Raises an `OSError` that names the place of what cannot be written.
     """
     folder = Path(folder)
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=ASIDE_PREFIX, dir=folder))
+    tidy(folder)
+    aside = Path(tempfile.mkdtemp(prefix=f"{ASIDE_PREFIX}{_process()}-", dir=folder))
     try:
-        yield aside
+        with _used(aside), errors_name(folder, aside):
+            yield aside
         written: dict[Path, set[str]] = {}
-        for path in sorted(filter(Path.is_file, aside.rglob("*")), key=lambda path: path.suffix == ".json"):
+        files = sorted(filter(Path.is_file, aside.rglob("*")), key=lambda path: path.suffix == ".json")
+        for path in files:
+            refuse_special_file(folder / path.relative_to(aside))
+        for path in files:
             target = folder / path.relative_to(aside)
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, target)
@@ -56,6 +100,78 @@ def folder_written_aside(folder: str | os.PathLike) -> Iterator[Path]:
         if is_new:
             with contextlib.suppress(OSError):  # it holds what was saved
                 folder.rmdir()
+
+
+@contextlib.contextmanager
+def errors_name(path: Path, aside: Path | None = None) -> Iterator[None]:
+    """Makes an `OSError` that names the file of what a full disk raises while one is written.
+
+    Args:
+        path (`Path`): what is written: a file, or a folder, of which the part is named that was written last.
+        aside (`Path`, *optional*): where a folder is written first.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        number = error.errno if isinstance(error, OSError) and error.filename is None else None
+        if isinstance(error, SafetensorError) and (found := _OS_ERROR.search(str(error))):
+            number = int(found[1])
+        elif isinstance(error, RuntimeError) and "inline_container.cc" in str(error):  # torch does not say why
+            number = errno.ENOSPC if _is_full(path) else errno.EIO
+        if number is None:
+            raise
+        latest = path if aside is None else path / _latest_part(aside)
+        shown = Path(*(part for part in latest.parts if not part.startswith(ASIDE_PREFIX)))
+        raise OSError(number, os.strerror(number), str(shown)) from error
+
+
+def _latest_part(aside: Path) -> Path:
+    """The folder inside, or the folder itself, in which something was made last."""
+    folders = [aside, *(path for path in aside.rglob("*") if path.is_dir())]
+    return max(folders, key=lambda path: (path.stat().st_mtime_ns, len(path.parts))).relative_to(aside)
+
+
+def _is_full(path: Path) -> bool:
+    place = next(parent for parent in (path, *path.absolute().parents) if parent.is_dir())
+    return shutil.disk_usage(place).free < 2**20
+
+
+@contextlib.contextmanager
+def _used(aside: Path) -> Iterator[None]:
+    _in_use.add(aside.absolute())
+    try:
+        yield
+    finally:
+        _in_use.discard(aside.absolute())
+
+
+def _process() -> str:
+    """Names this process: its number and, as other machines and containers may use the same folder, its machine."""
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}-{os.getpid()}"
+
+
+def tidy_once(folder: Path) -> None:
+    """As `tidy`, but in each folder once in a process: it may hold very many files, each of which is saved alone."""
+    if folder.absolute() not in _tidied:
+        _tidied.add(folder.absolute())
+        tidy(folder)
+
+
+def tidy(folder: Path) -> None:
+    """Removes what was written aside in a folder and left there by processes that were killed: what is older than a
+    day, and what an earlier process of this number has left on this machine."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        match = _ASIDE_FILE.fullmatch(path.name) or _ASIDE_FOLDER.fullmatch(path.name)
+        if match is None or path.absolute() in _in_use:
+            continue
+        with contextlib.suppress(OSError):  # another process was faster, or it is not ours to remove
+            status = path.lstat()
+            if match["process"] != _process() and time.time() - status.st_mtime < _SECONDS_TO_KEEP:
+                continue
+            if stat.S_ISDIR(status.st_mode) and path.name.startswith(ASIDE_PREFIX):
+                shutil.rmtree(path, ignore_errors=True)
+            elif stat.S_ISREG(status.st_mode):
+                path.unlink()
 
 
 def _remove_superseded(folder: Path, written: Collection[str]) -> None:

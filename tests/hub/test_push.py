@@ -1,7 +1,11 @@
 """Uploads to the stand-in Hub: by pipelines, by each model and by the command line; failures, and what is refused."""
 
 import json
+import os
 import pickle
+import re
+import shutil
+import socket
 import sys
 from pathlib import Path
 
@@ -9,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline, ModularPipeline
-from huggingface_hub import constants
+from huggingface_hub import constants, snapshot_download
 from safetensors.torch import load_file, save_file
 
 from diffusers_handiffuser import (
@@ -18,8 +22,11 @@ from diffusers_handiffuser import (
     HanDiffuserPipeline,
     TextHandEncoder,
     TextToHandParamsModel,
+    sharing,
 )
 from diffusers_handiffuser.cli import main
+from diffusers_handiffuser.licensed_bodies import refuse_licensed_bodies
+from diffusers_handiffuser.sharing import push_folder
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "hands"))
 
@@ -31,13 +38,18 @@ def uploads(requests) -> list[str]:
 
 
 @pytest.fixture
-def licensed_body(tmp_path) -> HandBodyModel:
-    """What `from_smplh` makes of a user's file; the arrays differ from our own body's."""
+def licensed_file(tmp_path) -> Path:
+    """As it were a user's file: the arrays differ from our own body's."""
     path = HandBodyModel.procedural().to_smplx(tmp_path / "body.npz")
     arrays = dict(np.load(path))
     arrays["v_template"] = arrays["v_template"] * 1.01
     np.savez(path, **arrays)
-    body = HandBodyModel.from_smplh(path)
+    return path
+
+
+@pytest.fixture
+def licensed_body(licensed_file) -> HandBodyModel:
+    body = HandBodyModel.from_smplh(licensed_file)
     assert body.config.licensed
     return body
 
@@ -134,11 +146,11 @@ class TestModels:
         pipe.text_encoder.save_pretrained(tmp_path / "b", card={"limits": "Thumbs."})
         assert "Thumbs." in (tmp_path / "b" / "README.md").read_text()
 
-    def test_config_alone(self, hub, pipe, tmp_path):
+    def test_config_alone(self, hub, pipe, tmp_path, licensed_file):
         """diffusers' own way of uploading a config ends in our upload."""
         pipe.text_encoder.save_config(str(tmp_path / "c"), push_to_hub=True, repo_id=REPO)
         assert set(hub.files(REPO)) == {".gitattributes", "config.json"}
-        HandBodyModel.procedural().to_smplx(tmp_path / "c" / "body.npz")
+        shutil.copy(licensed_file, tmp_path / "c")
         with pytest.raises(ValueError, match="licensed body must not be uploaded"):
             pipe.text_encoder.save_config(str(tmp_path / "c"), push_to_hub=True, repo_id=REPO)
 
@@ -294,7 +306,7 @@ class TestCommand:
         assert main(["push", str(tmp_path / "licensed"), REPO]) == 0
         assert "body_model/config.json" in hub.files(REPO)
 
-    def test_bad_input(self, hub, folder, tmp_path, capsys):
+    def test_bad_input(self, hub, folder, tmp_path, capsys, licensed_file):
         def refused(*arguments) -> str:
             capsys.readouterr()
             assert main(["push", *map(str, arguments)]) == 2
@@ -303,7 +315,8 @@ class TestCommand:
             return lines[0]
 
         assert "no folder" in refused(tmp_path / "nothing", REPO)
-        assert "model_index.json" in refused(tmp_path, REPO)
+        (tmp_path / "empty").mkdir()
+        assert "model_index.json" in refused(tmp_path / "empty", REPO)
         assert "repo_id" in refused(folder, "not a name")
 
         weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
@@ -317,7 +330,7 @@ class TestCommand:
         names = {"SMPLH_NEUTRAL.pkl": "name", "mano_v1_2.pkl": "name", "model.pkl": "arrays", "extra.npz": "arrays"}
         for name, key in names.items():
             if name.endswith(".npz"):
-                HandBodyModel.procedural().to_smplx(folder / name)
+                shutil.copy(licensed_file, folder / name)
             else:
                 (folder / name).write_bytes(
                     pickle.dumps({"v_template": 0, "J_regressor": 1} if key == "arrays" else 0)
@@ -350,8 +363,6 @@ def test_every_class_pushes_in_the_same_way():
 
 def test_links_out_of_the_folder_are_not_followed(hub, pipe, tmp_path):
     """An upload would publish what they lead to; what is not uploaded may hold any."""
-    from diffusers_handiffuser.sharing import push_folder
-
     secret = tmp_path / "secret"
     secret.write_text("mine")
     folder = tmp_path / "out"
@@ -363,3 +374,125 @@ def test_links_out_of_the_folder_are_not_followed(hub, pipe, tmp_path):
     (folder / "notes.txt").symlink_to(secret)
     with pytest.raises(ValueError, match="notes.txt' is a link to a place outside of"):
         push_folder(folder, "someone/links")
+
+
+class TestWhatIsSent:
+    """A folder may be a stranger's: its links and odd names must not publish what is somewhere else."""
+
+    @pytest.fixture
+    def folder(self, tmp_path) -> Path:
+        (tmp_path / "secret").write_text("mine")
+        folder = tmp_path / "out"
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        return folder
+
+    def sent(self, hub, folder, **options) -> set[str]:
+        push_folder(folder, REPO, **options)
+        return set(hub.files(REPO)) - {".gitattributes"}
+
+    def refused(self, hub, folder, name: str, **options) -> None:
+        with pytest.raises(ValueError, match=re.escape(name)) as caught:
+            push_folder(folder, REPO, **options)
+        assert "\n" not in str(caught.value) and hub.requests == []
+
+    @pytest.mark.parametrize("target", ["../secret", "/proc/self/environ", ".."])
+    def test_links_outwards(self, hub, folder, target):
+        (folder / "notes.txt").symlink_to(target)
+        self.refused(hub, folder, "notes.txt' is a link to a place outside of")
+
+    @pytest.mark.parametrize("target", ["loop", "nothing", "config.json/x"])
+    def test_links_that_lead_nowhere(self, hub, folder, target):
+        (folder / "loop").symlink_to(target)
+        self.refused(hub, folder, "loop' is a link that leads nowhere")
+
+    def test_links_to_folders_inside(self, hub, folder, caplog):
+        (folder / "real").mkdir()
+        (folder / "real" / "a.txt").write_text("a")
+        (folder / "linked").symlink_to("real")
+        assert self.sent(hub, folder) == {"config.json", "real/a.txt"}
+        assert "Not uploaded: linked" in caplog.text
+
+    def test_the_cache_of_huggingface_hub(self, hub, pipe, tmp_path):
+        """Its snapshots are links to blobs: a downloaded checkpoint can be sent on."""
+        pipe.push_to_hub(REPO)
+        snapshot = Path(snapshot_download(REPO))
+        assert (snapshot / "model_index.json").is_symlink()
+        push_folder(snapshot, "someone/copy")
+        assert hub.files("someone/copy").keys() == hub.files(REPO).keys()
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
+    def test_what_is_no_file(self, hub, folder):
+        os.mkfifo(folder / "pipe")
+        self.refused(hub, folder, "pipe' is neither a file nor a folder")
+        (folder / "samples").mkdir()
+        os.replace(folder / "pipe", folder / "samples" / "pipe")
+        assert self.sent(hub, folder) == {"config.json"}
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(os.path.relpath(folder / "door"))
+            hub.take_requests()
+            self.refused(hub, folder, "door' is neither a file nor a folder")
+
+    def test_hard_links(self, hub, folder):
+        os.link(folder / "config.json", folder / "again.json")
+        assert self.sent(hub, folder) == {"config.json", "again.json"}, "both names are inside"
+        os.link(folder.parent / "secret", folder / "notes.txt")
+        hub.take_requests()
+        self.refused(hub, folder, "notes.txt' has another name outside of")
+        assert self.sent(hub, folder, hard_links=True) == {"config.json", "again.json", "notes.txt"}
+
+    def test_hidden_files(self, hub, folder, caplog):
+        for name in (".env", ".ssh/id_rsa", "unet/.netrc", ".git/config", ".gitignore", ".cache/huggingface/x"):
+            (folder / name).parent.mkdir(exist_ok=True, parents=True)
+            (folder / name).write_text("mine")
+        (folder / "settings").symlink_to(".env")
+        assert self.sent(hub, folder) == {"config.json", ".gitignore"}
+        assert "Not uploaded: .env, .ssh/id_rsa, settings, unet/.netrc" in caplog.text
+        assert {".env", ".ssh/id_rsa"} < self.sent(hub, folder, include=[".env", ".ssh/"])
+        hub.take_requests()
+        for name in (".envs", ".git/config", "../secret", "config.json"):
+            self.refused(hub, folder, f"has no file {name!r}", include=[name])
+
+    def test_hidden_files_by_the_command(self, hub, pipe, tmp_path):
+        pipe.save_pretrained(tmp_path / "saved")
+        (tmp_path / "saved" / ".env").write_text("A=1")
+        os.link(tmp_path / "saved" / "model_index.json", tmp_path / "another name")
+        assert main(["push", str(tmp_path / "saved"), REPO]) == 2 and hub.requests == []
+        assert main(["push", str(tmp_path / "saved"), REPO, "--hard-links"]) == 0
+        assert ".env" not in hub.files(REPO) and "model_index.json" in hub.files(REPO)
+        assert main(["push", str(tmp_path / "saved"), REPO, "--hard-links", "--include", ".env"]) == 0
+        assert hub.files(REPO)[".env"] == b"A=1"
+
+    def test_a_file_that_comes_while_it_is_looked_at(self, hub, folder, licensed_file, monkeypatch):
+        """What was not searched is not sent, and what was changed after it was searched neither."""
+
+        def search(files):
+            refuse_licensed_bodies(files)
+            shutil.copy(licensed_file, folder / "body.npz")
+
+        monkeypatch.setattr(sharing, "refuse_licensed_bodies", search)
+        assert self.sent(hub, folder) == {"config.json"}
+        (folder / "body.npz").write_bytes(b"x")
+        with pytest.raises(OSError, match="'body.npz' changed while it was read"):
+            push_folder(folder, REPO)
+        assert "body.npz" not in hub.files(REPO)
+
+    def test_names_of_folders(self, hub, folder):
+        assert self.sent(hub, folder, subfolder="./a b//c.d/") == {"a b/c.d/config.json"}
+        hub.take_requests()
+        for name in (
+            r"a\b",
+            "C:/x",
+            "c:",
+            "con",
+            "a/NUL.txt",
+            "a.",
+            "a /b",
+            "a/../b",
+            "..",
+            "/a",
+            "a\nb",
+            "a*",
+            "aux",
+        ):
+            self.refused(hub, folder, "`subfolder` must be a folder within the repository", subfolder=name)

@@ -2,22 +2,28 @@
 
 import errno
 import os
+import re
+import signal
 import subprocess
 import sys
+import threading
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 from valid_files import NUM_VERTICES, fingertips_of, npz_bytes, small_body, some_hands
 
 import diffusers_handiffuser
-from diffusers_handiffuser import HandBodyModel, hub
+from diffusers_handiffuser import HandBodyModel, cli, hub
 from diffusers_handiffuser.cli import _write
 from diffusers_handiffuser.hands.mesh_file import write_glb, write_obj
 from diffusers_handiffuser.training.checkpointing import list_checkpoints, write_checkpoint
 from diffusers_handiffuser.training.weights import save_model
-from diffusers_handiffuser.whole_files import folder_written_aside, written_aside
+from diffusers_handiffuser.whole_files import ASIDE_PREFIX, folder_written_aside, written_aside
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -212,3 +218,190 @@ class TestHelpers:
         with pytest.raises(ValueError, match="too many for JSON; save as .safetensors"):
             some_hands().save(tmp_path / "hands.json")
         assert not os.listdir(tmp_path)
+
+
+class TestNamesOfFiles:
+    """What a full disk raises names the file, and is an `OSError` whatever wrote it."""
+
+    def refused(self, folder: Path, save, place: Path) -> None:
+        before = contents(folder)
+        with pytest.raises(OSError) as caught:
+            save()
+        assert str(caught.value) == f"[Errno {errno.EFBIG}] File too large: {str(place)!r}"
+        assert contents(folder) == before and not list(folder.rglob(".*"))
+
+    @pytest.fixture
+    def small_files(self, monkeypatch):
+        """Sets how large a file may get, in this process."""
+        resource = pytest.importorskip("resource")
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, previous)
+
+    @pytest.mark.parametrize("suffix", HANDS)
+    def test_single_files(self, tmp_path, small_files, suffix):
+        path = tmp_path / f"old.{suffix}"
+        HANDS[suffix](path)
+        small_files(16)
+        self.refused(tmp_path, lambda: HANDS[suffix](path), path)
+
+    @pytest.mark.parametrize("name", ["text_encoder", "text_to_hand_params", "body_model", "unet"])
+    def test_models(self, pipe, tmp_path, small_files, name):
+        model = getattr(pipe, name)
+        save_model(model, tmp_path / "old")
+        small_files(10_000)
+        self.refused(tmp_path, lambda: save_model(model, tmp_path / "old"), tmp_path / "old")
+
+    def test_pipelines(self, pipe, tmp_path, small_files):
+        """The part that is written then."""
+        pipe.save_pretrained(tmp_path / "old")
+        hub.save_half(pipe, tmp_path / "half")
+        sizes = {path.parent.name: path.stat().st_size for path in (tmp_path / "old").rglob("*.safetensors")}
+        small_files(max(sizes.values()) - 1)
+        largest = max(sizes, key=sizes.get)
+        self.refused(tmp_path, lambda: pipe.save_pretrained(tmp_path / "old"), tmp_path / "old" / largest)
+        self.refused(tmp_path, lambda: hub.save_half(pipe, tmp_path / "half"), tmp_path / "half" / largest)
+
+    def test_checkpoints_of_trainers(self, tmp_path, small_files):
+        def state(folder):
+            (folder / "unet").mkdir()
+            safetensors.torch.save_file({"a": torch.zeros(100)}, folder / "unet" / "trained.safetensors")
+
+        def optimizer(folder):
+            torch.save({"a": torch.zeros(10_000)}, folder / "optimizer.bin")
+
+        write_checkpoint(tmp_path, {"step": 1}, lambda folder: None)
+        small_files(300)
+        for step in (1, 2):
+            place = tmp_path / f"checkpoint-{step}"
+            self.refused(tmp_path, partial(write_checkpoint, tmp_path, {"step": step}, state), place / "unet")
+            with pytest.raises(OSError, match=rf"checkpoint-{step}'$"):
+                write_checkpoint(tmp_path, {"step": step}, optimizer)
+            assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-1"]
+
+    def test_other_errors_stay_what_they_are(self, tmp_path):
+        for error in (RuntimeError("CUDA out of memory"), OSError("no errno"), ValueError("x"), KeyError("x")):
+            for aside in (written_aside(tmp_path / "a"), folder_written_aside(tmp_path / "b")):
+                with pytest.raises(type(error)) as caught, aside:
+                    raise error
+                assert caught.value is error
+        with pytest.raises(FileNotFoundError, match="elsewhere"), written_aside(tmp_path / "a"):
+            open(tmp_path / "elsewhere")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
+class TestNoFiles:
+    """A FIFO or a device in the place of a file is neither replaced nor written to."""
+
+    @pytest.fixture(params=["fifo", "link to a fifo", "link to a device"])
+    def place(self, request, tmp_path):
+        def make(name: str) -> Path:
+            path = tmp_path / name
+            if request.param == "link to a device":
+                path.symlink_to(os.devnull)
+            elif request.param == "fifo":
+                os.mkfifo(path)
+            else:
+                os.mkfifo(tmp_path / "a fifo")
+                path.symlink_to(tmp_path / "a fifo")
+            return path
+
+        return make
+
+    @pytest.mark.parametrize("suffix", HANDS)
+    def test_single_files(self, place, suffix):
+        path = place(f"hands.{suffix}")
+        before = path.lstat()
+        with pytest.raises(OSError, match=rf"hands\.{suffix}' is no file but a FIFO, a device or a socket"):
+            HANDS[suffix](path)
+        assert path.lstat().st_ino == before.st_ino
+
+    def test_folders(self, place, tmp_path):
+        path = place("b")
+        with pytest.raises(OSError, match="b' is no file but"), folder_written_aside(tmp_path) as aside:
+            (aside / "a").write_text("new")
+            (aside / "b").write_text("new")
+        assert not (tmp_path / "a").exists() and path.exists()
+
+    @pytest.mark.parametrize("command", [["generate", "a fist"], ["hands", "a fist"]])
+    def test_commands_say_so_before_any_work(self, place, command, capsys, monkeypatch):
+        monkeypatch.setattr(cli, "_load_pipeline", None)
+        path = place("hands.png")
+        assert cli.main([*command, "-o", str(path)]) == 2
+        assert capsys.readouterr().err.startswith(f"handiffuser: error: '{path}' is no file but")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+class TestKilled:
+    """What a killed process leaves aside is removed by the next save, when nobody can be writing it any more."""
+
+    @pytest.fixture
+    def left(self, tmp_path) -> list[Path]:
+        child = os.fork()
+        if child == 0:
+            try:
+                with folder_written_aside(tmp_path) as aside, written_aside(tmp_path / "hands.json") as file:
+                    (aside / "unet").mkdir()
+                    (aside / "unet" / "weights").write_text("half")
+                    file.write_text("half")
+                    os.kill(os.getpid(), signal.SIGKILL)
+            finally:
+                os._exit(1)
+        assert os.waitpid(child, 0)[1] == signal.SIGKILL
+        left = sorted(tmp_path.iterdir())
+        assert left[0].name.startswith(".hands.") and left[1].name.startswith(ASIDE_PREFIX) and len(left) == 2
+        return left
+
+    def save(self, folder: Path) -> None:
+        with folder_written_aside(folder) as aside:
+            (aside / "a").write_text("new")
+
+    def test_after_a_day(self, tmp_path, left):
+        self.save(tmp_path)
+        assert all(path.exists() for path in left), "another process may be writing them"
+        for path in left:
+            os.utime(path, (0, time.time() - 25 * 3600))
+        self.save(tmp_path)
+        assert os.listdir(tmp_path) == ["a"]
+
+    def test_of_a_file(self, tmp_path, left):
+        for path in left:
+            os.utime(path, (0, time.time() - 25 * 3600))
+        some_hands().save(tmp_path / "b.json")
+        assert os.listdir(tmp_path) == ["b.json"]
+
+    def test_at_once_if_the_process_had_the_number_of_this_one(self, tmp_path, left):
+        """As in a container, where it is always the same."""
+        for path in left:
+            os.rename(path, path.with_name(re.sub(r"([0-9a-f]{8})-\d+", rf"\1-{os.getpid()}", path.name)))
+        self.save(tmp_path)
+        assert os.listdir(tmp_path) == ["a"]
+
+    def test_what_is_being_written_stays(self, tmp_path):
+        with written_aside(tmp_path / "b") as file, folder_written_aside(tmp_path) as aside:
+            file.write_text("b")
+            (aside / "c").write_text("c")
+            thread = threading.Thread(target=self.save, args=(tmp_path,))
+            thread.start()
+            thread.join()
+            assert file.exists() and aside.exists()
+        assert sorted(os.listdir(tmp_path)) == ["a", "b", "c"]
+
+    def test_hostile_names(self, tmp_path):
+        """Links are not followed, and names that are only alike are somebody's files."""
+        (tmp_path / "theirs").mkdir()
+        (tmp_path / "theirs" / "precious").write_text("")
+        folder = tmp_path / "folder"
+        folder.mkdir()
+        (folder / f"{ASIDE_PREFIX}link").symlink_to(tmp_path / "theirs")
+        (folder / f"{ASIDE_PREFIX}abc").mkdir()
+        (folder / f"{ASIDE_PREFIX}abc" / "link").symlink_to(tmp_path / "theirs")
+        (folder / ".notes.tmp").write_text("")
+        (folder / ".b.12-34.tmp.json").mkdir()
+        for path in folder.iterdir():
+            os.utime(path, (0, 0), follow_symlinks=False)
+        self.save(folder)
+        assert (tmp_path / "theirs" / "precious").exists()
+        assert sorted(os.listdir(folder)) == [".b.12-34.tmp.json", ".notes.tmp", f"{ASIDE_PREFIX}link", "a"]

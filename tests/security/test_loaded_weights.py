@@ -335,11 +335,11 @@ class TestLicensedBodies:
 
     def test_saved_over_a_body_that_was_free(self, licensed, tmp_path):
         """Its arrays stay behind, and are refused when they are loaded or sent."""
-        from diffusers_handiffuser.sharing import refuse_licensed_arrays
+        from diffusers_handiffuser.sharing import check_upload
 
         HandBodyModel.procedural().save_pretrained(tmp_path)
         licensed.save_pretrained(tmp_path)
         with pytest.raises(ValueError, match="licensed"):
-            refuse_licensed_arrays(tmp_path)
+            check_upload(tmp_path)
         with pytest.raises(ValueError, match="licensed body"):
             HandBodyModel.from_pretrained(tmp_path)

@@ -15,6 +15,7 @@ from huggingface_hub.file_download import repo_folder_name
 from numpy.typing import DTypeLike
 
 from ..messages import reason_of
+from ..whole_files import written_aside
 from .rows import HandRow, Picture, RowError, hand_features, import_datasets, parse_row, stack_hand_params
 from .sources import MAX_ROW_BYTES, RawRow, Shard, find_shards, metadata_shard
 from .stored_paths import check_stored_path, inside_of
@@ -222,15 +223,11 @@ def cached_array(
     path = Path(path)
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
+        with written_aside(path) as aside:
             array = np.lib.format.open_memmap(aside, mode="w+", dtype=dtype, shape=shape)
             fill(array)
             array.flush()
             del array
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
     array = np.load(path, mmap_mode="r")
     if array.shape != tuple(shape) or array.dtype != np.dtype(dtype):
         raise ValueError(f"{path} holds {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}: delete it")

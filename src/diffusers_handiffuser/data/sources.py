@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..checked_files import refuse_outside
 from ..messages import reason_of
 from .archives import read_members
 from .dataset_cards import refuse_data_files_elsewhere
 from .parquet import read_parquet
 from .rows import RowError, import_datasets, parse_json
-from .stored_paths import inside_of, refuse_outside
+from .stored_paths import inside_of
 
 METADATA_NAME = "metadata.jsonl"
 PARQUET_METADATA_NAME = "metadata.parquet"

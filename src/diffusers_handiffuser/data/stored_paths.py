@@ -9,6 +9,8 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from ..checked_files import refuse_outside
+
 MAX_PICTURE_BYTES = 2**28
 
 
@@ -48,16 +50,6 @@ def stored_file_size(path: Path, folder: Path | None = None) -> int:
     return status.st_size
 
 
-def refuse_outside(path: Path, folder: Path) -> None:
-    """Raises `ValueError` if a path leads out of a folder; the links of a Hub cache lead to its blobs."""
-    try:
-        target = path.resolve()
-    except (OSError, RuntimeError) as error:  # a loop of links
-        raise OSError(f"{path} cannot be followed: {error}") from error
-    if not any(target.is_relative_to(root) for root in _roots(folder)):
-        raise ValueError(f"{path} leads out of {folder}; put the file itself there")
-
-
 def inside_of(path: str, folders: Iterable[Path]) -> tuple[Path, str] | None:
     """The first of the folders that an absolute path names, and the path from there; `None` if it is in none."""
     for folder in folders:
@@ -65,15 +57,6 @@ def inside_of(path: str, folders: Iterable[Path]) -> tuple[Path, str] | None:
             if Path(path).is_relative_to(root):
                 return root, Path(path).relative_to(root).as_posix()
     return None
-
-
-def _roots(folder: Path) -> list[Path]:
-    roots = [folder.resolve()]
-    for parent in roots[0].parents:
-        blobs = parent.parent / "blobs"
-        if parent.name == "snapshots" and blobs.is_dir() and not blobs.is_symlink():
-            roots.append(blobs)
-    return roots
 
 
 def _short(path: str) -> str:

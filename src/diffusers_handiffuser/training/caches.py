@@ -9,6 +9,8 @@ import numpy as np
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
+from ..whole_files import aside_of, tidy_once
+
 
 def cached_together(paths: Any, shapes: Any, dtypes: Any, fill: Callable, accelerator: Accelerator) -> Any:
     """Read-only memory maps; where they do not exist yet, each process of the machine fills its share of the rows.
@@ -41,12 +43,13 @@ def cached_together(paths: Any, shapes: Any, dtypes: Any, fill: Callable, accele
 
 
 def _fill_files(paths: Mapping, shapes: Mapping, dtypes: Mapping, fill: Callable, accelerator: Accelerator) -> None:
-    number = broadcast_object_list([os.getpid()])[0]  # other runs may be at the same files
-    aside = {name: path.with_name(f"{path.name}.{number}.tmp") for name, path in paths.items()}
+    names = broadcast_object_list([aside_of(path).name for path in paths.values()])  # other runs may be at them, too
+    aside = {name: path.with_name(place) for (name, path), place in zip(paths.items(), names, strict=True)}
     try:
         if accelerator.is_main_process:
             for name, path in aside.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
+                tidy_once(path.parent)
                 np.lib.format.open_memmap(path, mode="w+", dtype=dtypes[name], shape=shapes[name])
         accelerator.wait_for_everyone()
         arrays = {name: np.load(path, mmap_mode="r+") for name, path in aside.items()}

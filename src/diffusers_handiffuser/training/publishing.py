@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 
 from ..model_card import CARD_FILE, training_facts
 from ..sharing import push_folder
+from ..whole_files import written_aside
 from .run import TrainingRun
 from .sources import data_name
 from .tracking import LOG_NAME
@@ -131,14 +132,18 @@ def add_run_to_card(run: TrainingRun) -> None:
     lines = ["## Training run", "", "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items())]
     losses = read_losses(folder / LOG_NAME)
     if len(losses) > 1:
-        draw_curve(losses).save(folder / CURVE_NAME)
+        with written_aside(folder / CURVE_NAME) as aside:
+            draw_curve(losses).save(aside)
         lines += ["", f"![Loss at each line of the log]({CURVE_NAME})"]
     samples = sorted((folder / "samples").glob("*.png"))
     if samples:
-        shutil.copyfile(samples[-1], folder / SAMPLES_NAME)
+        with written_aside(folder / SAMPLES_NAME) as aside:
+            shutil.copyfile(samples[-1], aside)
         lines += ["", f"![Validation samples of the last step]({SAMPLES_NAME})"]
     card = folder / CARD_FILE
-    card.write_text(card.read_text(encoding="utf-8").rstrip() + "\n\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    text = card.read_text(encoding="utf-8").rstrip() + "\n\n" + "\n".join(lines) + "\n"
+    with written_aside(card) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def _versions() -> list[str]:
@@ -245,4 +250,5 @@ def write_lora_card(args: argparse.Namespace, facts: dict[str, str], base_is_our
         rank=args.rank,
         **{key: facts[key] for key in ("base_model", "training_data", "command")},
     )
-    (Path(args.output_dir) / CARD_FILE).write_text(text, encoding="utf-8")
+    with written_aside(Path(args.output_dir) / CARD_FILE) as aside:
+        aside.write_text(text, encoding="utf-8")

@@ -9,9 +9,9 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from ..checked_files import refuse_outside
 from ..data.dataset import HandDataset, open_dataset
 from ..data.rows import HandRow
-from ..data.stored_paths import refuse_outside
 from ..data.stream import HandStream, stream_dataset
 
 
