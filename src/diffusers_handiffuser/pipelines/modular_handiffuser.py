@@ -33,7 +33,7 @@ from diffusers.schedulers import DDIMScheduler, DPMSolverMultistepScheduler
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from ..hands import HandBodyModel, HandParams
-from ..hub import forget_last_call
+from ..hub import forget_last_call, refuse_adapters
 from ..models import TextHandEncoder, TextToHandParamsModel
 from ..sharing import PushMixin
 from .hand_conditioning import GENERAL_DEFAULTS
@@ -116,8 +116,9 @@ class HanDiffuserModularPipeline(
         Instead of the folder's place on this machine the index names `repo_id` or nothing, which means this folder.
         """
         kwargs.setdefault("overwrite_modular_index", True)
-        for component in self.components.values():
+        for name, component in self.components.items():
             forget_last_call(component)
+            refuse_adapters(name, component)
         super()._save(folder, repo_id, *args, **kwargs)
         self.as_pipeline().save_config(folder)
         path = Path(folder, self.config_name)
