@@ -24,7 +24,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from diffusers.configuration_utils import FrozenDict
-from diffusers.loaders import StableDiffusionLoraLoaderMixin, TextualInversionLoaderMixin
+from diffusers.loaders import TextualInversionLoaderMixin
 from diffusers.modular_pipelines import modular_pipeline
 from diffusers.modular_pipelines.modular_pipeline import LoopSequentialPipelineBlocks
 from diffusers.pipelines.pipeline_utils import StableDiffusionMixin
@@ -39,6 +39,7 @@ from ..sharing import PushMixin
 from .hand_conditioning import GENERAL_DEFAULTS
 from .hand_sampling import clone_generators
 from .inputs import check_count, check_finite, check_latents, check_number, check_numbers, check_size
+from .lora_loading import LoraLoadingMixin
 from .pipeline_handiffuser import HanDiffuserPipeline
 
 MODEL_NAME = "handiffuser"
@@ -60,7 +61,11 @@ _PIPELINE_COMPONENTS = (
 
 
 class HanDiffuserModularPipeline(
-    PushMixin, ModularPipeline, StableDiffusionMixin, TextualInversionLoaderMixin, StableDiffusionLoraLoaderMixin
+    PushMixin,
+    ModularPipeline,
+    StableDiffusionMixin,
+    TextualInversionLoaderMixin,
+    LoraLoadingMixin,
 ):
     """Runs [`HanDiffuserBlocks`] or any choice of its blocks; loads what `HanDiffuserPipeline` saves.
 
