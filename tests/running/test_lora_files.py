@@ -364,6 +364,7 @@ class TestRefused:
             ({"init_lora_weights": "pissa"}, "'pissa', which changes the weights of the model itself"),
             ({"alpha_pattern": {"(a+)+$": 1}}, "wanted names of layers"),
             ({"alpha_pattern": {".*.*.*.*.*q": 1}}, "wanted names of layers"),
+            ({"alpha_pattern": {"(.|.)" * 40 + "x": 1}}, "wanted names of layers"),
             ({"alpha_pattern": {"(to_q": 1}}, "alpha_pattern"),
             ({"alpha_pattern": 3}, "wanted names of layers"),
             ({"lora_alpha": "8"}, "finite number as its alpha, got '8'"),

@@ -60,7 +60,7 @@ loaded. A file in which any other is not at its default is refused."""
 _KEEP_THE_BASE = (True, False, "gaussian", "orthogonal", "eva")
 """Values of `init_lora_weights` that do not change the weights of the model itself."""
 _PIECE = r"(?:[\w|()]|\\?\.(?!\*)|\\d\+?|\[\d-\d\])*"
-_PATTERN = re.compile(rf"\^?{_PIECE}(?:\.\*{_PIECE}){{0,2}}\$?")
+_PATTERN = re.compile(rf"(?!(?:[^|]*\|){{5}})\^?{_PIECE}(?:\.\*{_PIECE}){{0,2}}\$?")
 """Patterns that are matched in little time, whatever they are matched with."""
 
 

@@ -117,8 +117,8 @@ class LoraLoadingMixin(StableDiffusionLoraLoaderMixin):
         """As in diffusers: adds what of `lora_state_dict(...)` belongs to the text encoder."""
         if prefix not in (None, "text_encoder"):
             raise ValueError(f"`prefix` must be 'text_encoder', got {prefix!r}.")
-        cls._load_lora_into("text_encoder", text_encoder, state_dict, network_alphas, *args, **kwargs)
-        scale_lora_layers(text_encoder, lora_scale)
+        if cls._load_lora_into("text_encoder", text_encoder, state_dict, network_alphas, *args, **kwargs):
+            scale_lora_layers(text_encoder, lora_scale)
 
     @classmethod
     def _load_lora_into(
@@ -132,14 +132,16 @@ class LoraLoadingMixin(StableDiffusionLoraLoaderMixin):
         low_cpu_mem_usage: bool = False,
         hotswap: bool = False,
         metadata: Mapping[str, Any] | None = None,
-    ) -> None:
+    ) -> bool:
+        """Whether there was anything for the model, which is then in it."""
         _require_peft()
         lora = _read(component, model, state_dict, network_alphas, metadata, hotswap)
         if lora is None:
             logger.warning(f"No LoRA keys associated to {type(model).__name__}: none begins with '{component}.'.")
-            return
+            return False
         with _offloading_lifted(_pipeline), adapters_restored_on_error(_uncompiled(model), copy_weights=hotswap):
             _add(_uncompiled(model), lora, adapter_name, low_cpu_mem_usage, hotswap)
+        return True
 
 
 def _require_peft() -> None:
