@@ -314,8 +314,10 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin, LoraLoadingMixin
     ) -> HandParams:
         """Stage 1 alone: hands for each picture that is to be made of `prompt`.
 
+        In half precision the same seed gives other hands, see docs/features.md.
+
         Args:
-            prompt (`str` or `list[str]`): B prompts.
+            prompt (`str` or `list[str]`): B prompts. Weights such as `(words:1.3)` are not read, see docs/features.md.
             num_images_per_prompt (`int`): n; row `i` belongs to prompt `i // n`, and every row is sampled anew.
             num_hand_inference_steps (`int`, *optional*): denoising steps; else the checkpoint's, else 50.
             hand_guidance_scale (`float`, *optional*): classifier-free guidance, off at 1 and below; else the
