@@ -32,7 +32,7 @@ from .messages import reason_of
 
 _KNOWS_DTYPE = hasattr(pipeline_utils, "_resolve_dtype")
 """Whether this release of diffusers calls the argument `dtype`; older ones know `torch_dtype` alone."""
-_HUB_ARGUMENTS = ("cache_dir", "force_download", "proxies", "local_files_only", "token", "revision", "subfolder")
+HUB_ARGUMENTS = ("cache_dir", "force_download", "proxies", "local_files_only", "token", "revision", "subfolder")
 _files_to_check: ContextVar[Callable[[], tuple[Path, str]] | None] = ContextVar("files_to_check", default=None)
 _ABSENT = re.compile(r"no file named (\S+)\.safetensors found in directory (.*?)\.?$", re.MULTILINE)
 _OF_DAMAGED_FILES = (
@@ -68,7 +68,7 @@ class CheckedLoadingMixin(MixinBase):
         refuse_pickles_as_option(kwargs)
         name, subfolder = os.fspath(pretrained_model_name_or_path), kwargs.get("subfolder") or ""
         place = os.path.join(name, subfolder)
-        hub = {key: kwargs[key] for key in _HUB_ARGUMENTS if key in kwargs}
+        hub = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
         with one_line_error(cls.__name__, place), sizes_checked(check_sizes), _checked_before_reading(name, hub):
             if os.path.isdir(name):
                 check_files(Path(name), subfolder)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .command_line import choose_device, hide_loading_bars, one_line
+from .command_line import add_dtype_option, choose_device, hide_loading_bars, one_line
 from .data.commands import add_data_commands
 from .evaluation.commands import add_evaluate_command
 from .whole_files import refuse_special_file, written_aside
@@ -148,7 +148,7 @@ def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="S", help="same seed, same result; image i of several uses S + i")
     parser.add_argument("--model", metavar="PATH_OR_HUB_ID", help="a checkpoint (default: the one in the package)")
     parser.add_argument("--device", help='"cpu", "cuda", ... (default: cuda if there is one)')
-    parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
+    add_dtype_option(parser)
 
 
 def _generate(args: argparse.Namespace) -> None:

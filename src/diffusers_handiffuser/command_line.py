@@ -1,5 +1,6 @@
-"""What commands share: how they report what is wrong with their input, and how they take a device or a function."""
+"""What commands share: how they report what is wrong with their input, and take a dtype, a device or a function."""
 
+import argparse
 import importlib
 import sys
 from collections.abc import Callable
@@ -20,6 +21,16 @@ def run_as_command(main: Callable[[], None]) -> None:
             raise
         print(f"error: {one_line(error)} (--debug shows where)", file=sys.stderr)
         sys.exit(2)
+
+
+def add_dtype_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float16", "bfloat16"),
+        default="float32",
+        help="of the networks; bfloat16 moves the hands by millimetres and at times by centimetres, float16 by tenths "
+        "of a millimetre (default: float32)",
+    )
 
 
 def choose_device(name: str | None) -> str:

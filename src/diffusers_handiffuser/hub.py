@@ -55,6 +55,7 @@ __all__ = [
     "ModelMixin",
     "forget_last_call",
     "forget_origin",
+    "refuse_adapters",
     "register_library",
     "register_modular_pipeline",
     "register_pipeline",
@@ -152,7 +153,10 @@ class HubMixin(PortableConfigMixin):
                 says the same as `check_body_model=False`.
             check_sizes (`bool`): refuse a component whose config asks for a model much larger than the weights beside
                 it, before that model is built, or has whole numbers that no model has.
-            kwargs: those of diffusers, and components to take instead of the stored ones.
+            kwargs: those of diffusers, and components to take instead of the stored ones. A `dtype` of half precision
+                moves the sampled hands, bfloat16 by millimetres and at times more, unless stage 1 keeps float32:
+                `dtype={"default": torch.bfloat16, "hand_text_encoder": torch.float32,
+                "text_to_hand_params": torch.float32}`.
 
         Raises:
             OSError: there is no such folder, it holds no pipeline or a damaged one, or the Hub does not have it.
@@ -228,7 +232,7 @@ class HubMixin(PortableConfigMixin):
         """
         for name, component in self.components.items():
             forget_last_call(component)
-            _refuse_adapters(name, component)
+            refuse_adapters(name, component)
         super().save_pretrained(save_directory, *args, push_to_hub=push_to_hub, card=card, **kwargs)
 
     save_pretrained.__wrapped__ = DiffusionPipeline.save_pretrained  # type: ignore[attr-defined]  # its arguments
@@ -341,14 +345,20 @@ def check_body(sha256: str | None, body: HandBodyModel) -> None:
         )
 
 
-def _refuse_adapters(name: str, component: Any) -> None:
-    """What diffusers writes of its own models with LoRA adapters in them, it cannot read again."""
-    adapters = getattr(component, "peft_config", None)
-    if adapters and isinstance(component, ModelMixin) and type(component).__name__ not in COMPONENT_CLASSES:
+def refuse_adapters(name: str, component: Any) -> None:
+    """What diffusers writes of its own models with LoRA or an IP-Adapter in them, it cannot read again."""
+    if not isinstance(component, ModelMixin) or type(component).__name__ in COMPONENT_CLASSES:
+        return
+    if adapters := getattr(component, "peft_config", None):
         raise ValueError(
             f"`{name}` holds the LoRA adapters {', '.join(adapters)}, which cannot be saved with the pipeline: "
             "`save_lora_weights` stores them, or `fuse_lora()` and then `unload_lora_weights()` make them part of its "
             "weights."
+        )
+    if getattr(component.config, "encoder_hid_dim_type", None) == "ip_image_proj":
+        raise ValueError(
+            f"`{name}` holds an IP-Adapter, which cannot be saved with the pipeline: call `unload_ip_adapter()` "
+            "before saving, and `load_ip_adapter(...)` after it and wherever the pipeline is loaded."
         )
 
 

@@ -114,11 +114,13 @@ class TestFiles:
         assert differ(run(pipe), with_lora) and differ(run(pipe), plain)
 
     def test_file_without_lora(self, pipe, plain, caplog):
+        """An error here, where diffusers' tests ask for a warning."""
         nothing = {"lora_foo": torch.tensor(2.0), "lora_bar": torch.tensor(3.0)}
-        logger = logging.getLogger("diffusers.loaders.lora_base")
+        with pytest.raises(ValueError, match="no key begins with 'unet.' or 'text_encoder.'"):
+            pipe.load_lora_weights(nothing)
+        logger = logging.getLogger("diffusers_handiffuser.pipelines.lora_loading")
         logger.addHandler(caplog.handler)
         try:
-            pipe.load_lora_weights(nothing)
             HanDiffuserPipeline.load_lora_into_text_encoder(
                 nothing, network_alphas=None, text_encoder=pipe.text_encoder, prefix="text_encoder"
             )

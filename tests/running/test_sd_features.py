@@ -21,7 +21,7 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from diffusers_handiffuser import HanDiffuserPipeline
+from diffusers_handiffuser import HanDiffuserBlocks, HanDiffuserPipeline
 
 TARGETS = {"unet": ["to_q", "to_k", "to_v", "to_out.0"], "text_encoder": ["q_proj", "k_proj", "v_proj", "out_proj"]}
 
@@ -348,6 +348,20 @@ class TestIPAdapter:
         expected = draw(make_pipe())
         ip_pipe.unload_ip_adapter()
         torch.testing.assert_close(draw(ip_pipe), expected, rtol=0, atol=1e-5)
+
+    def test_saving_while_it_is_loaded_is_refused(self, ip_pipe, draw, tmp_path):
+        """diffusers writes a U-Net that nothing can read."""
+        with pytest.raises(ValueError, match=r"`unet` holds an IP-Adapter.*`unload_ip_adapter\(\)`"):
+            ip_pipe.save_pretrained(tmp_path)
+        blocks = HanDiffuserBlocks().init_pipeline()
+        blocks.update_components(unet=ip_pipe.unet)
+        with pytest.raises(ValueError, match="`unet` holds an IP-Adapter"):
+            blocks.save_pretrained(tmp_path)
+        assert not any(tmp_path.iterdir()), "nothing was written"
+        ip_pipe.unload_ip_adapter()
+        ip_pipe.save_pretrained(tmp_path)
+        loaded = HanDiffuserPipeline.from_pretrained(tmp_path)
+        torch.testing.assert_close(draw(loaded), draw(ip_pipe), rtol=0, atol=1e-5)
 
 
 class TestSwitches:

@@ -1,5 +1,6 @@
 """What is loaded is whole, finite and of the body it was made with; and no config says what is imported."""
 
+import copy
 import json
 import shutil
 import sys
@@ -309,6 +310,43 @@ class TestStoredAdapters:
         config = json.loads((folder / "config.json").read_text())
         config["lora_adapters"]["one"]["config"] |= changes
         (folder / "config.json").write_text(json.dumps(config))
+
+
+class TestLoraFiles:
+    """A LoRA file may carry options of `peft.LoraConfig` in its header."""
+
+    @pytest.fixture
+    def load(self, make_pipe, picture_components, tmp_path):
+        pipe = make_pipe(unet=copy.deepcopy(picture_components["unet"]))
+        layer = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+        weights = {f"unet.{layer}.lora_A.weight": torch.ones(2, 16), f"unet.{layer}.lora_B.weight": torch.ones(16, 2)}
+
+        def load(**options):
+            header = {"lora_adapter_metadata": json.dumps({f"unet.{key}": value for key, value in options.items()})}
+            save_file(weights, tmp_path / "style.safetensors", metadata=header)
+            pipe.load_lora_weights(tmp_path, weight_name="style.safetensors")
+            return pipe.unet.get_submodule(layer)
+
+        return load
+
+    def test_options_that_are_harmless(self, load):
+        layer = load(r=64, lora_alpha=3, target_modules=["no_such", "(a+)+$"], lora_dropout=0.1, peft_type="LORA")
+        assert layer.scaling == {"default_0": 3 / 2}, "the rank is that of the weights"
+
+    def test_no_option_imports_anything(self, load, tmp_path, monkeypatch):
+        monkeypatch.syspath_prepend(tmp_path)
+        (tmp_path / "hostile_module.py").write_text("")
+        with pytest.raises(ValueError, match="style.safetensors.*megatron"):
+            load(megatron_config={"a": 1}, megatron_core="hostile_module")
+        auto_mapping = {"parent_library": "hostile_module", "base_model_class": "X"}
+        load(auto_mapping=auto_mapping)
+        assert "hostile_module" not in sys.modules
+
+    @pytest.mark.parametrize("pattern", ["(a+)+$", "(.|.)" * 40 + "x", ".*" * 30 + "x", "(x+x+)+y", "(?:.*)*x"])
+    def test_patterns_that_take_for_ever(self, load, pattern):
+        with pytest.raises(ValueError, match="alpha_pattern"):
+            load(alpha_pattern={pattern: 1})
+        load(rank_pattern={pattern: 1}, exclude_modules=pattern)  # which are not used
 
 
 class TestLicensedBodies:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from ..command_line import choose_device, hide_loading_bars
+from ..command_line import add_dtype_option, choose_device, hide_loading_bars
 from .rows import add_row_options
 
 
@@ -38,7 +38,7 @@ def add_evaluate_command(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--size", type=int, metavar="PX", help="pixels per side (default: the checkpoint's)")
     parser.add_argument("--batch-size", type=int, default=20, metavar="B", help="captions at a time (default: 20)")
     parser.add_argument("--device", help='"cpu", "cuda", ... (default: cuda if there is one)')
-    parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
+    add_dtype_option(parser)
     parser.set_defaults(run=_evaluate)
     return parser
 

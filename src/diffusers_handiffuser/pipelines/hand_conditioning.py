@@ -49,6 +49,7 @@ from .inputs import (
     check_text,
     hand_rows,
 )
+from .lora_loading import LoraLoadingMixin
 
 logger = logging.get_logger(__name__)
 
@@ -85,7 +86,7 @@ _Class = TypeVar("_Class", bound=type)
 HandCallback = Callable[[Any, int, torch.Tensor, dict[str, torch.Tensor]], dict[str, torch.Tensor] | None]
 
 
-class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
+class HandConditioningMixin(FromStableDiffusionMixin, HubMixin, LoraLoadingMixin):
     """Samples hands for a prompt and encodes prompt and hands together.
 
     The constructor is Stable Diffusion's plus the components of stage 1 and the body model, all of which may be
@@ -313,8 +314,10 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
     ) -> HandParams:
         """Stage 1 alone: hands for each picture that is to be made of `prompt`.
 
+        In half precision the same seed gives other hands, see docs/features.md.
+
         Args:
-            prompt (`str` or `list[str]`): B prompts.
+            prompt (`str` or `list[str]`): B prompts. Weights such as `(words:1.3)` are not read, see docs/features.md.
             num_images_per_prompt (`int`): n; row `i` belongs to prompt `i // n`, and every row is sampled anew.
             num_hand_inference_steps (`int`, *optional*): denoising steps; else the checkpoint's, else 50.
             hand_guidance_scale (`float`, *optional*): classifier-free guidance, off at 1 and below; else the
@@ -615,7 +618,6 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
             lora_scale=lora_scale,
             clip_skip=clip_skip,
         )
-        self._lora_scale = 1.0  # of this call, which diffusers would also give to the next LoRA that is loaded
         if self.unet is not None and self.unet.dtype.is_floating_point:
             prompt_embeds = prompt_embeds.to(self.unet.dtype)
             if negative_prompt_embeds is not None:

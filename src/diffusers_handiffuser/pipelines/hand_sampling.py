@@ -9,13 +9,15 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from .prompt_weights import without_weights
+
 Generators = torch.Generator | list[torch.Generator] | None
 
 
 def encode_text_for_hands(
     tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, texts: list[str], device: torch.device | str
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The text as stage 1 sees it.
+    """The text as stage 1 sees it: without weights, see `prompt_weights`.
 
     Texts are padded to CLIP's full length, so that a row does not depend on the others; the padding is masked. Too
     long a text is cut.
@@ -24,6 +26,7 @@ def encode_text_for_hands(
         `tuple`: states `(B, L, D)` and mask `(B, L)`, 1 where a token counts.
     """
     length = text_encoder.config.max_position_embeddings
+    texts = [without_weights(text) for text in texts]
     tokens = tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt").to(device)
     states = text_encoder(tokens.input_ids, attention_mask=tokens.attention_mask).last_hidden_state
     return states, tokens.attention_mask

@@ -24,7 +24,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from diffusers.configuration_utils import FrozenDict
-from diffusers.loaders import StableDiffusionLoraLoaderMixin, TextualInversionLoaderMixin
+from diffusers.loaders import TextualInversionLoaderMixin
 from diffusers.modular_pipelines import modular_pipeline
 from diffusers.modular_pipelines.modular_pipeline import LoopSequentialPipelineBlocks
 from diffusers.pipelines.pipeline_utils import StableDiffusionMixin
@@ -36,13 +36,14 @@ from ..checked_components import check_component, is_component_class
 from ..checked_loading import one_line_error, refuse_pickles_as_option
 from ..checked_sizes import sizes_checked
 from ..hands import HandBodyModel, HandParams
-from ..hub import forget_last_call
+from ..hub import forget_last_call, refuse_adapters
 from ..models import TextHandEncoder, TextToHandParamsModel
 from ..sharing import PushMixin
 from .from_stable_diffusion import is_single_file
 from .hand_conditioning import GENERAL_DEFAULTS
 from .hand_sampling import clone_generators
 from .inputs import check_count, check_finite, check_latents, check_number, check_numbers, check_size
+from .lora_loading import LoraLoadingMixin
 from .pipeline_handiffuser import HanDiffuserPipeline
 
 MODEL_NAME = "handiffuser"
@@ -64,7 +65,11 @@ _PIPELINE_COMPONENTS = (
 
 
 class HanDiffuserModularPipeline(
-    PushMixin, ModularPipeline, StableDiffusionMixin, TextualInversionLoaderMixin, StableDiffusionLoraLoaderMixin
+    PushMixin,
+    ModularPipeline,
+    StableDiffusionMixin,
+    TextualInversionLoaderMixin,
+    LoraLoadingMixin,
 ):
     """Runs [`HanDiffuserBlocks`] or any choice of its blocks; loads what `HanDiffuserPipeline` saves.
 
@@ -155,8 +160,9 @@ class HanDiffuserModularPipeline(
         Instead of the folder's place on this machine the index names `repo_id` or nothing, which means this folder.
         """
         kwargs.setdefault("overwrite_modular_index", True)
-        for component in self.components.values():
+        for name, component in self.components.items():
             forget_last_call(component)
+            refuse_adapters(name, component)
         super()._save(folder, repo_id, *args, **kwargs)
         self.as_pipeline().save_config(folder)
         path = Path(folder, self.config_name)

@@ -6,7 +6,7 @@ from typing import Any
 import PIL.Image
 import torch
 from diffusers import MultiAdapter, StableDiffusionAdapterPipeline, T2IAdapter
-from diffusers.loaders import StableDiffusionLoraLoaderMixin, TextualInversionLoaderMixin
+from diffusers.loaders import TextualInversionLoaderMixin
 from transformers import CLIPVisionModelWithProjection
 
 from ..diffusers_types import replace_example_docstring
@@ -47,9 +47,7 @@ EXAMPLE_DOC_STRING = """
 
 
 @with_component("adapter", T2IAdapter | MultiAdapter | list[T2IAdapter])
-class HanDiffuserAdapterPipeline(
-    HandConditioningMixin, StableDiffusionLoraLoaderMixin, TextualInversionLoaderMixin, _AdapterPipeline
-):
+class HanDiffuserAdapterPipeline(HandConditioningMixin, TextualInversionLoaderMixin, _AdapterPipeline):
     """HanDiffuser's text-to-image with one T2I-Adapter or several.
 
     An adapter sees its condition alone, and adds to the U-Net's features whatever states of caption and hands are.
