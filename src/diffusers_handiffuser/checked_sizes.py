@@ -95,6 +95,8 @@ class _Counted(TorchFunctionMode):
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":  # there is no memory to initialise
+            return args[0] if args else kwargs["tensor"]
         made = func(*args, **kwargs)
         is_new = not any(isinstance(argument, torch.Tensor) for argument in (*args, *kwargs.values()))
         if isinstance(made, torch.Tensor) and is_new:
