@@ -6,6 +6,7 @@ the key. Damaged folders make them fail in many ways; here that is one line whic
 """
 
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -22,6 +23,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 
 from .diffusers_types import MixinBase
+from .loading_lock import one_at_a_time
 from .messages import reason_of
 
 _KNOWS_DTYPE = hasattr(pipeline_utils, "_resolve_dtype")
@@ -41,6 +43,7 @@ class CheckedLoadingMixin(MixinBase):
     """Loading of this package's models; stands before diffusers' class in the bases of a model."""
 
     @classmethod
+    @one_at_a_time
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> Self:
         """As in diffusers, from safetensors alone.
 
@@ -159,6 +162,24 @@ def check_finite_weights(name: str, model: torch.nn.Module) -> None:
         extremes = torch.aminmax(value if value.element_size() > 1 else value.float())
         if not all(math.isfinite(extreme) for extreme in extremes):
             raise ValueError(f"`{name}` has numbers that are not finite in {key!r}")
+
+
+def check_loaded(name: str, model: torch.nn.Module) -> None:
+    """Refuses a model with parameters or buffers on the meta device, but for those that offloading keeps there.
+
+    diffusers leaves weights on it that a checkpoint does not hold. transformers draws those at random: in its models
+    they are there only if another thread was in the way.
+    """
+    if any(hasattr(module, "_hf_hook") for module in model.modules()):
+        return
+    for key, value in itertools.chain(model.named_parameters(), model.named_buffers()):
+        if value.is_meta and isinstance(model, ModelMixin):
+            raise ValueError(missing_weights(name, key))
+        if value.is_meta:
+            raise ValueError(
+                f"`{name}` was left without weights (the first is {key!r}), as another thread loaded a model at the "
+                "same time; load again, one model at a time, and restart this process if that does not help."
+            )
 
 
 def check_keys(name: str, model: torch.nn.Module, folder: Path, variant: str | None) -> None:

@@ -39,6 +39,7 @@ from .checked_loading import (
     refuse_pickles_as_option,
 )
 from .hands import HandBodyModel
+from .loading_lock import one_at_a_time
 from .model_card import CARD_FILE
 from .models import TextHandEncoder, TextToHandParamsModel
 from .portable_config import PortableConfigMixin
@@ -140,6 +141,7 @@ class HubMixin(PortableConfigMixin):
     _with_loader_code = False
 
     @classmethod
+    @one_at_a_time
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike, *, check_body_model: bool = True, **kwargs: Any
     ) -> Self:

@@ -26,6 +26,7 @@ from safetensors.numpy import load_file
 
 from ..checked_loading import HUB_ARGUMENTS, CheckedLoadingMixin, check_config, one_line_error
 from ..diffusers_types import register_to_config
+from ..loading_lock import one_at_a_time
 from ..portable_config import PortableConfigMixin
 from ..whole_files import written_aside
 from .camera import project_weak_perspective
@@ -118,6 +119,7 @@ class HandBodyModel(CheckedLoadingMixin, PortableConfigMixin, ModelMixin, Config
 
     _no_split_modules: list[str] = []
 
+    @one_at_a_time
     @register_to_config
     def __init__(
         self,

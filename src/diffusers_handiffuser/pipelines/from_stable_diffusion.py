@@ -11,6 +11,7 @@ from ..checked_loading import name_dtype
 from ..diffusers_types import MixinBase
 from ..hands import HandBodyModel
 from ..hub import looks_like_a_path
+from ..loading_lock import one_at_a_time
 from ..models import TextHandEncoder, TextToHandParamsModel
 
 SHARED_COMPONENTS = ("vae", "tokenizer", "unet", "scheduler", "safety_checker", "feature_extractor", "image_encoder")
@@ -24,6 +25,7 @@ class FromStableDiffusionMixin(MixinBase):
     """Gives `from_stable_diffusion` to a pipeline that has Stable Diffusion's components and ours."""
 
     @classmethod
+    @one_at_a_time
     def from_stable_diffusion(
         cls,
         stable_diffusion: DiffusionPipeline | str | os.PathLike,

@@ -8,7 +8,6 @@ the `prompt_embeds` on to the one it inherits.
 
 import contextlib
 import inspect
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -22,7 +21,7 @@ from diffusers.utils import logging, scale_lora_layers, unscale_lora_layers
 from diffusers.utils.torch_utils import is_compiled_module
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from ..checked_loading import missing_weights
+from ..checked_loading import check_loaded
 from ..hands import HandBodyModel, HandParams
 from ..hub import HubMixin, check_body, loadable_by_bare_class
 from ..models import TextHandEncoder, TextToHandParamsModel
@@ -49,6 +48,7 @@ from .inputs import (
     check_text,
     hand_rows,
 )
+from .one_thread import one_thread_at_a_time
 
 logger = logging.get_logger(__name__)
 
@@ -142,14 +142,6 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
         body_sha256: str | None = None,
         **further_components: Any,
     ):
-        components: dict[str, Any] = {
-            "vae": vae,
-            "unet": unet,
-            "text_encoder": text_encoder,
-            "text_to_hand_params": text_to_hand_params,
-        }
-        for name, component in components.items():
-            _check_complete(name, component)
         _check_class("text_encoder", text_encoder, TextHandEncoder, "`TextHandEncoder.from_clip(...)` makes one")
         _check_class("text_to_hand_params", text_to_hand_params, TextToHandParamsModel)
         _check_class("body_model", body_model, HandBodyModel, "`HandBodyModel.procedural()` makes one")
@@ -183,6 +175,9 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
             ),
             body_sha256=body_sha256,
         )
+        for name, component in self.components.items():
+            if isinstance(component, torch.nn.Module):
+                check_loaded(name, component)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -301,6 +296,7 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
         check_finite("The decoded picture", torch.as_tensor(image))
         return super().run_safety_checker(image, device, dtype)
 
+    @one_thread_at_a_time
     @torch.no_grad()
     def sample_hand_params(
         self,
@@ -743,18 +739,6 @@ def _check_class(name: str, value: Any, wanted: type, hint: str = "") -> None:
     if value is not None and not isinstance(value, wanted):
         hint = f"; {hint}" if hint else ""
         raise TypeError(f"`{name}` must be a {wanted.__name__}, got {type(value).__name__}{hint}.")
-
-
-def _check_complete(name: str, model: torch.nn.Module | None) -> None:
-    """Refuses a model some of whose weights its checkpoint did not hold: diffusers leaves those on the meta device.
-
-    Under offloading, weights are there for good reason.
-    """
-    if model is None or any(hasattr(module, "_hf_hook") for module in model.modules()):
-        return
-    for key, value in itertools.chain(model.named_parameters(), model.named_buffers()):
-        if value.is_meta:
-            raise ValueError(missing_weights(name, key))
 
 
 def _is_hooked(model: torch.nn.Module) -> bool:

@@ -34,11 +34,13 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from ..hands import HandBodyModel, HandParams
 from ..hub import forget_last_call
+from ..loading_lock import one_at_a_time
 from ..models import TextHandEncoder, TextToHandParamsModel
 from ..sharing import PushMixin
 from .hand_conditioning import GENERAL_DEFAULTS
 from .hand_sampling import clone_generators
 from .inputs import check_count, check_finite, check_latents, check_number, check_numbers, check_size
+from .one_thread import one_thread_at_a_time
 from .pipeline_handiffuser import HanDiffuserPipeline
 
 MODEL_NAME = "handiffuser"
@@ -100,6 +102,9 @@ class HanDiffuserModularPipeline(
         if guidance_scale is not None and "guider" in self.component_names:
             self.guider.guidance_scale = guidance_scale
             self.guider.register_to_config(guidance_scale=guidance_scale)
+
+    load_components = one_at_a_time(ModularPipeline.load_components)
+    __call__ = one_thread_at_a_time(ModularPipeline.__call__)
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
         """As in diffusers, and as a `HanDiffuserPipeline` besides, with a model card.
