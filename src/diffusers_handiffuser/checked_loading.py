@@ -217,12 +217,17 @@ def check_keys(name: str, model: torch.nn.Module, folder: Path, variant: str | N
             raise ValueError(_unexpected(name, key))
 
 
-def _stored_keys(folder: Path, variant: str | None) -> dict[str, None]:
-    """Of the weights that loading takes: those of the variant, if there are any."""
+def weight_files(folder: Path, variant: str | None) -> list[Path]:
+    """The files that loading takes: those of the variant, if there are any, and otherwise those of none."""
     files = list(folder.glob("*.safetensors"))
     chosen = [path for path in files if variant and re.search(rf"\.{re.escape(variant)}[.-]", path.name)]
+    return chosen or [path for path in files if path.name.count(".") == 1]
+
+
+def _stored_keys(folder: Path, variant: str | None) -> dict[str, None]:
+    """Of the weights that loading takes."""
     keys: dict[str, None] = {}
-    for path in chosen or [path for path in files if path.name.count(".") == 1]:
+    for path in weight_files(folder, variant):
         with safe_open(path, framework="pt") as file:
             keys |= dict.fromkeys(file.keys())
     return keys

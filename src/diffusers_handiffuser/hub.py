@@ -37,12 +37,14 @@ from .checked_loading import (
     one_line_error,
     refuse_link_outwards,
     refuse_pickles_as_option,
+    weight_files,
 )
 from .hands import HandBodyModel
 from .loading_lock import one_at_a_time
 from .model_card import CARD_FILE
 from .models import TextHandEncoder, TextToHandParamsModel
 from .portable_config import PortableConfigMixin
+from .stored_dtype import load_in_stored_dtype
 from .whole_files import folder_written_aside, written_aside
 
 PACKAGE = __name__.partition(".")[0]
@@ -183,7 +185,8 @@ class HubMixin(PortableConfigMixin):
                         refuse_link_outwards(folder / component, folder)
                         check_files(folder, component)
                 absent = {key: None for key, entry in index.items() if entry == [None, None]}
-                pipeline = super().from_pretrained(name, **{**absent, **kwargs, "use_safetensors": True})
+                options = {**absent, **kwargs, "use_safetensors": True}
+                pipeline = load_in_stored_dtype(super().from_pretrained, name, options)
                 for component in sorted(stored):
                     _check_stored_keys(component, pipeline.components.get(component), folder, kwargs.get("variant"))
                 with contextlib.suppress(OSError, HTTPError):
@@ -262,6 +265,7 @@ class HubMixin(PortableConfigMixin):
         for name, component in self.components.items():
             for place in (folder / name, *folder.glob(f"{name}_[0-9]*")):  # several ControlNets stand side by side
                 forget_origin(place)
+                _widen_config_of_variant(place)
             if self._with_loader_code and type(component).__name__ in COMPONENT_CLASSES:
                 _write_loader(folder / name / f"{PACKAGE}.py", *COMPONENT_CLASSES)
         if self._with_loader_code:
@@ -305,6 +309,20 @@ def forget_origin(folder: Path) -> None:
         kept = {key: value for key, value in config.items() if key not in _ORIGIN}
         if kept != config:
             _write_json(path, kept)
+
+
+def _widen_config_of_variant(folder: Path) -> None:
+    """Has the config of a transformers model that was saved as a variant say float32.
+
+    It is the config of the default weights, too, which stand beside the variant in the end. diffusers' models are
+    loaded in float32 where nobody asks for another dtype, be it a variant or not.
+    """
+    path = folder / "config.json"
+    if not path.is_file() or not any(folder.glob("*.safetensors")) or weight_files(folder, None):
+        return
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if "dtype" in config:
+        _write_json(path, {**config, "dtype": "float32"})
 
 
 def forget_last_call(component: Any) -> None:

@@ -13,6 +13,7 @@ from ..hands import HandBodyModel
 from ..hub import looks_like_a_path
 from ..loading_lock import one_at_a_time
 from ..models import TextHandEncoder, TextToHandParamsModel
+from ..stored_dtype import load_in_stored_dtype
 
 SHARED_COMPONENTS = ("vae", "tokenizer", "unet", "scheduler", "safety_checker", "feature_extractor", "image_encoder")
 STAGE_1_COMPONENTS = ("hand_tokenizer", "hand_text_encoder", "text_to_hand_params", "text_to_hand_scheduler")
@@ -113,9 +114,11 @@ def load_stable_diffusion(name: str, options: dict[str, Any]) -> DiffusionPipeli
     is_path = looks_like_a_path(name) if not is_file else "://" not in name
     if is_path and not os.path.exists(name):
         raise OSError(f"Cannot load `stable_diffusion`: {name!r} does not exist.")
-    load = StableDiffusionPipeline.from_single_file if is_file else DiffusionPipeline.from_pretrained
+    options = name_dtype(options)
     try:
-        return load(name, **name_dtype(options))
+        if is_file:
+            return StableDiffusionPipeline.from_single_file(name, **options)
+        return load_in_stored_dtype(DiffusionPipeline.from_pretrained, name, options)
     except (OSError, HTTPError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise OSError(f"Cannot load `stable_diffusion` from {name!r}: {reason}") from error
