@@ -1,7 +1,7 @@
 """How the package is known to diffusers: registration, what saved pipelines look like, and loading them again.
 
-diffusers has no plug-in mechanism. Its loader looks names up in tables, so importing this package adds itself there,
-once and without replacing anything:
+diffusers has no plug-in mechanism. Its loader looks names up in tables, so importing this package adds itself there
+without replacing anything (`custom_pipelines` is about the one function of diffusers that has to be wrapped):
 
 * `LOADABLE_CLASSES` is read by `_get_library_or_raise` (may a component come from this library?), by
   `_get_custom_components_and_folders` (the same question for a download) and by `_fetch_class_library_tuple` (what
