@@ -5,14 +5,13 @@ refuses a file with several. A file that imports one of ours to derive another f
 """
 
 import ast
-import functools
 from pathlib import Path
 from types import ModuleType
 
 from diffusers import DiffusionPipeline
 from diffusers.utils import dynamic_modules_utils
 
-_PACKAGE = __name__.partition(".")[0]
+from .other_imports import is_ours
 
 
 def prefer_defined_pipelines() -> None:
@@ -21,27 +20,21 @@ def prefer_defined_pipelines() -> None:
     Called on import; calling it again changes nothing.
     """
     find_any = dynamic_modules_utils.find_pipeline_class
-    if getattr(find_any, "prefers_defined_pipelines_to", None) == _PACKAGE:
+    if is_ours(find_any):
         return
 
-    @functools.wraps(find_any)
     def find_pipeline_class(loaded_module: ModuleType) -> type[DiffusionPipeline] | None:
-        if any(map(_is_ours, vars(loaded_module).values())):
+        if any(map(_is_our_pipeline, vars(loaded_module).values())):
             defined = find_any(_without_imports(loaded_module))
             if defined is not None:
                 return defined
         return find_any(loaded_module)
 
-    find_pipeline_class.prefers_defined_pipelines_to = _PACKAGE  # type: ignore[attr-defined]
     dynamic_modules_utils.find_pipeline_class = find_pipeline_class
 
 
-def _is_ours(value: object) -> bool:
-    return (
-        isinstance(value, type)
-        and issubclass(value, DiffusionPipeline)
-        and value.__module__.partition(".")[0] == _PACKAGE
-    )
+def _is_our_pipeline(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, DiffusionPipeline) and is_ours(value)
 
 
 def _without_imports(module: ModuleType) -> ModuleType:

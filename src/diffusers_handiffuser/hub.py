@@ -43,6 +43,7 @@ from .hands import HandBodyModel
 from .loading_lock import one_at_a_time
 from .model_card import CARD_FILE
 from .models import TextHandEncoder, TextToHandParamsModel
+from .other_imports import is_ours
 from .portable_config import PortableConfigMixin
 from .stored_dtype import load_in_stored_dtype
 from .whole_files import folder_written_aside, written_aside
@@ -72,10 +73,10 @@ __all__ = [
 
 
 def register_library() -> None:
-    """Lets diffusers load components from this package. Called on import; calling it again changes nothing."""
+    """Lets diffusers load components from this package. Called on import, and if that happens again, once more."""
     for library in (PACKAGE, __name__):
         LOADABLE_CLASSES.setdefault(library, {"ModelMixin": ["save_pretrained", "from_pretrained"]})
-    _add_to_diffusers(*COMPONENT_CLASSES.values())  # where `AutoModel` looks
+    _add_to(diffusers, *COMPONENT_CLASSES.values())  # where `AutoModel` looks
 
 
 def register_pipeline(
@@ -84,28 +85,28 @@ def register_pipeline(
     """Lets `DiffusionPipeline.from_pretrained` and the `AutoPipeline` of one task find a pipeline of this package.
 
     Args:
-        pipeline_class (`type`): the pipeline. A class of that name in diffusers itself would not be replaced.
+        pipeline_class (`type`): the pipeline. A class of that name in diffusers itself would not be replaced, one of
+            an earlier import of this package is.
         task_mapping (`dict`, *optional*): one of diffusers' `AUTO_*_PIPELINES_MAPPING`.
         name (`str`): the family under which the pipelines of different tasks find each other.
     """
     for module in (diffusers, diffusers.pipelines):
-        if not hasattr(module, pipeline_class.__name__):
-            setattr(module, pipeline_class.__name__, pipeline_class)
-    if task_mapping is not None:
-        task_mapping.setdefault(name, pipeline_class)
+        _add_to(module, pipeline_class)
+    if task_mapping is not None and is_ours(task_mapping.get(name, pipeline_class)):
+        task_mapping[name] = pipeline_class
 
 
 def register_modular_pipeline(pipeline_class: type, blocks_class: type, name: str = "handiffuser") -> None:
     """Lets `ModularPipeline.from_pretrained` and `blocks.init_pipeline` find the modular pipeline of a family."""
-    _add_to_diffusers(pipeline_class, blocks_class)
+    _add_to(diffusers, pipeline_class, blocks_class)
     MODULAR_PIPELINE_MAPPING.setdefault(name, lambda config=None: pipeline_class.__name__)
 
 
-def _add_to_diffusers(*classes: type) -> None:
-    """Makes classes attributes of diffusers; one of its own of that name stays."""
+def _add_to(module: ModuleType, *classes: type) -> None:
+    """Makes classes attributes of a module of diffusers; one of its own of that name stays."""
     for cls in classes:
-        if not hasattr(diffusers, cls.__name__):
-            setattr(diffusers, cls.__name__, cls)
+        if is_ours(getattr(module, cls.__name__, cls)):
+            setattr(module, cls.__name__, cls)
 
 
 def loadable_by_bare_class(*components: str) -> Callable[[_Function], _Function]:

@@ -13,6 +13,7 @@ from ..hands import HandBodyModel
 from ..hub import looks_like_a_path
 from ..loading_lock import one_at_a_time
 from ..models import TextHandEncoder, TextToHandParamsModel
+from ..other_imports import refuse_other_import
 from ..stored_dtype import load_in_stored_dtype
 
 SHARED_COMPONENTS = ("vae", "tokenizer", "unet", "scheduler", "safety_checker", "feature_extractor", "image_encoder")
@@ -83,6 +84,7 @@ class FromStableDiffusionMixin(MixinBase):
         `StableDiffusionPipeline.from_pipe(pipe, text_encoder=pipe.text_encoder)`.
         """
         encoder = getattr(pipeline, "text_encoder", None)
+        refuse_other_import("text_encoder", encoder, TextHandEncoder)
         if "text_encoder" not in kwargs and encoder is not None and not isinstance(encoder, TextHandEncoder):
             _check_stable_diffusion("pipeline", pipeline)
             kwargs["text_encoder"] = TextHandEncoder.from_clip(encoder)
@@ -129,6 +131,7 @@ def _check_stable_diffusion(argument: str, pipeline: Any) -> None:
     wanted = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
     if not isinstance(pipeline, DiffusionPipeline):
         raise TypeError(f"`{argument}` must be a pipeline, a path or a Hub id, got {name}.")
+    refuse_other_import("text_encoder", getattr(pipeline, "text_encoder", None), TextHandEncoder)
     if isinstance(getattr(pipeline, "text_encoder", None), TextHandEncoder):
         raise ValueError(f"`{argument}` is a {name} with a TextHandEncoder already; `from_pipe` passes it on.")
     missing = [part for part in wanted if getattr(pipeline, part, None) is None]
@@ -141,6 +144,7 @@ def _stage_1(source: Any, given: dict[str, Any], access: dict[str, Any]) -> dict
     """Components and defaults of stage 1 from one of our pipelines, or a model beside its given companions."""
     if source is None:
         return {}
+    refuse_other_import("text_to_hand_params", source, TextToHandParamsModel)
     if isinstance(source, TextToHandParamsModel):
         missing = [name for name in STAGE_1_COMPONENTS if name != "text_to_hand_params" and given.get(name) is None]
         if missing:

@@ -26,6 +26,7 @@ from ..hands import HandBodyModel, HandParams
 from ..hub import HubMixin, check_body, loadable_by_bare_class
 from ..models import TextHandEncoder, TextToHandParamsModel
 from ..models.text_to_hand_params import SAMPLE_SIZE
+from ..other_imports import refuse_other_import
 from .from_stable_diffusion import FromStableDiffusionMixin
 from .hand_sampling import (
     Generators,
@@ -736,6 +737,7 @@ def with_component(name: str, annotation: Any) -> Callable[[_Class], _Class]:
 
 def _check_class(name: str, value: Any, wanted: type, hint: str = "") -> None:
     value = value._orig_mod if is_compiled_module(value) else value
+    refuse_other_import(name, value, wanted)
     if value is not None and not isinstance(value, wanted):
         hint = f"; {hint}" if hint else ""
         raise TypeError(f"`{name}` must be a {wanted.__name__}, got {type(value).__name__}{hint}.")
