@@ -25,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from .diffusers_types import MixinBase
 from .loading_lock import one_at_a_time
 from .messages import reason_of
+from .offline import heed_offline_mode, weights_instead
 
 _KNOWS_DTYPE = hasattr(pipeline_utils, "_resolve_dtype")
 """Whether this release of diffusers calls the argument `dtype`; older ones know `torch_dtype` alone."""
@@ -53,7 +54,7 @@ class CheckedLoadingMixin(MixinBase):
                 config is not one of this class.
         """
         output_loading_info = kwargs.pop("output_loading_info", False)
-        kwargs = name_dtype(kwargs)
+        kwargs = heed_offline_mode(name_dtype(kwargs))
         refuse_pickles_as_option(kwargs)
         name, subfolder = os.fspath(pretrained_model_name_or_path), kwargs.get("subfolder") or ""
         place = os.path.join(name, subfolder)
@@ -75,13 +76,16 @@ class CheckedLoadingMixin(MixinBase):
                     raise ValueError(missing_weights(label, key)) from error
                 raise
             except OSError as error:
-                if not (absent := _ABSENT.search(str(error))):
+                instead = weights_instead(name, os.path.join(subfolder, cls.config_name), kwargs)
+                if absent := _ABSENT.search(str(error)):
+                    stem, folder = absent.groups()
+                    raise OSError(
+                        f"Error no file named {stem}.bin found in directory {folder} (diffusers' words), and none "
+                        f"named {stem}.safetensors, which is the one that is read{instead}"
+                    ) from error
+                if not instead:
                     raise
-                stem, folder = absent.groups()
-                raise OSError(
-                    f"Error no file named {stem}.bin found in directory {folder} (diffusers' words), and none named "
-                    f"{stem}.safetensors, which is the one that is read"
-                ) from error
+                raise OSError(f"{reason_of(error)}{instead}") from error
             for key in sorted(info.get("missing_keys", ())):
                 raise ValueError(missing_weights(label, key))
             for key in sorted(info.get("unexpected_keys", ())):

@@ -43,6 +43,7 @@ from .hands import HandBodyModel
 from .loading_lock import one_at_a_time
 from .model_card import CARD_FILE
 from .models import TextHandEncoder, TextToHandParamsModel
+from .offline import heed_offline_mode, weights_instead
 from .other_imports import is_ours
 from .portable_config import PortableConfigMixin
 from .stored_dtype import load_in_stored_dtype
@@ -168,7 +169,7 @@ class HubMixin(PortableConfigMixin):
         if os.path.isdir(name) and not os.path.isfile(os.path.join(name, cls.config_name)):
             raise OSError(f"Cannot load {cls.__name__}: {name!r} holds no {cls.config_name}; wanted a saved pipeline.")
         refuse_pickles_as_option(kwargs)
-        kwargs = name_dtype(kwargs)
+        kwargs = heed_offline_mode(name_dtype(kwargs))
         where = {key: kwargs[key] for key in _WHERE if key in kwargs}
         try:
             with one_line_error(cls.__name__, name):
@@ -194,10 +195,15 @@ class HubMixin(PortableConfigMixin):
                     _stored_file(name, CARD_FILE, where)  # beside the models, where a pipeline saved again looks
                 return pipeline
         except (OSError, HTTPError) as error:
+            instead = weights_instead(name, cls.config_name, kwargs)
             if os.path.isdir(name):
-                raise
+                if not instead or instead in str(error):
+                    raise
+                raise OSError(f"{str(error).rstrip('.')}{instead}.") from error
             reason = " ".join(str(error.__cause__ or error).split())
-            if "`safetensors` weights" in reason:
+            if instead:
+                reason = f"{reason.rstrip('.')}{instead}."
+            elif "`safetensors` weights" in reason:
                 reason += " It may hold pickles, which are not read here: convert them to safetensors."
             raise OSError(f"Cannot load {cls.__name__}: {name!r} is no folder, and the Hub says: {reason}") from error
 
