@@ -47,6 +47,7 @@ from .inputs import (
     check_number,
     check_numbers,
     check_text,
+    checked_callback,
     hand_rows,
 )
 from .one_thread import one_thread_at_a_time
@@ -284,6 +285,20 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
                     f"`unet` is {wanted}, but `{name}` {part.dtype}; `pipe.to(...)` gives them one dtype."
                 )
 
+    def _check_ip_adapter(self, image: Any, embeds: Any) -> None:
+        """Refuses an IP-Adapter without a picture, and a picture without an IP-Adapter."""
+        is_loaded = getattr(self.unet.config, "encoder_hid_dim_type", None) == "ip_image_proj"
+        given = "ip_adapter_image" if image is not None else "ip_adapter_image_embeds" if embeds is not None else None
+        if given is not None and not is_loaded:
+            raise ValueError(f"`{given}` is given, but no IP-Adapter is loaded; `load_ip_adapter` loads one.")
+        if given is None and is_loaded:
+            raise ValueError(
+                "`ip_adapter_image` or `ip_adapter_image_embeds` must be given, as an IP-Adapter is loaded; "
+                "`unload_ip_adapter` of a pipeline that loaded it takes it out of the U-Net."
+            )
+        if image is not None:
+            self._require("`ip_adapter_image`", "image_encoder")
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Stands between the `__call__` of a pipeline and the one that it inherits, whose latents nobody checks."""
         outputs = super().__call__(*args, **kwargs)
@@ -333,6 +348,8 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
         check_number("hand_guidance_scale", guidance_scale)
         prompts = [text for text in _texts(prompt) for _ in range(num_images_per_prompt)]
         check_generators("hand_generator", hand_generator, len(prompts))
+        if hand_callback_on_step_end is not None:
+            hand_callback_on_step_end = checked_callback("hand_callback_on_step_end", hand_callback_on_step_end, True)
         self._check_stage_1()
         self._interrupt = self._hands_interrupted = False
         hand_params = self._denoise_hands(prompts, steps, guidance_scale, hand_generator, hand_callback_on_step_end)
@@ -431,6 +448,7 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
         lora_scale = (cross_attention_kwargs or {}).get("scale")
         if lora_scale is not None:
             check_number("cross_attention_kwargs['scale']", lora_scale)
+        self._check_ip_adapter(further.get("ip_adapter_image"), further.get("ip_adapter_image_embeds"))
         # A picture to start from, which comes with a strength, is encoded even where none is decoded.
         uses_vae = further.get("output_type") != "latent" or "strength" in further
         drawing = ("controlnet", "adapter", *(("vae", "safety_checker") if uses_vae else ()))
@@ -438,6 +456,9 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
         self._check_one_device("unet", *drawing, *encoding)
         self._check_one_dtype(*drawing)
         tensor_inputs = callback_on_step_end_tensor_inputs
+        if (callback := further.get("callback_on_step_end")) is not None:
+            tensor_inputs = getattr(callback, "tensor_inputs", tensor_inputs)  # of diffusers' own callbacks
+            further["callback_on_step_end"] = checked_callback("callback_on_step_end", callback)
         check_names("callback_on_step_end_tensor_inputs", tensor_inputs, self._callback_tensor_inputs)
         self._guidance_scale = guidance_scale
 
@@ -501,6 +522,8 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin):
         """
         num_hand_inference_steps = self.with_default("num_hand_inference_steps", num_hand_inference_steps)
         hand_guidance_scale = self.with_default("hand_guidance_scale", hand_guidance_scale)
+        if hand_callback_on_step_end is not None:
+            hand_callback_on_step_end = checked_callback("hand_callback_on_step_end", hand_callback_on_step_end, True)
         self.check_hand_inputs(
             prompt,
             negative_prompt,
