@@ -103,8 +103,15 @@ class HanDiffuserModularPipeline(
             self.guider.guidance_scale = guidance_scale
             self.guider.register_to_config(guidance_scale=guidance_scale)
 
-    load_components = one_at_a_time(ModularPipeline.load_components)
-    __call__ = one_thread_at_a_time(ModularPipeline.__call__)
+    @one_at_a_time
+    def load_components(self, *args: Any, **kwargs: Any) -> None:
+        """As in diffusers; one thread at a time, as all loading of this package."""
+        super().load_components(*args, **kwargs)
+
+    @one_thread_at_a_time
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As in diffusers; a call while another thread is in one raises a `RuntimeError`."""
+        return super().__call__(*args, **kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
         """As in diffusers, and as a `HanDiffuserPipeline` besides, with a model card.
