@@ -34,6 +34,7 @@ with _quiet_transformers():
         AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
     )
 
+    from .custom_pipelines import prefer_defined_pipelines
     from .hands import HandBodyModel, HandGeometry, HandParams, HandView
     from .hub import register_library, register_modular_pipeline, register_pipeline
     from .models import TextHandEncoder, TextToHandParamsModel
@@ -96,6 +97,7 @@ register_pipeline(HanDiffuserAdapterPipeline)
 register_pipeline(HanDiffuserImg2ImgPipeline, AUTO_IMAGE2IMAGE_PIPELINES_MAPPING)
 register_pipeline(HanDiffuserInpaintPipeline, AUTO_INPAINT_PIPELINES_MAPPING)
 register_modular_pipeline(HanDiffuserModularPipeline, HanDiffuserBlocks)
+prefer_defined_pipelines()
 
 
 if TYPE_CHECKING:  # to a type checker that sees `__getattr__`, the package has every name

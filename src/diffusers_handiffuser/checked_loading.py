@@ -7,6 +7,7 @@ the key. Damaged folders make them fail in many ways; here that is one line whic
 
 import contextlib
 import functools
+import itertools
 import json
 import math
 import os
@@ -28,7 +29,9 @@ from .checked_configs import check_config, check_types
 from .checked_files import check_files
 from .checked_sizes import check_size, sizes_checked
 from .diffusers_types import MixinBase
+from .loading_lock import one_at_a_time
 from .messages import reason_of
+from .offline import heed_offline_mode, weights_instead
 
 _KNOWS_DTYPE = hasattr(pipeline_utils, "_resolve_dtype")
 """Whether this release of diffusers calls the argument `dtype`; older ones know `torch_dtype` alone."""
@@ -46,6 +49,7 @@ class CheckedLoadingMixin(MixinBase):
     """Loading of this package's models; stands before diffusers' class in the bases of a model."""
 
     @classmethod
+    @one_at_a_time
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike, *, check_sizes: bool | None = None, **kwargs: Any
     ) -> Self:
@@ -64,7 +68,7 @@ class CheckedLoadingMixin(MixinBase):
                 config is not one of this class or asks for too much.
         """
         output_loading_info = kwargs.pop("output_loading_info", False)
-        kwargs = name_dtype(kwargs)
+        kwargs = heed_offline_mode(name_dtype(kwargs))
         refuse_pickles_as_option(kwargs)
         name, subfolder = os.fspath(pretrained_model_name_or_path), kwargs.get("subfolder") or ""
         place = os.path.join(name, subfolder)
@@ -87,13 +91,16 @@ class CheckedLoadingMixin(MixinBase):
                     raise ValueError(missing_weights(label, key)) from error
                 raise
             except OSError as error:
-                if not (absent := _ABSENT.search(str(error))):
+                instead = weights_instead(name, os.path.join(subfolder, cls.config_name), kwargs)
+                if absent := _ABSENT.search(str(error)):
+                    stem, folder = absent.groups()
+                    raise OSError(
+                        f"Error no file named {stem}.bin found in directory {folder} (diffusers' words), and none "
+                        f"named {stem}.safetensors, which is the one that is read{instead}"
+                    ) from error
+                if not instead:
                     raise
-                stem, folder = absent.groups()
-                raise OSError(
-                    f"Error no file named {stem}.bin found in directory {folder} (diffusers' words), and none named "
-                    f"{stem}.safetensors, which is the one that is read"
-                ) from error
+                raise OSError(f"{reason_of(error)}{instead}") from error
             for key in sorted(info.get("missing_keys", ())):
                 raise ValueError(missing_weights(label, key))
             for key in sorted(info.get("unexpected_keys", ())):
@@ -178,6 +185,24 @@ def check_finite_weights(name: str, model: torch.nn.Module) -> None:
             raise ValueError(f"`{name}` has numbers that are not finite in {key!r}")
 
 
+def check_loaded(name: str, model: torch.nn.Module) -> None:
+    """Refuses a model with parameters or buffers on the meta device, but for those that offloading keeps there.
+
+    diffusers leaves weights on it that a checkpoint does not hold. transformers draws those at random: in its models
+    they are there only if another thread was in the way.
+    """
+    if any(hasattr(module, "_hf_hook") for module in model.modules()):
+        return
+    for key, value in itertools.chain(model.named_parameters(), model.named_buffers()):
+        if value.is_meta and isinstance(model, ModelMixin):
+            raise ValueError(missing_weights(name, key))
+        if value.is_meta:
+            raise ValueError(
+                f"`{name}` was left without weights (the first is {key!r}), as another thread loaded a model at the "
+                "same time; load again, one model at a time, and restart this process if that does not help."
+            )
+
+
 def check_keys(name: str, model: torch.nn.Module, folder: Path, variant: str | None) -> None:
     """Refuses a model of diffusers or transformers whose file has other weights than it: they only warn, or do not.
 
@@ -213,12 +238,17 @@ def check_keys(name: str, model: torch.nn.Module, folder: Path, variant: str | N
             raise ValueError(_unexpected(name, key))
 
 
-def _stored_keys(folder: Path, variant: str | None) -> dict[str, None]:
-    """Of the weights that loading takes: those of the variant, if there are any."""
+def weight_files(folder: Path, variant: str | None) -> list[Path]:
+    """The files that loading takes: those of the variant, if there are any, and otherwise those of none."""
     files = list(folder.glob("*.safetensors"))
     chosen = [path for path in files if variant and re.search(rf"\.{re.escape(variant)}[.-]", path.name)]
+    return chosen or [path for path in files if path.name.count(".") == 1]
+
+
+def _stored_keys(folder: Path, variant: str | None) -> dict[str, None]:
+    """Of the weights that loading takes."""
     keys: dict[str, None] = {}
-    for path in chosen or [path for path in files if path.name.count(".") == 1]:
+    for path in weight_files(folder, variant):
         with safe_open(path, framework="pt") as file:
             keys |= dict.fromkeys(file.keys())
     return keys

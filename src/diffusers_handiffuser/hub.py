@@ -1,7 +1,7 @@
 """How the package is known to diffusers: registration, what saved pipelines look like, and loading them again.
 
-diffusers has no plug-in mechanism. Its loader looks names up in tables, so importing this package adds itself there,
-once and without replacing anything:
+diffusers has no plug-in mechanism. Its loader looks names up in tables, so importing this package adds itself there
+without replacing anything (`custom_pipelines` is about the one function of diffusers that has to be wrapped):
 
 * `LOADABLE_CLASSES` is read by `_get_library_or_raise` (may a component come from this library?), by
   `_get_custom_components_and_folders` (the same question for a download) and by `_fetch_class_library_tuple` (what
@@ -16,6 +16,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Self, TypeVar
 
 import diffusers
@@ -31,12 +32,23 @@ from safetensors.torch import save_file
 from .checked_components import check_component, component_class, is_component_class, library_of
 from .checked_configs import check_config
 from .checked_files import refuse_link_outwards
-from .checked_loading import check_finite_weights, check_keys, name_dtype, one_line_error, refuse_pickles_as_option
+from .checked_loading import (
+    check_finite_weights,
+    check_keys,
+    name_dtype,
+    one_line_error,
+    refuse_pickles_as_option,
+    weight_files,
+)
 from .checked_sizes import sizes_checked
 from .hands import HandBodyModel
+from .loading_lock import one_at_a_time
 from .model_card import CARD_FILE
 from .models import TextHandEncoder, TextToHandParamsModel
+from .offline import heed_offline_mode, weights_instead
+from .other_imports import is_ours
 from .portable_config import PortableConfigMixin
+from .stored_dtype import load_in_stored_dtype
 from .whole_files import folder_written_aside, written_aside
 
 PACKAGE = __name__.partition(".")[0]
@@ -65,10 +77,10 @@ __all__ = [
 
 
 def register_library() -> None:
-    """Lets diffusers load components from this package. Called on import; calling it again changes nothing."""
+    """Lets diffusers load components from this package. Called on import, and if that happens again, once more."""
     for library in (PACKAGE, __name__):
         LOADABLE_CLASSES.setdefault(library, {"ModelMixin": ["save_pretrained", "from_pretrained"]})
-    _add_to_diffusers(*COMPONENT_CLASSES.values())  # where `AutoModel` looks
+    _add_to(diffusers, *COMPONENT_CLASSES.values())  # where `AutoModel` looks
 
 
 def register_pipeline(
@@ -77,28 +89,28 @@ def register_pipeline(
     """Lets `DiffusionPipeline.from_pretrained` and the `AutoPipeline` of one task find a pipeline of this package.
 
     Args:
-        pipeline_class (`type`): the pipeline. A class of that name in diffusers itself would not be replaced.
+        pipeline_class (`type`): the pipeline. A class of that name in diffusers itself would not be replaced, one of
+            an earlier import of this package is.
         task_mapping (`dict`, *optional*): one of diffusers' `AUTO_*_PIPELINES_MAPPING`.
         name (`str`): the family under which the pipelines of different tasks find each other.
     """
     for module in (diffusers, diffusers.pipelines):
-        if not hasattr(module, pipeline_class.__name__):
-            setattr(module, pipeline_class.__name__, pipeline_class)
-    if task_mapping is not None:
-        task_mapping.setdefault(name, pipeline_class)
+        _add_to(module, pipeline_class)
+    if task_mapping is not None and is_ours(task_mapping.get(name, pipeline_class)):
+        task_mapping[name] = pipeline_class
 
 
 def register_modular_pipeline(pipeline_class: type, blocks_class: type, name: str = "handiffuser") -> None:
     """Lets `ModularPipeline.from_pretrained` and `blocks.init_pipeline` find the modular pipeline of a family."""
-    _add_to_diffusers(pipeline_class, blocks_class)
+    _add_to(diffusers, pipeline_class, blocks_class)
     MODULAR_PIPELINE_MAPPING.setdefault(name, lambda config=None: pipeline_class.__name__)
 
 
-def _add_to_diffusers(*classes: type) -> None:
-    """Makes classes attributes of diffusers; one of its own of that name stays."""
+def _add_to(module: ModuleType, *classes: type) -> None:
+    """Makes classes attributes of a module of diffusers; one of its own of that name stays."""
     for cls in classes:
-        if not hasattr(diffusers, cls.__name__):
-            setattr(diffusers, cls.__name__, cls)
+        if is_ours(getattr(module, cls.__name__, cls)):
+            setattr(module, cls.__name__, cls)
 
 
 def loadable_by_bare_class(*components: str) -> Callable[[_Function], _Function]:
@@ -136,6 +148,7 @@ class HubMixin(PortableConfigMixin):
     _with_loader_code = False
 
     @classmethod
+    @one_at_a_time
     def from_pretrained(
         cls,
         pretrained_model_name_or_path: str | os.PathLike,
@@ -170,7 +183,7 @@ class HubMixin(PortableConfigMixin):
         if os.path.isdir(name) and not os.path.isfile(os.path.join(name, cls.config_name)):
             raise OSError(f"Cannot load {cls.__name__}: {name!r} holds no {cls.config_name}; wanted a saved pipeline.")
         refuse_pickles_as_option(kwargs)
-        kwargs = name_dtype(kwargs)
+        kwargs = heed_offline_mode(name_dtype(kwargs))
         where = {key: kwargs[key] for key in _WHERE if key in kwargs}
         try:
             with one_line_error(cls.__name__, name), sizes_checked(check_sizes):
@@ -185,17 +198,23 @@ class HubMixin(PortableConfigMixin):
                 if os.path.isdir(name):
                     _check_components(cls, name, folder, kwargs)
                 absent = {key: None for key, entry in index.items() if entry == [None, None]}
-                pipeline = super().from_pretrained(name, **{**absent, **kwargs, "use_safetensors": True})
+                options = {**absent, **kwargs, "use_safetensors": True}
+                pipeline = load_in_stored_dtype(super().from_pretrained, name, options)
                 for component in sorted(stored):
                     _check_stored_keys(component, pipeline.components.get(component), folder, kwargs.get("variant"))
                 with contextlib.suppress(OSError, HTTPError):
                     _stored_file(name, CARD_FILE, where)  # beside the models, where a pipeline saved again looks
                 return pipeline
         except (OSError, HTTPError) as error:
+            instead = weights_instead(name, cls.config_name, kwargs)
             if os.path.isdir(name):
-                raise
+                if not instead or instead in str(error):
+                    raise
+                raise OSError(f"{str(error).rstrip('.')}{instead}.") from error
             reason = " ".join(str(error.__cause__ or error).split())
-            if "`safetensors` weights" in reason:
+            if instead:
+                reason = f"{reason.rstrip('.')}{instead}."
+            elif "`safetensors` weights" in reason:
                 reason += " It may hold pickles, which are not read here: convert them to safetensors."
             raise OSError(f"Cannot load {cls.__name__}: {name!r} is no folder, and the Hub says: {reason}") from error
 
@@ -271,6 +290,7 @@ class HubMixin(PortableConfigMixin):
         for name, component in self.components.items():
             for place in (folder / name, *folder.glob(f"{name}_[0-9]*")):  # several ControlNets stand side by side
                 forget_origin(place)
+                _widen_config_of_variant(place)
             if self._with_loader_code and type(component).__name__ in COMPONENT_CLASSES:
                 _write_loader(folder / name / f"{PACKAGE}.py", *COMPONENT_CLASSES)
         if self._with_loader_code:
@@ -314,6 +334,20 @@ def forget_origin(folder: Path) -> None:
         kept = {key: value for key, value in config.items() if key not in _ORIGIN}
         if kept != config:
             _write_json(path, kept)
+
+
+def _widen_config_of_variant(folder: Path) -> None:
+    """Has the config of a transformers model that was saved as a variant say float32.
+
+    It is the config of the default weights, too, which stand beside the variant in the end. diffusers' models are
+    loaded in float32 where nobody asks for another dtype, be it a variant or not.
+    """
+    path = folder / "config.json"
+    if not path.is_file() or not any(folder.glob("*.safetensors")) or weight_files(folder, None):
+        return
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if "dtype" in config:
+        _write_json(path, {**config, "dtype": "float32"})
 
 
 def forget_last_call(component: Any) -> None:

@@ -5,9 +5,15 @@ import inspect
 
 import pytest
 import torch
+from diffusers import T2IAdapter
 from diffusers.loaders import IPAdapterMixin
 
-from diffusers_handiffuser import HanDiffuserImg2ImgPipeline, HanDiffuserInpaintPipeline, HanDiffuserPipeline
+from diffusers_handiffuser import (
+    HanDiffuserAdapterPipeline,
+    HanDiffuserImg2ImgPipeline,
+    HanDiffuserInpaintPipeline,
+    HanDiffuserPipeline,
+)
 
 WIDTH, IMAGE_WIDTH, TOKENS = 16, 12, 4
 
@@ -95,3 +101,27 @@ def test_faces(pipe, draw):
     torch.testing.assert_close(draw(ip_adapter_image_embeds=[embeds(1, 1)]), plain, rtol=0, atol=1e-4)
     pipe.set_ip_adapter_scale(42.0)
     assert (draw(ip_adapter_image_embeds=[embeds(1, 1)]) - plain).abs().max() > 1e-3
+
+
+def test_a_picture_belongs_to_a_loaded_adapter(pipe, draw):
+    """Neither is without the other, and whichever is missing is named."""
+    plain, image = draw(), torch.rand(1, 3, 16, 16)
+    pipe.unet._load_ip_adapter_weights([adapter(pipe.unet)])
+    with pytest.raises(ValueError, match="`ip_adapter_image` or `ip_adapter_image_embeds` must be given"):
+        draw()
+    with pytest.raises(ValueError, match="`image_encoder` is needed for `ip_adapter_image`"):
+        draw(ip_adapter_image=image)
+    pipe.unload_ip_adapter()
+    for given in ({"ip_adapter_image": image}, {"ip_adapter_image_embeds": [embeds(1)]}):
+        with pytest.raises(ValueError, match=f"`{min(given)}` is given, but no IP-Adapter is loaded"):
+            draw(**given)
+    assert torch.equal(draw(), plain)
+
+
+def test_a_pipeline_that_takes_no_picture_says_so(pipe):
+    """T2I-Adapters' pipeline shares the U-Net, and has no argument for an IP-Adapter."""
+    pipe.unet._load_ip_adapter_weights([adapter(pipe.unet)])
+    t2i = T2IAdapter(channels=[8, 16], num_res_blocks=1, downscale_factor=2, adapter_type="full_adapter")
+    shared = HanDiffuserAdapterPipeline.from_pipe(pipe, adapter=t2i)
+    with pytest.raises(ValueError, match="an IP-Adapter is loaded; `unload_ip_adapter`"):
+        shared("a hand", image=torch.rand(3, 16, 16))

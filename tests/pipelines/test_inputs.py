@@ -1,5 +1,6 @@
 """Bad input: each a one-line error that names the argument, before anything is computed."""
 
+import PIL.Image
 import pytest
 import torch
 
@@ -58,6 +59,10 @@ def nothing_is_computed(pipe, monkeypatch):
         ("hand_params", HandParams.zeros(0)),
         ("hand_params", HandParams.zeros(1, 1)),
         ("callback_on_step_end_tensor_inputs", ["latent"]),
+        ("callback_on_step_end", "print"),
+        ("hand_callback_on_step_end", 3),
+        ("ip_adapter_image", PIL.Image.new("RGB", (8, 8))),
+        ("ip_adapter_image_embeds", [torch.zeros(2, 1, 8)]),
         ("hand_param", HandParams.zeros(1)),
     ],
 )

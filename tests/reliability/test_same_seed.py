@@ -5,13 +5,13 @@ import os
 import random
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import diffusers
 import numpy as np
 import pytest
 import torch
+from in_threads import in_threads
 from pipeline_cases import CLASSES
 
 import diffusers_handiffuser
@@ -203,26 +203,6 @@ class TestGlobalRandomState:
 class TestThreads:
     """Two pipelines, each with models and schedulers of its own."""
 
-    def run(self, *jobs) -> list:
-        found, barrier = [None] * len(jobs), threading.Barrier(len(jobs))
-
-        def work(i: int) -> None:
-            barrier.wait()
-            try:
-                found[i] = jobs[i]()
-            except BaseException as error:  # noqa: BLE001
-                found[i] = error
-
-        threads = [threading.Thread(target=work, args=(i,)) for i in range(len(jobs))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        for result in found:
-            if isinstance(result, BaseException):
-                raise result
-        return found
-
     def test_do_not_disturb_each_other(self, make_case):
         one, other = make_case(CLASSES[0]), make_case(CLASSES[1])
         other.pipe = type(other.pipe)(
@@ -234,7 +214,7 @@ class TestThreads:
             lambda: [draw(other, [2], num_inference_steps=5, guidance_scale=3.0) for _ in range(3)],
         )
         expected = [job() for job in jobs]
-        for ours, theirs in zip(self.run(*jobs), expected, strict=True):
+        for ours, theirs in zip(in_threads(*jobs), expected, strict=True):
             for a, b in zip(ours, theirs, strict=True):
                 same(a, b)
 

@@ -26,6 +26,8 @@ from safetensors.numpy import load_file
 
 from ..checked_loading import CheckedLoadingMixin, one_line_error
 from ..diffusers_types import register_to_config
+from ..loading_lock import one_at_a_time
+from ..other_imports import refuse_other_import
 from ..portable_config import PortableConfigMixin
 from ..whole_files import written_aside
 from .camera import project_weak_perspective
@@ -118,6 +120,7 @@ class HandBodyModel(CheckedLoadingMixin, PortableConfigMixin, ModelMixin, Config
 
     _no_split_modules: list[str] = []
 
+    @one_at_a_time
     @register_to_config
     def __init__(
         self,
@@ -238,6 +241,7 @@ class HandBodyModel(CheckedLoadingMixin, PortableConfigMixin, ModelMixin, Config
 
     def forward(self, hand_params: HandParams) -> HandGeometry:
         """The geometry of both hands, visible or not, over any leading batch shape. Differentiable."""
+        refuse_other_import("hand_params", hand_params, HandParams)
         if not isinstance(hand_params, HandParams):
             raise TypeError(f"`hand_params` must be HandParams, got {type(hand_params).__name__}.")
         return self.hand_geometry(hand_params.full_pose, hand_params.betas, hand_params.camera)
@@ -275,6 +279,7 @@ class HandBodyModel(CheckedLoadingMixin, PortableConfigMixin, ModelMixin, Config
 
     def full_mesh(self, hand_params: HandParams) -> BodyMesh:
         """The whole body, posed by `smplx.SMPLH` (which is imported here and nowhere else). Differentiable."""
+        refuse_other_import("hand_params", hand_params, HandParams)
         if not isinstance(hand_params, HandParams):
             raise TypeError(f"`hand_params` must be HandParams, got {type(hand_params).__name__}.")
         batch_shape, rows = hand_params.batch_shape, hand_params.reshape(-1)

@@ -30,6 +30,7 @@ from ..diffusers_types import register_to_config
 from ..hands.body_model import HandGeometry
 from ..hands.bps import ball_basis, basis_point_distances
 from ..hands.rotations import rotmat_to_rot6d
+from ..loading_lock import one_at_a_time
 from ..portable_config import PortableConfigMixin
 from .attention import Float32Buffers, HandAttention, additive_mask, causal_keep
 from .stored_lora import StoredLoraMixin
@@ -276,6 +277,7 @@ class TextHandEncoder(
     _skip_layerwise_casting_patterns = ["embedding", "norm"]
     _keep_in_fp32_modules = ["basis_points"]
 
+    @one_at_a_time
     @register_to_config
     def __init__(
         self,

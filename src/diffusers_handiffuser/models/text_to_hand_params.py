@@ -31,6 +31,7 @@ from ..diffusers_types import register_to_config
 from ..hands.params import HandParams
 from ..hands.rotations import rot6d_to_rotmat, rotmat_to_rot6d, rotmat_to_rotvec, rotvec_to_rotmat
 from ..hands.skeleton import NUM_JOINTS
+from ..loading_lock import one_at_a_time
 from ..portable_config import PortableConfigMixin
 from .attention import Float32Buffers, HandAttention, additive_mask
 from .stored_lora import StoredLoraMixin
@@ -120,6 +121,7 @@ class TextToHandParamsModel(
     _skip_layerwise_casting_patterns = ["embedding", "norm"]
     _keep_in_fp32_modules = ["sample_mean", "sample_std"]
 
+    @one_at_a_time
     @register_to_config
     def __init__(
         self,

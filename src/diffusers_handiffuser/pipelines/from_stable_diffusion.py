@@ -11,7 +11,10 @@ from ..checked_loading import name_dtype
 from ..diffusers_types import MixinBase
 from ..hands import HandBodyModel
 from ..hub import looks_like_a_path
+from ..loading_lock import one_at_a_time
 from ..models import TextHandEncoder, TextToHandParamsModel
+from ..other_imports import refuse_other_import
+from ..stored_dtype import load_in_stored_dtype
 
 SHARED_COMPONENTS = ("vae", "tokenizer", "unet", "scheduler", "safety_checker", "feature_extractor", "image_encoder")
 STAGE_1_COMPONENTS = ("hand_tokenizer", "hand_text_encoder", "text_to_hand_params", "text_to_hand_scheduler")
@@ -24,6 +27,7 @@ class FromStableDiffusionMixin(MixinBase):
     """Gives `from_stable_diffusion` to a pipeline that has Stable Diffusion's components and ours."""
 
     @classmethod
+    @one_at_a_time
     def from_stable_diffusion(
         cls,
         stable_diffusion: DiffusionPipeline | str | os.PathLike,
@@ -80,6 +84,7 @@ class FromStableDiffusionMixin(MixinBase):
         `StableDiffusionPipeline.from_pipe(pipe, text_encoder=pipe.text_encoder)`.
         """
         encoder = getattr(pipeline, "text_encoder", None)
+        refuse_other_import("text_encoder", encoder, TextHandEncoder)
         if "text_encoder" not in kwargs and encoder is not None and not isinstance(encoder, TextHandEncoder):
             _check_stable_diffusion("pipeline", pipeline)
             kwargs["text_encoder"] = TextHandEncoder.from_clip(encoder)
@@ -111,9 +116,11 @@ def load_stable_diffusion(name: str, options: dict[str, Any]) -> DiffusionPipeli
     is_path = looks_like_a_path(name) if not is_file else "://" not in name
     if is_path and not os.path.exists(name):
         raise OSError(f"Cannot load `stable_diffusion`: {name!r} does not exist.")
-    load = StableDiffusionPipeline.from_single_file if is_file else DiffusionPipeline.from_pretrained
+    options = name_dtype(options)
     try:
-        return load(name, **name_dtype(options))
+        if is_file:
+            return StableDiffusionPipeline.from_single_file(name, **options)
+        return load_in_stored_dtype(DiffusionPipeline.from_pretrained, name, options)
     except (OSError, HTTPError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise OSError(f"Cannot load `stable_diffusion` from {name!r}: {reason}") from error
@@ -124,6 +131,7 @@ def _check_stable_diffusion(argument: str, pipeline: Any) -> None:
     wanted = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
     if not isinstance(pipeline, DiffusionPipeline):
         raise TypeError(f"`{argument}` must be a pipeline, a path or a Hub id, got {name}.")
+    refuse_other_import("text_encoder", getattr(pipeline, "text_encoder", None), TextHandEncoder)
     if isinstance(getattr(pipeline, "text_encoder", None), TextHandEncoder):
         raise ValueError(f"`{argument}` is a {name} with a TextHandEncoder already; `from_pipe` passes it on.")
     missing = [part for part in wanted if getattr(pipeline, part, None) is None]
@@ -136,6 +144,7 @@ def _stage_1(source: Any, given: dict[str, Any], access: dict[str, Any]) -> dict
     """Components and defaults of stage 1 from one of our pipelines, or a model beside its given companions."""
     if source is None:
         return {}
+    refuse_other_import("text_to_hand_params", source, TextToHandParamsModel)
     if isinstance(source, TextToHandParamsModel):
         missing = [name for name in STAGE_1_COMPONENTS if name != "text_to_hand_params" and given.get(name) is None]
         if missing:

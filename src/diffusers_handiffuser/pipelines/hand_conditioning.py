@@ -8,7 +8,6 @@ the `prompt_embeds` on to the one it inherits.
 
 import contextlib
 import inspect
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -22,11 +21,12 @@ from diffusers.utils import logging, scale_lora_layers, unscale_lora_layers
 from diffusers.utils.torch_utils import is_compiled_module
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from ..checked_loading import missing_weights
+from ..checked_loading import check_loaded
 from ..hands import HandBodyModel, HandParams
 from ..hub import HubMixin, check_body, loadable_by_bare_class
 from ..models import TextHandEncoder, TextToHandParamsModel
 from ..models.text_to_hand_params import SAMPLE_SIZE
+from ..other_imports import refuse_other_import
 from .from_stable_diffusion import FromStableDiffusionMixin
 from .hand_sampling import (
     Generators,
@@ -47,9 +47,11 @@ from .inputs import (
     check_number,
     check_numbers,
     check_text,
+    checked_callback,
     hand_rows,
 )
 from .lora_loading import LoraLoadingMixin
+from .one_thread import one_thread_at_a_time
 
 logger = logging.get_logger(__name__)
 
@@ -143,14 +145,6 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin, LoraLoadingMixin
         body_sha256: str | None = None,
         **further_components: Any,
     ):
-        components: dict[str, Any] = {
-            "vae": vae,
-            "unet": unet,
-            "text_encoder": text_encoder,
-            "text_to_hand_params": text_to_hand_params,
-        }
-        for name, component in components.items():
-            _check_complete(name, component)
         _check_class("text_encoder", text_encoder, TextHandEncoder, "`TextHandEncoder.from_clip(...)` makes one")
         _check_class("text_to_hand_params", text_to_hand_params, TextToHandParamsModel)
         _check_class("body_model", body_model, HandBodyModel, "`HandBodyModel.procedural()` makes one")
@@ -184,6 +178,9 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin, LoraLoadingMixin
             ),
             body_sha256=body_sha256,
         )
+        for name, component in self.components.items():
+            if isinstance(component, torch.nn.Module):
+                check_loaded(name, component)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -289,6 +286,20 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin, LoraLoadingMixin
                     f"`unet` is {wanted}, but `{name}` {part.dtype}; `pipe.to(...)` gives them one dtype."
                 )
 
+    def _check_ip_adapter(self, image: Any, embeds: Any) -> None:
+        """Refuses an IP-Adapter without a picture, and a picture without an IP-Adapter."""
+        is_loaded = getattr(self.unet.config, "encoder_hid_dim_type", None) == "ip_image_proj"
+        given = "ip_adapter_image" if image is not None else "ip_adapter_image_embeds" if embeds is not None else None
+        if given is not None and not is_loaded:
+            raise ValueError(f"`{given}` is given, but no IP-Adapter is loaded; `load_ip_adapter` loads one.")
+        if given is None and is_loaded:
+            raise ValueError(
+                "`ip_adapter_image` or `ip_adapter_image_embeds` must be given, as an IP-Adapter is loaded; "
+                "`unload_ip_adapter` of a pipeline that loaded it takes it out of the U-Net."
+            )
+        if image is not None:
+            self._require("`ip_adapter_image`", "image_encoder")
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Stands between the `__call__` of a pipeline and the one that it inherits, whose latents nobody checks."""
         outputs = super().__call__(*args, **kwargs)
@@ -302,6 +313,7 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin, LoraLoadingMixin
         check_finite("The decoded picture", torch.as_tensor(image))
         return super().run_safety_checker(image, device, dtype)
 
+    @one_thread_at_a_time
     @torch.no_grad()
     def sample_hand_params(
         self,
@@ -339,6 +351,8 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin, LoraLoadingMixin
         check_number("hand_guidance_scale", guidance_scale)
         prompts = [text for text in _texts(prompt) for _ in range(num_images_per_prompt)]
         check_generators("hand_generator", hand_generator, len(prompts))
+        if hand_callback_on_step_end is not None:
+            hand_callback_on_step_end = checked_callback("hand_callback_on_step_end", hand_callback_on_step_end, True)
         self._check_stage_1()
         self._interrupt = self._hands_interrupted = False
         hand_params = self._denoise_hands(prompts, steps, guidance_scale, hand_generator, hand_callback_on_step_end)
@@ -437,6 +451,7 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin, LoraLoadingMixin
         lora_scale = (cross_attention_kwargs or {}).get("scale")
         if lora_scale is not None:
             check_number("cross_attention_kwargs['scale']", lora_scale)
+        self._check_ip_adapter(further.get("ip_adapter_image"), further.get("ip_adapter_image_embeds"))
         # A picture to start from, which comes with a strength, is encoded even where none is decoded.
         uses_vae = further.get("output_type") != "latent" or "strength" in further
         drawing = ("controlnet", "adapter", *(("vae", "safety_checker") if uses_vae else ()))
@@ -444,6 +459,9 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin, LoraLoadingMixin
         self._check_one_device("unet", *drawing, *encoding)
         self._check_one_dtype(*drawing)
         tensor_inputs = callback_on_step_end_tensor_inputs
+        if (callback := further.get("callback_on_step_end")) is not None:
+            tensor_inputs = getattr(callback, "tensor_inputs", tensor_inputs)  # of diffusers' own callbacks
+            further["callback_on_step_end"] = checked_callback("callback_on_step_end", callback)
         check_names("callback_on_step_end_tensor_inputs", tensor_inputs, self._callback_tensor_inputs)
         self._guidance_scale = guidance_scale
 
@@ -507,6 +525,8 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin, LoraLoadingMixin
         """
         num_hand_inference_steps = self.with_default("num_hand_inference_steps", num_hand_inference_steps)
         hand_guidance_scale = self.with_default("hand_guidance_scale", hand_guidance_scale)
+        if hand_callback_on_step_end is not None:
+            hand_callback_on_step_end = checked_callback("hand_callback_on_step_end", hand_callback_on_step_end, True)
         self.check_hand_inputs(
             prompt,
             negative_prompt,
@@ -742,21 +762,10 @@ def with_component(name: str, annotation: Any) -> Callable[[_Class], _Class]:
 
 def _check_class(name: str, value: Any, wanted: type, hint: str = "") -> None:
     value = value._orig_mod if is_compiled_module(value) else value
+    refuse_other_import(name, value, wanted)
     if value is not None and not isinstance(value, wanted):
         hint = f"; {hint}" if hint else ""
         raise TypeError(f"`{name}` must be a {wanted.__name__}, got {type(value).__name__}{hint}.")
-
-
-def _check_complete(name: str, model: torch.nn.Module | None) -> None:
-    """Refuses a model some of whose weights its checkpoint did not hold: diffusers leaves those on the meta device.
-
-    Under offloading, weights are there for good reason.
-    """
-    if model is None or any(hasattr(module, "_hf_hook") for module in model.modules()):
-        return
-    for key, value in itertools.chain(model.named_parameters(), model.named_buffers()):
-        if value.is_meta:
-            raise ValueError(missing_weights(name, key))
 
 
 def _is_hooked(model: torch.nn.Module) -> bool:

@@ -2,13 +2,14 @@
 
 import math
 import numbers
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import numpy as np
 import torch
 
 from ..hands import HandParams
+from ..other_imports import refuse_other_import
 
 LEGACY_CALLBACKS = ("callback", "callback_steps")
 """Keyword arguments that diffusers' pipelines take without naming them, with a warning."""
@@ -124,12 +125,33 @@ def check_generators(name: str, value: Any, rows: int) -> None:
             raise TypeError(f"`{name}` must be a torch.Generator or a list of them, got {type(item).__name__}.")
 
 
+def checked_callback(name: str, callback: Any, may_return_none: bool = False) -> Callable[..., Any]:
+    """A callback of the steps of a stage, whose results are dicts: the tensors that it was given, or changed ones."""
+    if not callable(callback):
+        raise TypeError(f"`{name}` must be a function, got {type(callback).__name__}.")
+
+    def checked(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> Any:
+        given = {key for key, value in tensors.items() if isinstance(value, torch.Tensor)}
+        result = callback(pipeline, step, timestep, tensors)
+        if result is None and may_return_none:
+            return None
+        if not isinstance(result, dict):
+            raise TypeError(f"`{name}` must return a dict of tensors, got {type(result).__name__}.")
+        for key in given & result.keys():
+            if not isinstance(result[key], torch.Tensor):
+                raise TypeError(f"`{name}` must return tensors, got {type(result[key]).__name__} as {key!r}.")
+        return result
+
+    return checked
+
+
 def hand_rows(hand_params: Any, batch_size: int, num_images_per_prompt: int) -> HandParams:
     """Given hands as one row per prompt or one per picture; a single person without a batch dimension is one row.
 
     Returns:
         `HandParams` of batch shape `(batch_size * num_images_per_prompt,)`.
     """
+    refuse_other_import("hand_params", hand_params, HandParams)
     if not isinstance(hand_params, HandParams):
         raise TypeError(f"`hand_params` must be HandParams, got {type(hand_params).__name__}.")
     for field in HandParams.FIELDS:  # refused when they were made, but tensors can be written into

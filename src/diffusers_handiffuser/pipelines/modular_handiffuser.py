@@ -37,6 +37,7 @@ from ..checked_loading import one_line_error, refuse_pickles_as_option
 from ..checked_sizes import sizes_checked
 from ..hands import HandBodyModel, HandParams
 from ..hub import forget_last_call, refuse_adapters
+from ..loading_lock import one_at_a_time
 from ..models import TextHandEncoder, TextToHandParamsModel
 from ..sharing import PushMixin
 from .from_stable_diffusion import is_single_file
@@ -44,6 +45,7 @@ from .hand_conditioning import GENERAL_DEFAULTS
 from .hand_sampling import clone_generators
 from .inputs import check_count, check_finite, check_latents, check_number, check_numbers, check_size
 from .lora_loading import LoraLoadingMixin
+from .one_thread import one_thread_at_a_time
 from .pipeline_handiffuser import HanDiffuserPipeline
 
 MODEL_NAME = "handiffuser"
@@ -110,6 +112,7 @@ class HanDiffuserModularPipeline(
             self.guider.guidance_scale = guidance_scale
             self.guider.register_to_config(guidance_scale=guidance_scale)
 
+    @one_at_a_time
     def load_components(
         self, names: list[str] | str | None = None, *args: Any, check_sizes: bool = True, **kwargs: Any
     ) -> None:
@@ -144,6 +147,11 @@ class HanDiffuserModularPipeline(
                 if isinstance(found, type) and issubclass(found, torch.nn.Module) and not is_single_file(str(place)):
                     models[name] = True
             super().load_components(names, *args, **{"use_safetensors": models, **kwargs})
+
+    @one_thread_at_a_time
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As in diffusers; a call while another thread is in one raises a `RuntimeError`."""
+        return super().__call__(*args, **kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
         """As in diffusers, and as a `HanDiffuserPipeline` besides, with a model card.

@@ -14,6 +14,7 @@ from ..hands import HandParams
 from .hand_conditioning import HandCallback, HandConditioningMixin
 from .hand_sampling import Generators
 from .inputs import LEGACY_CALLBACKS, check_names, check_number, check_size
+from .one_thread import one_thread_at_a_time
 from .pipeline_output import HanDiffuserPipelineOutput
 
 EXAMPLE_DOC_STRING = """
@@ -41,6 +42,7 @@ class HanDiffuserPipeline(HandConditioningMixin, StableDiffusionPipeline):
     The arguments of the constructor are described in [`HandConditioningMixin`].
     """
 
+    @one_thread_at_a_time
     @torch.no_grad()
     @replace_example_docstring(EXAMPLE_DOC_STRING)
     def __call__(

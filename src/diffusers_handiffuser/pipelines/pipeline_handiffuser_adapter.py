@@ -14,6 +14,7 @@ from ..hands import HandParams
 from .hand_conditioning import HandCallback, HandConditioningMixin, with_component
 from .hand_sampling import Generators
 from .inputs import check_arrays, check_count, check_size
+from .one_thread import one_thread_at_a_time
 from .pictures import num_prompts, spread
 from .pipeline_output import HanDiffuserPipelineOutput
 
@@ -62,6 +63,7 @@ class HanDiffuserAdapterPipeline(HandConditioningMixin, TextualInversionLoaderMi
     model_cpu_offload_seq = "hand_text_encoder->text_to_hand_params->text_encoder->image_encoder->adapter->unet->vae"
     _callback_tensor_inputs: list[str] = []
 
+    @one_thread_at_a_time
     @torch.no_grad()
     @replace_example_docstring(EXAMPLE_DOC_STRING)
     def __call__(

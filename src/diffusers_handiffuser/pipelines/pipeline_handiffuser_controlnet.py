@@ -15,6 +15,7 @@ from ..hands import HandParams
 from .hand_conditioning import HandCallback, HandConditioningMixin, with_component
 from .hand_sampling import Generators
 from .inputs import LEGACY_CALLBACKS, check_count, check_names, check_size
+from .one_thread import one_thread_at_a_time
 from .pictures import num_prompts, picture_batch, spread
 from .pipeline_output import HanDiffuserPipelineOutput
 
@@ -50,6 +51,7 @@ class HanDiffuserControlNetPipeline(HandConditioningMixin, StableDiffusionContro
     `StableDiffusionControlNetPipeline`.
     """
 
+    @one_thread_at_a_time
     @torch.no_grad()
     @replace_example_docstring(EXAMPLE_DOC_STRING)
     def __call__(

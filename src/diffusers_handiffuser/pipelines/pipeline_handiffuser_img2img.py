@@ -13,6 +13,7 @@ from ..hands import HandParams
 from .hand_conditioning import HandCallback, HandConditioningMixin
 from .hand_sampling import Generators
 from .inputs import LEGACY_CALLBACKS, check_names, check_strength
+from .one_thread import one_thread_at_a_time
 from .pictures import are_latents, check_sides, picture_batch, picture_size, spread
 from .pipeline_output import HanDiffuserPipelineOutput
 
@@ -43,6 +44,7 @@ class HanDiffuserImg2ImgPipeline(HandConditioningMixin, StableDiffusionImg2ImgPi
     [`HandConditioningMixin`].
     """
 
+    @one_thread_at_a_time
     @torch.no_grad()
     @replace_example_docstring(EXAMPLE_DOC_STRING)
     def __call__(

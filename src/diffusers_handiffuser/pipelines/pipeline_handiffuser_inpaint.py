@@ -25,6 +25,7 @@ from .inputs import (
     check_strength,
     hand_rows,
 )
+from .one_thread import one_thread_at_a_time
 from .pictures import (
     are_latents,
     check_sides,
@@ -64,6 +65,7 @@ class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPi
     [`HandConditioningMixin`].
     """
 
+    @one_thread_at_a_time
     @torch.no_grad()
     @replace_example_docstring(EXAMPLE_DOC_STRING)
     def __call__(  # type: ignore[override]  # `num_images_per_prompt` is a number
