@@ -264,6 +264,8 @@ class TestStoredAdapters:
             ({"target_modules": "(a+)+$"}, "must name its layers"),
             ({"target_modules": ["to_q", ".*"]}, "must name its layers"),
             ({"rank_pattern": {"(x+x+)+y": 2}}, "must name its layers"),
+            ({"target_modules": "to_q", "rank_pattern": {"(x+x+)+y": 2}}, "must name its layers"),
+            ({"target_modules": "to_q", "alpha_pattern": {"(x+x+)+y": 2}}, "must name its layers"),
             ({"r": 10**6}, "must have ranks from 1 to"),
             ({"r": 10**9}, "`r` 1000000000, more than"),
             ({"r": "2"}, "must have ranks from 1 to"),

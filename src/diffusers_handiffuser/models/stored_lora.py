@@ -109,7 +109,7 @@ def _read_config(name: str, config: Mapping[str, Any]) -> Any:
     options = {key: config[key] for key in _OPTIONS if key in config and hasattr(LoraConfig, key)}
     targets = config["target_modules"]
     ranks, alphas = config.get("rank_pattern") or {}, config.get("alpha_pattern") or {}
-    _check_layer_names(name, [targets] if isinstance(targets, str) else [*targets, *ranks, *alphas])
+    _check_layer_names(name, [*([targets] if isinstance(targets, str) else targets), *ranks, *alphas])
     for rank in (options.get("r"), *ranks.values()):
         if type(rank) is not int or not 0 < rank <= _MAX_RANK:
             raise ValueError(f"`lora_adapters`: {name!r} must have ranks from 1 to {_MAX_RANK}, got {rank!r}.")
