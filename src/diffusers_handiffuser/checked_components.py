@@ -10,15 +10,17 @@ import diffusers
 import transformers
 from diffusers import ConfigMixin, ControlNetModel, ModelMixin, MultiAdapter, MultiControlNetModel, T2IAdapter
 from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES, _maybe_remap_transformers_class
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from .checked_configs import check_config
-from .checked_files import check_files, check_files_of_transformers, read_json
+from .checked_files import check_files, check_files_of_processors, check_files_of_transformers, read_json
 from .checked_sizes import check_size
 
 _NO_COMPONENTS = ("DiffusionPipeline", "OnnxRuntimeModel")
 """Of what diffusers takes from an index: the first would load all that is checked here without being checked, the
 second reads files of its own."""
+_OTHER_LIBRARY = "Timm"
+"""Models of transformers that are built by another library, of files that their config names."""
 _SEVERAL: dict[Any, type] = {MultiControlNetModel: ControlNetModel, MultiAdapter: T2IAdapter}
 """Models without weights of their own, and the class of those they load from folders side by side."""
 
@@ -45,6 +47,8 @@ def is_component_class(found: Any) -> bool:
     """
     if not isinstance(found, type):
         return False
+    if found.__name__.startswith(_OTHER_LIBRARY):
+        return False
     return issubclass(found, tuple(_component_bases())) or ".dummy_" in found.__module__
 
 
@@ -68,6 +72,8 @@ def check_component(folder: Path, name: str, component: Any, is_ours: bool = Fal
         config = place / getattr(one, "config_name", "config.json")
         if is_transformers:
             check_files_of_transformers(place)
+        elif issubclass(one, PreTrainedTokenizerBase | ProcessorMixin):
+            check_files_of_processors(place, of_several=issubclass(one, ProcessorMixin))
         if config.is_file() and (is_transformers or issubclass(one, ConfigMixin)):
             check_config(read_json(config))
             if is_transformers or issubclass(one, ModelMixin):

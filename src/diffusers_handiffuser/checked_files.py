@@ -21,6 +21,9 @@ _INDEX = re.compile(r".+\.safetensors\..+\.json", re.IGNORECASE)
 """An index of shards of diffusers or transformers: `model.safetensors.index.json`, and in it anywhere a variant."""
 _SHARD = re.compile(r"[^/\\:\0]+\.safetensors")
 _CACHED_REPOSITORY = re.compile(r"(models|datasets|spaces|kernels)--.+")
+_TOKENIZER_CONFIG = "tokenizer_config.json"
+_UNREAD = ("special_tokens_map_file",)
+"""Of a tokenizer's config, what older releases of transformers wrote and none reads."""
 _SHARED_BLOB = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{62}")
 
 
@@ -70,11 +73,36 @@ def check_files_of_transformers(place: Path) -> None:
     if weights is not None and not (isinstance(weights, str) and _is_plain(weights)):
         raise ValueError(_not_plain(place / "config.json", weights))
     for key, value in entries(config):
+        if key == "backbone" and isinstance(value, str) or key == "model_type" and str(value).startswith("timm"):
+            raise ValueError(
+                f"{str(place / 'config.json')!r} has `{key}` {value!r}, which makes transformers build a model that is "
+                "not in this folder, of files from elsewhere"
+            )
         if key.strip("_").startswith(("attn_implementation", "experts_implementation")) and "/" in str(value):
             raise ValueError(
                 f"{str(place / 'config.json')!r} has `{key}` {value!r}, which is code from elsewhere; remove it, and "
                 "call `set_attn_implementation` on the loaded model if you trust that"
             )
+
+
+def check_files_of_processors(place: Path, of_several: bool) -> None:
+    """Refuses what transformers takes from elsewhere for a tokenizer or processor: files, and code.
+
+    Args:
+        place (`Path`): the folder of one of them.
+        of_several (`bool`): whether it is a processor that consists of others. Their classes are looked up by name, and
+            if they are in a file beside them, transformers asks whether to run it.
+    """
+    for path in sorted(place.rglob("*config.json")):
+        if not path.is_file():
+            continue
+        for key, value in entries(read_json(path)):
+            if of_several and key == "auto_map":
+                raise ValueError(f"{str(path)!r} has `auto_map`, which names code; remove it")
+            if path.name == _TOKENIZER_CONFIG and key.endswith("_file") and key not in _UNREAD and value is not None:
+                raise ValueError(
+                    f"{str(path)!r} has `{key}`, which makes transformers read a file wherever that is; remove it"
+                )
 
 
 def read_json(path: Path) -> dict[str, Any]:

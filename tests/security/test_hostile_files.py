@@ -827,6 +827,58 @@ class TestAdapterBesideWeights:
         assert HanDiffuserPipeline.from_pretrained(pipeline_folder) is not None
 
 
+class TestFilesOfProcessors:
+    """What transformers takes from elsewhere for a tokenizer or a processor, where its config says so."""
+
+    @pytest.mark.parametrize("key", ["vocab_file", "merges_file", "tokenizer_file", "gguf_file", "spm_file"])
+    @pytest.mark.parametrize("value", ["/etc/passwd", "../x", "vocab.json", 3])
+    def test_files_of_a_tokenizer(self, pipeline_folder, key, value):
+        change_json(pipeline_folder / "tokenizer" / "tokenizer_config.json", **{key: value})
+        refused(
+            HanDiffuserPipeline.from_pretrained, pipeline_folder, f"tokenizer_config.json' has `{key}`, which makes"
+        )
+
+    def test_files_that_no_release_reads(self, pipeline_folder):
+        path = pipeline_folder / "tokenizer" / "tokenizer_config.json"
+        change_json(path, special_tokens_map_file="/root/.cache/special_tokens_map.json", tokenizer_file=None)
+        assert HanDiffuserPipeline.from_pretrained(pipeline_folder) is not None
+
+    @pytest.mark.parametrize("file", ["tokenizer_config.json", "processor_config.json", "preprocessor_config.json"])
+    @pytest.mark.parametrize("name", ["CLIPProcessor", "LlavaProcessor"])
+    def test_code_of_a_processor(self, pipeline_folder, monkeypatch, tmp_path, name, file):
+        """transformers would ask on the terminal whether to run it."""
+        folder = pipeline_folder / "feature_extractor"
+        shutil.copytree(pipeline_folder / "tokenizer", folder)
+        (folder / "evil.py").write_text(f"open({str(tmp_path / 'canary')!r}, 'w')\nclass Evil: pass\n")
+        config = json.loads((folder / file).read_text()) if (folder / file).is_file() else {}
+        code = {"AutoTokenizer": ["evil.Evil", None], "AutoImageProcessor": "evil.Evil"}
+        config |= {"tokenizer_class": "Evil", "image_processor_type": "Evil", "auto_map": code}
+        (folder / file).write_text(json.dumps(config))
+        change_index(pipeline_folder, feature_extractor=["transformers", name])
+        monkeypatch.setattr("builtins.input", lambda *_: "y")
+        refused(HanDiffuserPipeline.from_pretrained, pipeline_folder, f"{file}' has `auto_map`, which names code")
+        assert not (tmp_path / "canary").exists()
+
+    @pytest.mark.parametrize(
+        "name", ["TimmBackbone", "TimmWrapperModel", "TimmWrapperForImageClassification", "TimmWrapperPreTrainedModel"]
+    )
+    def test_models_of_another_library(self, pipeline_folder, name):
+        change_index(pipeline_folder, safety_checker=["transformers", name])
+        refused(HanDiffuserPipeline.from_pretrained, pipeline_folder, "says that `safety_checker` is")
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"backbone": "someone/model", "use_pretrained_backbone": True},
+            {"model_type": "timm_wrapper", "model_args": {"checkpoint_path": "/tmp/evil.pth"}},
+            {"backbone_config": {"model_type": "timm_backbone", "backbone": "local-dir:/tmp"}},
+        ],
+    )
+    def test_models_in_models(self, pipeline_folder, changes):
+        change_json(pipeline_folder / "hand_text_encoder" / "config.json", **changes)
+        refused(HanDiffuserPipeline.from_pretrained, pipeline_folder, "build a model that is not in this folder")
+
+
 class TestCaches:
     """Links from a cached snapshot to its blobs are no links out of a checkpoint; what only looks so is one."""
 
