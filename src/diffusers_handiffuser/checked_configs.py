@@ -24,7 +24,7 @@ def check_config(config: Any) -> None:
         for text in (key, value):
             if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
                 raise ValueError(f"its config has {text!a}, which is not whole text: half of a surrogate pair")
-        if type(value) is int and abs(value) > (limit := _LIMITS.get(key, _MAX_SIZE)) and sizes_are_checked():
+        if _is_whole(value) and abs(value) > (limit := _LIMITS.get(key, _MAX_SIZE)) and sizes_are_checked():
             raise ValueError(
                 f"its config has `{key}` {value}, more than {limit}; `check_sizes=False` takes it all the same"
             )
@@ -49,6 +49,11 @@ def entries(content: Any) -> Iterator[tuple[str, Any]]:
             pending += value.items()
         elif isinstance(value, (list, tuple)):
             pending += ((key, part) for part in value)
+
+
+def _is_whole(value: Any) -> bool:
+    """Of floats, too: some schedulers make tables of 1e10 steps."""
+    return type(value) is int or isinstance(value, float) and value.is_integer()
 
 
 def _is_of_type(value: Any, wanted: Any) -> bool:

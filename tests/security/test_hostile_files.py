@@ -989,6 +989,11 @@ LARGE = {
     "width of stage 1": ("text_to_hand_params/config.json", {"hidden_size": MUCH}, "`text_to_hand_params` asks for"),
     "vertices": ("body_model/config.json", {"num_vertices": MUCH}, "`body_model` asks for"),
     "steps": ("scheduler/scheduler_config.json", {"num_train_timesteps": 10**9}, "`num_train_timesteps` 1000000000"),
+    "steps as a float, of which some schedulers make a table": (
+        "text_to_hand_scheduler/scheduler_config.json",
+        {"num_train_timesteps": 1e9, "trained_betas": [0.1]},
+        "`num_train_timesteps` 1000000000.0, more than",
+    ),
 }
 
 
