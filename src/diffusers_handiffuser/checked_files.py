@@ -75,8 +75,8 @@ def check_files_of_transformers(place: Path) -> None:
     for key, value in entries(config):
         if key == "backbone" and isinstance(value, str) or key == "model_type" and str(value).startswith("timm"):
             raise ValueError(
-                f"{str(place / 'config.json')!r} has `{key}` {value!r}, which makes transformers build a model that is "
-                "not in this folder, of files from elsewhere"
+                f"{str(place / 'config.json')!r} has `{key}` {value!r}, which makes transformers build a model that "
+                "is not in this folder, of files from elsewhere"
             )
         if key.strip("_").startswith(("attn_implementation", "experts_implementation")) and "/" in str(value):
             raise ValueError(
@@ -90,8 +90,8 @@ def check_files_of_processors(place: Path, of_several: bool) -> None:
 
     Args:
         place (`Path`): the folder of one of them.
-        of_several (`bool`): whether it is a processor that consists of others. Their classes are looked up by name, and
-            if they are in a file beside them, transformers asks whether to run it.
+        of_several (`bool`): whether it is a processor that consists of others. Their classes are looked up by name,
+            and if they are in a file beside them, transformers asks whether to run it.
     """
     for path in sorted(place.rglob("*config.json")):
         if not path.is_file():

@@ -16,8 +16,10 @@ from typing import Any
 
 import torch
 from accelerate import init_empty_weights
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch.overrides import TorchFunctionMode
+
+from .messages import reason_of
 
 _NUMBERS_PER_BYTE = 2
 """Of stored weights: quantized ones are kept in four bits."""
@@ -108,5 +110,8 @@ class _Counted(TorchFunctionMode):
 
 
 def _count_tensors(path: Path) -> int:
-    with safe_open(path, framework="pt") as file:
-        return len(file.keys())
+    try:
+        with safe_open(path, framework="pt") as file:
+            return len(file.keys())
+    except SafetensorError as error:
+        raise OSError(f"{str(path)!r} is not a whole safetensors file: {reason_of(error)}") from error
