@@ -43,8 +43,8 @@ def files_to_upload(
     chosen = {name.strip("/"): False for name in include}
     files: dict[str, Path] = {}
     left_out: list[str] = []
-    inodes: dict[tuple[int, int], list[str]] = {}
-    num_links: dict[str, int] = {}
+    inodes: dict[tuple[int, int], set[str]] = {}
+    num_links: dict[tuple[int, int], int] = {}
     for name, path in _walk(folder, folder):
         if _is_hidden(name) or (path.is_symlink() and _is_hidden(_target(path, folder))):
             choices = [choice for choice in chosen if name == choice or name.startswith(f"{choice}/")]
@@ -57,17 +57,18 @@ def files_to_upload(
             left_out.append(name)
             continue
         files[name] = path
-        if not path.is_symlink():
-            inodes.setdefault((status.st_dev, status.st_ino), []).append(name)
-            num_links[name] = status.st_nlink
+        if place := _target(path, folder):
+            inode = (status.st_dev, status.st_ino)
+            inodes.setdefault(inode, set()).add(place)
+            num_links[inode] = status.st_nlink
     for choice, is_there in chosen.items():
         if not is_there:
             raise ValueError(f"`include`: {str(folder)!r} has no file {choice!r}, or none that is else left out")
-    for names in inodes.values():
-        if num_links[names[0]] > len(names) and not hard_links:
+    for inode, places in inodes.items():
+        if num_links[inode] > len(places) and not hard_links:
             raise ValueError(
-                f"{str(files[names[0]])!r} has another name outside of {str(folder)!r} (it is a hard link), and may "
-                "be a file of yours that does not belong there; copy it, or pass `hard_links=True` (--hard-links)"
+                f"{str(folder / min(places))!r} has another name outside of {str(folder)!r} (it is a hard link), and "
+                "may be a file of yours that does not belong there; copy it, or pass `hard_links=True` (--hard-links)"
             )
     return files, left_out
 
@@ -93,9 +94,9 @@ def _is_hidden(name: str) -> bool:
     return any(part.startswith(".") for part in folders) or (file.startswith(".") and file not in _HARMLESS)
 
 
-def _target(link: Path, folder: Path) -> str:
-    """Where a link inside the folder leads to, by its name there; "" outside of it."""
-    target, root = os.path.realpath(link), os.path.realpath(folder)
+def _target(path: Path, folder: Path) -> str:
+    """Where a file or link inside the folder is in the end, by its name there; "" outside of it."""
+    target, root = os.path.realpath(path), os.path.realpath(folder)
     return Path(target).relative_to(root).as_posix() if Path(target).is_relative_to(root) else ""
 
 

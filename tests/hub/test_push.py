@@ -441,6 +441,15 @@ class TestWhatIsSent:
         self.refused(hub, folder, "notes.txt' has another name outside of")
         assert self.sent(hub, folder, hard_links=True) == {"config.json", "again.json", "notes.txt"}
 
+    def test_hard_links_where_a_link_leads(self, hub, folder):
+        (folder / "logs").mkdir()
+        os.link(folder.parent / "secret", folder / "logs" / "x")  # which is not sent, nor looked at
+        (folder / "notes.txt").symlink_to("logs/x")
+        self.refused(hub, folder, "logs/x' has another name outside of")
+        (folder / "logs" / "x").unlink()
+        (folder / "logs" / "x").write_text("a log")
+        assert self.sent(hub, folder) == {"config.json", "notes.txt"}
+
     def test_hidden_files(self, hub, folder, caplog):
         for name in (".env", ".ssh/id_rsa", "unet/.netrc", ".git/config", ".gitignore", ".cache/huggingface/x"):
             (folder / name).parent.mkdir(exist_ok=True, parents=True)
