@@ -19,6 +19,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from .checked_files import refuse_outside
+
 ASIDE_PREFIX = ".saving-"
 _ASIDE_FILE = re.compile(r"\..*\.(?:(?P<process>[0-9a-f]{8}-\d+)-)?[\d-]+\.tmp(?:\.[^.]*)?", re.DOTALL)
 _ASIDE_FOLDER = re.compile(rf"{re.escape(ASIDE_PREFIX)}(?:(?P<process>[0-9a-f]{{8}}-\d+)-)?\w+")
@@ -74,7 +76,8 @@ def folder_written_aside(folder: str | os.PathLike) -> Iterator[Path]:
     which needs no room on the disk, leaves some new and some old files.
 
     What processes that were killed have left aside, in this folder or as files, is removed after a day, and at once if
-    this process wrote it. Raises an `OSError` that names the place of what cannot be written.
+    this process wrote it. Raises an `OSError` that names the place of what cannot be written, and a `ValueError` if a
+    folder inside is a link that leads out: its files would be replaced where they are.
     """
     folder = Path(folder)
     is_new = not folder.exists()
@@ -87,7 +90,9 @@ def folder_written_aside(folder: str | os.PathLike) -> Iterator[Path]:
         written: dict[Path, set[str]] = {}
         files = sorted(filter(Path.is_file, aside.rglob("*")), key=lambda path: path.suffix == ".json")
         for path in files:
-            refuse_special_file(folder / path.relative_to(aside))
+            target = folder / path.relative_to(aside)
+            refuse_special_file(target)
+            refuse_outside(target.parent, folder)
         for path in files:
             target = folder / path.relative_to(aside)
             target.parent.mkdir(parents=True, exist_ok=True)

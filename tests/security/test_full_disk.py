@@ -325,6 +325,28 @@ class TestNoFiles:
             (aside / "b").write_text("new")
         assert not (tmp_path / "a").exists() and path.exists()
 
+    def test_links_out_of_a_folder(self, tmp_path):
+        """Files of a folder that is a link would be replaced, and superseded weights removed, where it leads."""
+        (tmp_path / "saved").mkdir()
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "elsewhere" / "model-00001-of-00002.safetensors").write_text("mine")
+        (tmp_path / "saved" / "unet").symlink_to("../elsewhere")
+        (tmp_path / "saved" / "vae").symlink_to("parts")
+        (tmp_path / "saved" / "parts").mkdir()
+
+        def save(*names):
+            with folder_written_aside(tmp_path / "saved") as aside:
+                for name in names:
+                    (aside / name).mkdir()
+                    (aside / name / "model.safetensors").write_text("new")
+
+        with pytest.raises(ValueError, match="unet' is a link to a place outside of .*saved"):
+            save("a", "unet")
+        assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["model-00001-of-00002.safetensors"]
+        assert not (tmp_path / "saved" / "a").exists()
+        save("vae")
+        assert (tmp_path / "saved" / "parts" / "model.safetensors").read_text() == "new"
+
     @pytest.mark.parametrize("command", [["generate", "a fist"], ["hands", "a fist"]])
     def test_commands_say_so_before_any_work(self, place, command, capsys, monkeypatch):
         monkeypatch.setattr(cli, "_load_pipeline", None)
