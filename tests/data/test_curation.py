@@ -46,6 +46,26 @@ def kept(curation, folder) -> list[str]:
     return [candidate.row.text for candidate in curation.filter(rows_of(folder))]
 
 
+class TestOddColumns:
+    @pytest.mark.parametrize("crop", ["abcd", [1, 2, 3], {"a": 1}, [None] * 4, ["1"] * 4, [1, 2, float("inf"), 4], 5])
+    @pytest.mark.parametrize("how", [None, Crop("hands")])
+    def test_crops_that_are_none(self, tmp_path, crop, how):
+        write_dataset(tmp_path, [scene(0), scene(1)])
+        lines = (tmp_path / "metadata.jsonl").read_text().splitlines()
+        lines[0] = json.dumps(json.loads(lines[0]) | {"crop": crop})
+        (tmp_path / "metadata.jsonl").write_text("\n".join(lines))
+        curation = Curation([], how)
+        assert kept(curation, tmp_path) == ["number 1"]
+        assert curation.dropped == Counter({"row that cannot be read": 1})
+
+    def test_numbers_that_json_has_not(self, tmp_path):
+        write_dataset(tmp_path / "in", [scene(0)])
+        line = json.loads((tmp_path / "in" / "metadata.jsonl").read_text())
+        (tmp_path / "in" / "metadata.jsonl").write_text(json.dumps(line | {"score": float("nan")}))
+        with pytest.raises(ValueError, match="metadata.jsonl, row 0: cannot be written"):
+            curate(rows_of(tmp_path / "in"), tmp_path / "out", Curation([]))
+
+
 class TestRules:
     def test_each_drops_for_its_reason(self, folder):
         rules = [Crowd(2), HandOutside(), SmallHand(3.5)]

@@ -4,6 +4,7 @@ The paper does not say how its pictures were chosen; these rules are the usual o
 """
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from ..hands import HandBodyModel, HandParams
 from ..hands.camera import square_to_pixels
 from ..hands.drawing import procedural_body
 from ..hands.skeleton import SIDES
+from ..messages import reason_of
 from .cropping import CropRefused, crop_row
 from .geometry import are_inside, hand_sizes_in_pixels
 from .rows import HandRow, Picture, PictureError, RowError, parse_row
@@ -215,6 +217,7 @@ class Curation:
             if isinstance(raw.value, RowError):
                 raise raw.value
             row = parse_row(raw.value, raw.where, raw.folder)
+            _check_crop(row)
         except RowError:
             self.dropped["row that cannot be read"] += 1
             return None
@@ -254,7 +257,11 @@ def curate(raw_rows: Iterable[RawRow], folder: str | Path, curation: Curation) -
             columns = {key: value for key, value in candidate.row.columns.items() if key not in ("file_name", "image")}
             hands = candidate.hand_params.to_dict()
             row = {**columns, **hands, "crop": candidate.crop, "file_name": f"images/{name}"}
-            file.write(json.dumps(row, default=str, allow_nan=False) + "\n")
+            try:
+                line = json.dumps(row, default=str, allow_nan=False)
+            except ValueError as error:
+                raise RowError(candidate.row.where, [("", f"cannot be written: {reason_of(error)}")]) from None
+            file.write(line + "\n")
         if not curation.kept:
             raise ValueError(f"no row passes: {dict(+curation.dropped)}")
 
@@ -271,6 +278,13 @@ def _write_picture(candidate: Candidate, folder: Path, stem: str) -> str:
         name = f"{stem}.png"
         candidate.cropped.save(folder / name)
     return name
+
+
+def _check_crop(row: HandRow) -> None:
+    crop = row.columns.get("crop")
+    is_box = isinstance(crop, list | tuple) and len(crop) in (0, 4)
+    if crop is not None and not (is_box and all(type(side) in (int, float) and math.isfinite(side) for side in crop)):
+        raise RowError(row.where, [("crop", "must be null or four numbers")])
 
 
 def _compose(earlier: Sequence[float] | None, size: tuple[int, int], box: Sequence[int]) -> list[float]:
