@@ -225,6 +225,14 @@ class TestOtherForms:
         with pytest.raises(ValueError, match="`split` 'dev': .* has no folder of that name"):
             open_dataset(data_dir, split="dev")
 
+    def test_folders_with_names_that_mean_something_to_datasets(self, data_dir, parquet_dir, monkeypatch, tmp_path):
+        (tmp_path / "csv").mkdir()
+        (tmp_path / "unrelated.csv").write_text("a,b\n1,2\n")
+        for file in parquet_dir.glob("**/*.parquet"):
+            (tmp_path / "csv" / file.name).write_bytes(file.read_bytes())
+        monkeypatch.chdir(tmp_path)
+        assert len(open_dataset("csv")) == len(open_dataset(parquet_dir))
+
     def test_nothing_there(self, tmp_path):
         (tmp_path / "empty").mkdir()
         with pytest.raises(FileNotFoundError, match=r"empty is neither a folder with a metadata.jsonl, nor Parquet"):

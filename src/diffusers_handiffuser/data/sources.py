@@ -8,6 +8,7 @@ whole numbers.
 """
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -124,7 +125,9 @@ def find_shards(
     if any(path.glob(f"{METADATA_NAME}.*.tmp")):
         return [metadata_shard(path)]
 
-    arguments: dict[str, Any] = {"path": str(name_or_path), "name": subset, "revision": revision}
+    # A bare name such as "csv" would mean files of that kind to `datasets`, wherever they are.
+    place = os.path.join(os.curdir, path) if path.is_dir() and len(path.parts) == 1 else str(name_or_path)
+    arguments: dict[str, Any] = {"path": place, "name": subset, "revision": revision}
     kind = {".parquet": "parquet", ".tar": "webdataset"}.get(path.suffix.lower())
     datasets = import_datasets(f"reading {name_or_path}")
     if kind is None:
@@ -148,7 +151,7 @@ def find_shards(
     if kind in ("parquet", "webdataset"):
         return [Shard(file, kind, max_row_bytes=max_row_bytes) for file in files[split]]
     options = {"split": split, "name": subset, "revision": revision}
-    return [Shard(str(name_or_path), "other", tuple(options.items()))]
+    return [Shard(place, "other", tuple(options.items()))]
 
 
 def _read_jsonl(shard: Shard) -> Iterator[RawRow]:
