@@ -84,6 +84,19 @@ class TestPrompts:
         torch.testing.assert_close(output[0], encoder(ids)[0], rtol=0, atol=1e-5)
         assert encoder.config.max_position_embeddings == 77 and encoder.device.type == "cpu"
 
+    @pytest.mark.parametrize("length", [78, 10**12, int(1e30)])
+    def test_tokenizers_that_say_another_length(self, pipe, draw, length, monkeypatch):
+        """They would pad to it, in memory that ends the process."""
+        monkeypatch.setattr(pipe.tokenizer, "model_max_length", length)
+        sentence = f"`tokenizer` has `model_max_length` {length}, but `text_encoder` takes 77 tokens"
+        for scale in (0, 1):
+            with pytest.raises(ValueError, match=sentence):
+                draw(pipe, hand_conditioning_scale=scale)
+        with pytest.raises(ValueError, match=sentence):
+            pipe.encode_prompt("a hand", "cpu", 1, False)
+        with pytest.raises(ValueError, match=sentence):
+            pipe.encode_prompt(None, "cpu", 1, True, "none", prompt_embeds=torch.zeros(1, 165, 1))
+
     @pytest.mark.parametrize("hand_conditioning_scale", [0, 1])
     def test_long_prompt(self, pipe, draw, caplog, hand_conditioning_scale):
         """What does not fit is cut, and the same sentence says so with hands and without."""

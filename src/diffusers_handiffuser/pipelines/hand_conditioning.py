@@ -242,12 +242,22 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin, LoraLoadingMixin
         if prompt is not None:
             _negative_texts(prompt, negative_prompt)
             self._require("a prompt", "tokenizer", "text_encoder")
+            self._check_caption_length()
         if prompt is not None and hand_conditioning_scale > 0:
             if hand_params is not None:
                 self._require("conditioning on hands", "body_model")
             elif self.text_to_hand_params is not None:
                 self._require("conditioning on hands", "body_model")
                 self._check_stage_1()
+
+    def _check_caption_length(self) -> None:
+        """Captions are padded to the tokenizer's length, which its config can say at will."""
+        length, most = self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings
+        if length > most:
+            raise ValueError(
+                f"`tokenizer` has `model_max_length` {length}, but `text_encoder` takes {most} tokens; say "
+                f"`pipe.tokenizer.model_max_length = {most}` if that is what its captions were cut to"
+            )
 
     def _check_stage_1(self) -> None:
         names = ("hand_tokenizer", "hand_text_encoder", "text_to_hand_params", "text_to_hand_scheduler")
@@ -627,6 +637,8 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin, LoraLoadingMixin
         elif prompt_embeds is not None and do_classifier_free_guidance and negative_prompt_embeds is None:
             with self._lora_scaled(lora_scale):
                 negative_prompt_embeds = self._encode_negative_for(prompt_embeds, negative_prompt, device)
+        if prompt is not None:
+            self._check_caption_length()
         prompt_embeds, negative_prompt_embeds = super().encode_prompt(
             prompt,
             device,
@@ -704,6 +716,7 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin, LoraLoadingMixin
 
     def _caption_ids(self, texts: list[str], device: torch.device) -> torch.Tensor:
         """`(B, 77)` tokens for `text_encoder`; too long a caption is cut with a warning, as in Stable Diffusion."""
+        self._check_caption_length()
         texts = self.maybe_convert_prompt(texts, self.tokenizer)
         length = self.tokenizer.model_max_length
         input_ids = self.tokenizer(
