@@ -366,6 +366,35 @@ def plain_zeros() -> bytes:
     return parquet_bytes(pyarrow.table({"text": [bytes(2**29)]}), use_dictionary=False)
 
 
+def one_text_in_a_list(wrap=lambda texts: texts) -> bytes:
+    import pyarrow
+
+    texts = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 20_000, "int32"), ["x" * 2**19])
+    return parquet_bytes(pyarrow.table({"notes": pyarrow.ListArray.from_arrays([0, 20_000], wrap(texts))}))
+
+
+def one_text_in_a_map() -> bytes:
+    import pyarrow
+
+    texts = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 20_000, "int32"), ["x" * 2**19])
+    keys = pyarrow.array([str(number) for number in range(20_000)])
+    return parquet_bytes(pyarrow.table({"notes": pyarrow.MapArray.from_arrays([0, 20_000], keys, texts)}))
+
+
+def values_of_one_length() -> bytes:
+    import pyarrow
+
+    places = pyarrow.array([0] * 80, "int32")
+    values = pyarrow.DictionaryArray.from_arrays(places, pyarrow.array([bytes(2**22)], pyarrow.binary(2**22)))
+    return parquet_bytes(pyarrow.table({"notes": values}))
+
+
+def in_a_struct(texts):
+    import pyarrow
+
+    return pyarrow.StructArray.from_arrays([texts], ["text"])
+
+
 READ_LIMITED = """
 import resource, sys, time
 sys.path.insert(0, sys.argv[1])
@@ -402,6 +431,10 @@ BOMBS = {
     ),
     "a text for all": ("parquet", shared_text, "20000 rows"),
     "a long list": ("parquet", long_list, "it has more than 200 values for each of its bytes"),
+    "one text in a list": ("parquet", one_text_in_a_list, "the texts of a row have more than 268435456 bytes"),
+    "deep in a list": ("parquet", lambda: one_text_in_a_list(in_a_struct), "the texts of a row have more than"),
+    "one text in a map": ("parquet", one_text_in_a_map, "the texts of a row have more than"),
+    "values of one length": ("parquet", values_of_one_length, "it unpacks to more than 200 times its size"),
     "zeros": ("parquet", plain_zeros, "it unpacks to more than 200 times its size"),
 }
 
@@ -428,6 +461,32 @@ class TestBombs:
         seconds, _, message = outcomes[name].partition(" ")
         assert BOMBS[name][2] in message, message
         assert float(seconds) < 20
+
+
+class TestColumnsOfParquet:
+    def test_lists_maps_and_structs_of_texts(self, folder):
+        import pyarrow
+        import pyarrow.parquet
+
+        from diffusers_handiffuser.data.parquet import read_parquet
+
+        rows = [
+            {"tags": ["a", None], "names": [("k", "v"), ("l", None)], "deep": {"in": [{"text": "b"}]}, "id": b"12"},
+            {"tags": [], "names": [], "deep": {"in": None}, "id": None},
+            {"tags": None, "names": None, "deep": None, "id": b"34"},
+        ]
+        text = pyarrow.string()
+        schema = {
+            "tags": pyarrow.list_(text),
+            "names": pyarrow.map_(text, text),
+            "deep": pyarrow.struct({"in": pyarrow.list_(pyarrow.struct({"text": text}))}),
+            "id": pyarrow.binary(2),
+        }
+        pyarrow.parquet.write_table(
+            pyarrow.Table.from_pylist(rows, pyarrow.schema(schema.items())), folder / "x.parquet"
+        )
+        with (folder / "x.parquet").open("rb") as file:
+            assert list(read_parquet(file)) == rows
 
 
 class TestRowsOfArchives:

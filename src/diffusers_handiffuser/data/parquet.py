@@ -14,7 +14,8 @@ def read_parquet(file: BinaryIO) -> Iterator[dict[str, Any]]:
     """The rows from the front; pictures stay the `bytes` and `path` that are stored, whatever type is claimed.
 
     Raises `ValueError` for a file that says of itself that it unpacks to 200 times its size and more than 256 MiB, or
-    that it holds 200 values for each of its bytes and more than 16 million.
+    that it holds 200 values for each of its bytes and more than 16 million; and for a row whose lists of texts are
+    more than 256 MiB.
     """
     try:
         import pyarrow.parquet as parquet
@@ -24,20 +25,45 @@ def read_parquet(file: BinaryIO) -> Iterator[dict[str, Any]]:
     file.seek(0)
     with parquet.ParquetFile(file) as head:
         _refuse_bombs(head.metadata, num_bytes)
-        columns = (head.schema.column(number) for number in range(len(head.schema)))
+        columns = [head.schema.column(number) for number in range(len(head.schema))]
         # A text that a million rows share is stored once, and read once.
         texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+        has_lists = any(column.max_repetition_level for column in columns if column.path in texts)
         metadata = head.metadata
         with parquet.ParquetFile(file, metadata=metadata, read_dictionary=texts) as table:
             for batch in table.iter_batches(batch_size=_BATCH):
                 for number in range(batch.num_rows):
-                    yield batch.slice(number, 1).to_pylist()[0]
+                    row = batch.slice(number, 1)
+                    if has_lists and sum(map(_text_bytes, row.columns)) > _MAX_UNPACKED_BYTES:
+                        raise ValueError(f"the texts of a row have more than {_MAX_UNPACKED_BYTES} bytes")
+                    yield row.to_pylist()[0]
 
 
 def _refuse_bombs(metadata: Any, num_bytes: int) -> None:
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    columns = [group.column(number) for group in groups for number in range(group.num_columns)]
-    if sum(column.total_uncompressed_size for column in columns) > max(_MAX_UNPACKED_BYTES, _MAX_RATIO * num_bytes):
+    columns = [(group.column(number), number) for group in groups for number in range(group.num_columns)]
+    stored = sum(column.total_uncompressed_size for column, _ in columns)
+    # Values of a fixed length may be stored once, too, and each is read as often as it is there.
+    fixed = sum(column.num_values * metadata.schema.column(number).length for column, number in columns)
+    if max(stored, fixed) > max(_MAX_UNPACKED_BYTES, _MAX_RATIO * num_bytes):
         raise ValueError(f"it unpacks to more than {_MAX_RATIO} times its size; write it anew if you trust it")
-    if sum(column.num_values for column in columns) > max(_MAX_VALUES, _MAX_RATIO * num_bytes):
+    if sum(column.num_values for column, _ in columns) > max(_MAX_VALUES, _MAX_RATIO * num_bytes):
         raise ValueError(f"it has more than {_MAX_RATIO} values for each of its bytes; write it anew if you trust it")
+
+
+def _text_bytes(array: Any) -> int:
+    """Of the texts in an array, at any depth, where each that is stored once counts as often as it is there."""
+    import pyarrow
+    import pyarrow.compute
+
+    if isinstance(array, pyarrow.DictionaryArray):
+        lengths = pyarrow.compute.binary_length(array.dictionary)
+        return pyarrow.compute.sum(pyarrow.compute.cast(lengths.take(array.indices), "int64")).as_py() or 0
+    if isinstance(array, pyarrow.StructArray):
+        return sum(map(_text_bytes, array.flatten()))
+    if isinstance(array, pyarrow.MapArray):
+        first, last = array.offsets[0].as_py(), array.offsets[-1].as_py()
+        return sum(_text_bytes(part[first:last]) for part in (array.keys, array.items))
+    if isinstance(array, pyarrow.ListArray | pyarrow.LargeListArray | pyarrow.FixedSizeListArray):
+        return _text_bytes(array.flatten())
+    return 0
