@@ -463,6 +463,28 @@ class TestBombs:
         assert float(seconds) < 20
 
 
+class TestTextsInMessages:
+    def test_names_of_pictures(self, folder, capsys):
+        write_rows(folder, row(file_name="a\nb\x1b]0;x\x07.png", source="\x1b[31m\nrow 1: fine"))
+        for said in refusals(folder):
+            assert said.isprintable() and r"a\nb\x1b]0;x\x07.png" in said
+        assert main(["data", "check", str(folder)]) == 1
+        assert all(line.isprintable() for line in capsys.readouterr().out.splitlines())
+
+    def test_sources(self, folder, capsys):
+        write_rows(folder, row(source="\x1b[31m\nrow 1: fine"))
+        main(["data", "check", str(folder)])
+        assert r"\x1b[31m\nrow 1: fine: 1" in capsys.readouterr().out
+
+    def test_of_datasets(self, folder):
+        """A card that says other columns than there are: the reason has many lines."""
+        (folder / "rows.json").write_text(json.dumps(row()) + "\n")
+        card = {"dataset_info": {"features": [{"name": "image", "dtype": "image"}]}}
+        (folder / "README.md").write_text(f"---\n{json.dumps(card)}\n---\n")
+        for said in refusals(folder):
+            assert said.startswith(f"Cannot read {folder}: ")
+
+
 class TestColumnsOfParquet:
     def test_lists_maps_and_structs_of_texts(self, folder):
         import pyarrow

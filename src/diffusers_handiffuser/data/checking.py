@@ -15,6 +15,7 @@ from ..hands import HandBodyModel
 from ..hands.camera import square_to_pixels
 from ..hands.drawing import procedural_body
 from ..hands.skeleton import SIDES
+from ..messages import printable
 from .geometry import are_inside, hand_sizes_in_pixels
 from .rows import HandRow, PictureError, RowError, parse_row, stack_hand_params
 from .sheets import ROWS_PER_SHEET, RowSample, write_sheets
@@ -112,7 +113,7 @@ class Statistics:
             "different_captions": len(self.captions),
             "rows_that_repeat_another": sum(self.contents.values()) - len(self.contents),
             "pictures_that_repeat_another": sum(self.pictures.values()) - len(self.pictures),
-            "sources": dict(self.sources.most_common(8)),
+            "sources": {printable(name): number for name, number in self.sources.most_common(8)},
         }
 
 

@@ -16,7 +16,16 @@ from numpy.typing import DTypeLike
 
 from ..messages import reason_of
 from ..whole_files import written_aside
-from .rows import HandRow, Picture, RowError, hand_features, import_datasets, parse_row, stack_hand_params
+from .rows import (
+    HandRow,
+    Picture,
+    PictureError,
+    RowError,
+    hand_features,
+    import_datasets,
+    parse_row,
+    stack_hand_params,
+)
 from .sources import MAX_ROW_BYTES, RawRow, Shard, find_shards, metadata_shard
 from .stored_paths import check_stored_path, inside_of
 
@@ -44,7 +53,7 @@ def open_dataset(
         return HandDataset(Path(shards[0].path).parent, max_rows, need_images)
     datasets = import_datasets(f"reading {name_or_path}")
     folders: list[Path] = []
-    with _causes_shown(datasets):
+    with _causes_shown(datasets, name_or_path):
         if shards[0].kind == "other":
             folders = _folders_of(shards[0].path, datasets)
             table = datasets.load_dataset(shards[0].path, **dict(shards[0].options))
@@ -256,14 +265,16 @@ def _checked_rows(shards: list[Shard], stamps: list) -> Iterator[dict[str, Any]]
 
 
 @contextlib.contextmanager
-def _causes_shown(datasets: Any) -> Iterator[None]:
+def _causes_shown(datasets: Any, name_or_path: str | Path) -> Iterator[None]:
     """What `datasets` says of an error in a row, or in a file, is that there was one."""
     try:
         yield
     except datasets.exceptions.DatasetGenerationError as error:
-        if isinstance(error.__cause__, OSError | ValueError):
-            raise error.__cause__ from None
-        raise ValueError(f"{reason_of(error)}: {reason_of(error.__cause__ or error)}") from error
+        cause = error.__cause__ or error
+        is_ours = isinstance(cause, RowError | PictureError | OSError) or type(cause) is ValueError
+        if is_ours and " ".join(str(cause).split()) == str(cause):
+            raise cause from None
+        raise ValueError(f"Cannot read {name_or_path}: {reason_of(cause)}.") from error
 
 
 def _folders_of(name_or_path: str, datasets: Any) -> list[Path]:

@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 
 from ..hands import HandParams
+from ..messages import printable
 from .stored_paths import MAX_PICTURE_BYTES, check_stored_path, stored_file_size
 
 IMAGE_COLUMNS = ("file_name", "image")
@@ -81,7 +82,8 @@ class Picture:
                 return stored_file_size(self.content, self.folder)
             except FileNotFoundError as error:
                 missing = error
-        raise FileNotFoundError(f"{self.where}: picture {self.content} not found") from missing
+        name = printable(str(self.content))
+        raise FileNotFoundError(f"{self.where}: picture {name} not found") from missing
 
     def read(self) -> bytes:
         if isinstance(self.content, bytes):
@@ -126,8 +128,8 @@ class Picture:
         except PictureError:
             raise
         except Exception as error:  # damaged pictures make its decoders fail in many ways
-            name = "" if isinstance(self.content, bytes) else f" {self.content}"
-            raise PictureError(f"{self.where}: cannot read picture{name}: {error}") from error
+            name = "" if isinstance(self.content, bytes) else f" {printable(str(self.content))}"
+            raise PictureError(f"{self.where}: cannot read picture{name}: {printable(str(error))}") from error
 
     def square(self, resolution: int) -> np.ndarray:
         """`(resolution, resolution, 3)` uint8: the centred square over the shorter side, resized."""
