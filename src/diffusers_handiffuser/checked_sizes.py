@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from accelerate import init_empty_weights
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch.overrides import TorchFunctionMode
 
 _NUMBERS_PER_BYTE = 2
@@ -108,5 +108,8 @@ class _Counted(TorchFunctionMode):
 
 
 def _count_tensors(path: Path) -> int:
-    with safe_open(path, framework="pt") as file:
-        return len(file.keys())
+    try:
+        with safe_open(path, framework="pt") as file:
+            return len(file.keys())
+    except SafetensorError as error:
+        raise OSError(f"{str(path)!r} cannot be read: {error}") from error
