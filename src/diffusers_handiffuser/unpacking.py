@@ -159,7 +159,7 @@ def _open_xz(file: BinaryIO) -> Any:
 
 
 _PACKED: dict[bytes, Callable[[Any], Any]] = {
-    rb"\x1f\x8b\x08": gzip.open,
+    rb"\x1f\x8b\x08[\x00-\x1f]": gzip.open,
     rb"BZh[1-9](1AY&SY|\x17rE8P\x90)": bz2.open,
     rb"\xfd7zXZ\x00": _open_xz,
 }
