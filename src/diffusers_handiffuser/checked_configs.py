@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .checked_sizes import sizes_are_checked
-from .messages import reason_of
+from .messages import is_whole_text, one_line
 
 _MAX_LAYERS, _MAX_STEPS, _MAX_SIZE = 1000, 2**20, 2**24
 _LIMITS = {"num_layers": _MAX_LAYERS, "num_hidden_layers": _MAX_LAYERS, "num_train_timesteps": _MAX_STEPS}
@@ -22,7 +22,7 @@ def check_config(config: Any) -> None:
         raise ValueError("its config does not hold a JSON object")
     for key, value in entries(config):
         for text in (key, value):
-            if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
+            if isinstance(text, str) and not is_whole_text(text):
                 raise ValueError(f"its config has {text!a}, which is not whole text: half of a surrogate pair")
         if _is_whole(value) and abs(value) > (limit := _LIMITS.get(key, _MAX_SIZE)) and sizes_are_checked():
             raise ValueError(
@@ -34,9 +34,8 @@ def check_types(config: Mapping[str, Any], model_class: type) -> None:
     """Refuses values of other types than the class declares: `"8"` and `true` are no numbers."""
     for key, wanted in typing.get_type_hints(model_class.__init__).items():  # type: ignore[misc]
         if key in config and not _is_of_type(config[key], wanted):
-            shown = reason_of(ValueError(repr(config[key])))
             name = wanted.__name__ if isinstance(wanted, type) else str(wanted)
-            raise ValueError(f"its config has `{key}` {shown}; wanted {name}")
+            raise ValueError(f"its config has `{key}` {one_line(repr(config[key]))}; wanted {name}")
 
 
 def entries(content: Any) -> Iterator[tuple[str, Any]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .checked_configs import entries
-from .messages import reason_of
+from .messages import one_line, reason_of
 
 ADAPTER_FILE = "adapter_config.json"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -176,5 +176,5 @@ def _is_plain(name: str) -> bool:
 
 
 def _not_plain(path: Path, name: Any) -> str:
-    shown = reason_of(ValueError(repr(name)))
+    shown = one_line(repr(name))
     return f"{str(path)!r} names the weights {shown}; wanted the name of a .safetensors file in the same folder"

@@ -19,8 +19,6 @@ from accelerate import init_empty_weights
 from safetensors import SafetensorError, safe_open
 from torch.overrides import TorchFunctionMode
 
-from .messages import reason_of
-
 _NUMBERS_PER_BYTE = 2
 """Of stored weights: quantized ones are kept in four bits."""
 _TENSORS_PER_TENSOR = 4
@@ -114,4 +112,4 @@ def _count_tensors(path: Path) -> int:
         with safe_open(path, framework="pt") as file:
             return len(file.keys())
     except SafetensorError as error:
-        raise OSError(f"{str(path)!r} is not a whole safetensors file: {reason_of(error)}") from error
+        raise OSError(f"{str(path)!r} cannot be read: {error}") from error

@@ -389,7 +389,8 @@ def refuse_adapters(name: str, component: Any) -> None:
             "`save_lora_weights` stores them, or `fuse_lora()` and then `unload_lora_weights()` make them part of its "
             "weights."
         )
-    if getattr(component.config, "encoder_hid_dim_type", None) == "ip_image_proj":
+    config = getattr(component, "config", None)  # several ControlNets together have none
+    if getattr(config, "encoder_hid_dim_type", None) == "ip_image_proj":
         raise ValueError(
             f"`{name}` holds an IP-Adapter, which cannot be saved with the pipeline: call `unload_ip_adapter()` "
             "before saving, and `load_ip_adapter(...)` after it and wherever the pipeline is loaded."

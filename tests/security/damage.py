@@ -1,6 +1,8 @@
-"""What happens to files: bits flip, parts are lost, doubled, moved or taken from elsewhere."""
+"""What happens to files: bits flip, parts are lost, doubled, moved or taken from elsewhere; and bombs."""
 
+import gzip
 import random
+import tarfile
 from collections.abc import Sequence
 
 from hypothesis import strategies as st
@@ -52,3 +54,11 @@ def random_steps(source: random.Random) -> list[Step]:
         )
         for _ in range(source.randint(1, 4))
     ]
+
+
+def sparse_map_tar() -> bytes:
+    """A packed archive with a sparse member whose map has a thousand million entries."""
+    member = tarfile.TarInfo("0.png")
+    member.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "5"}
+    head = member.tobuf(tarfile.PAX_FORMAT) + b"%d\n" % 10**9
+    return gzip.compress(head) + gzip.compress(b"0\n" * 2**19) * 300

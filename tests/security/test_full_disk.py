@@ -1,5 +1,6 @@
 """A disk that is full in the middle of saving: the old files stay whole, and nothing half-written stays."""
 
+import contextlib
 import errno
 import os
 import re
@@ -232,37 +233,45 @@ class TestNamesOfFiles:
 
     @pytest.fixture
     def small_files(self, monkeypatch):
-        """Sets how large a file may get, in this process."""
+        """Inside the context, no file of this process may get larger: not that of pytest's own output either."""
         resource = pytest.importorskip("resource")
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+        @contextlib.contextmanager
+        def limited(size: int):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+            try:
+                yield
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
         previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        yield limited
         signal.signal(signal.SIGXFSZ, previous)
 
     @pytest.mark.parametrize("suffix", HANDS)
     def test_single_files(self, tmp_path, small_files, suffix):
         path = tmp_path / f"old.{suffix}"
         HANDS[suffix](path)
-        small_files(16)
-        self.refused(tmp_path, lambda: HANDS[suffix](path), path)
+        with small_files(16):
+            self.refused(tmp_path, lambda: HANDS[suffix](path), path)
 
     @pytest.mark.parametrize("name", ["text_encoder", "text_to_hand_params", "body_model", "unet"])
     def test_models(self, pipe, tmp_path, small_files, name):
         model = getattr(pipe, name)
         save_model(model, tmp_path / "old")
-        small_files(10_000)
-        self.refused(tmp_path, lambda: save_model(model, tmp_path / "old"), tmp_path / "old")
+        with small_files(10_000):
+            self.refused(tmp_path, lambda: save_model(model, tmp_path / "old"), tmp_path / "old")
 
     def test_pipelines(self, pipe, tmp_path, small_files):
         """The part that is written then."""
         pipe.save_pretrained(tmp_path / "old")
         hub.save_half(pipe, tmp_path / "half")
         sizes = {path.parent.name: path.stat().st_size for path in (tmp_path / "old").rglob("*.safetensors")}
-        small_files(max(sizes.values()) - 1)
         largest = max(sizes, key=sizes.get)
-        self.refused(tmp_path, lambda: pipe.save_pretrained(tmp_path / "old"), tmp_path / "old" / largest)
-        self.refused(tmp_path, lambda: hub.save_half(pipe, tmp_path / "half"), tmp_path / "half" / largest)
+        with small_files(sizes[largest] - 1):
+            self.refused(tmp_path, lambda: pipe.save_pretrained(tmp_path / "old"), tmp_path / "old" / largest)
+            self.refused(tmp_path, lambda: hub.save_half(pipe, tmp_path / "half"), tmp_path / "half" / largest)
 
     def test_checkpoints_of_trainers(self, tmp_path, small_files):
         def state(folder):
@@ -273,12 +282,12 @@ class TestNamesOfFiles:
             torch.save({"a": torch.zeros(10_000)}, folder / "optimizer.bin")
 
         write_checkpoint(tmp_path, {"step": 1}, lambda folder: None)
-        small_files(300)
         for step in (1, 2):
             place = tmp_path / f"checkpoint-{step}"
-            self.refused(tmp_path, partial(write_checkpoint, tmp_path, {"step": step}, state), place / "unet")
-            with pytest.raises(OSError, match=rf"checkpoint-{step}'$"):
-                write_checkpoint(tmp_path, {"step": step}, optimizer)
+            with small_files(300):
+                self.refused(tmp_path, partial(write_checkpoint, tmp_path, {"step": step}, state), place / "unet")
+                with pytest.raises(OSError, match=rf"checkpoint-{step}'$"):
+                    write_checkpoint(tmp_path, {"step": step}, optimizer)
             assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-1"]
 
     def test_other_errors_stay_what_they_are(self, tmp_path):

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from damage import sparse_map_tar
 from test_hostile_files import SOURCE
 from valid_files import picture_bytes, some_hands
 
@@ -415,6 +416,12 @@ for path in sys.argv[2:]:
 BOMBS = {
     "sparse": ("tar", lambda: sparse_tar(2**32), "0.png is stored as a sparse file"),
     "sparse by its head": ("tar", lambda: pax_sparse_tar(2**32), "0.png is stored as a sparse file"),
+    "map of a sparse file": ("tar", sparse_map_tar, "0.png is stored as a sparse file"),
+    "xz that asks for gigabytes": (
+        "tar",
+        lambda: lzma.compress(b"x", filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1536 * 2**20}]),
+        "Memory usage limit exceeded",
+    ),
     "many parts of a row": ("tar", many_parts, "the row of 0.1.png has more than 268435456 bytes"),
     "JSON": ("tar", lambda: packed(gzip, member("0.json", 2**27), 2**27), "0.json has more than 16777216 bytes"),
     "head": (

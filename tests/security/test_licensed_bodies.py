@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from damage import sparse_map_tar
 from made_up_body import made_up_body, official_pickle
 from safetensors.torch import save, save_file
 from valid_files import fingertips_of, npz_bytes, picture_bytes
@@ -227,6 +228,15 @@ class TestWhatIsRefused:
             save_file({f"body.{name}": torch.from_numpy(small[name])}, tmp_path / f"{name[0]}.safetensors")
         refused(tmp_path, "v.safetensors", "by their names, v_template and J_regressor, together with 'J.safetensors'")
 
+    def test_text_that_begins_like_a_packed_file(self, tmp_path):
+        numbers = {name: [0.5] * 1000 for name in ("v_template", "shapedirs")}
+        (tmp_path / "x").write_text(f"BZh {numbers}")
+        refused(tmp_path, "x", "v_template and shapedirs")
+
+    def test_what_to_do_in_a_false_alarm(self, tmp_path):
+        np.save(tmp_path / "x.npy", np.ones((778, 3)))
+        refused(tmp_path, "x", "778 x 3 .if it is something else of that shape, leave the file out")
+
     def test_a_long_name_makes_no_long_message(self, tmp_path, state_dict):
         save_file({"x\n" * 10**5 + "template": state_dict["template"]}, tmp_path / "x")
         refused(tmp_path, "x", "template' is 6890 x 3")
@@ -352,6 +362,19 @@ BOMBS = {
     "zip": (lambda: zipped(a=bytes(2**20), b=ZEROS), "unpacks to more"),
     "bzip2": (lambda: bz2.compress(bytes(2**22)) * 128, "unpacks to more"),
     "sparse tar": (sparse_tar, "unpacks to more|damaged"),
+    "map of a sparse tar": (sparse_map_tar, "damaged archive, or an unusual one: 0.png is stored as a sparse file"),
+    "xz that asks for gigabytes": (
+        lambda: lzma.compress(b"x", filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1536 * 2**20}]),
+        "Memory usage limit exceeded",
+    ),
+    "array with a header of gigabytes": (
+        lambda: gzip.compress(b"\x93NUMPY\2\0" + struct.pack("<I", 2**31)) + gzip.compress(bytes(2**24)) * 40,
+        "header of more than 64 KiB",
+    ),
+    "safetensors in front of the file": (
+        lambda: struct.pack("<Q", 90) + b'{"v_template":{"shape":[1],"data_offsets":[-90,-89]}}'.ljust(90),
+        "searched",
+    ),
     "tar in gzip": (
         lambda: b"".join(gzip.compress(tarfile.TarInfo("x").tobuf() * 2**15) for _ in range(8)),
         "unpacks to more",
@@ -374,6 +397,7 @@ BOMBS = {
     ),
     "zstandard": (lambda: b"\x28\xb5\x2f\xfd" + bytes(100), "cannot be searched"),
     "half an archive": (lambda: zipped(a=bytes(1000))[:-9], "damaged archive"),
+    "half of a packed file": (lambda: gzip.compress(bytes(1000))[:-9], "damaged archive"),
 }
 
 

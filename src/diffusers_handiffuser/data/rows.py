@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 from ..hands import HandParams
-from ..messages import printable
+from ..messages import is_whole_text, printable
 from .stored_paths import MAX_PICTURE_BYTES, check_stored_path, stored_file_size
 
 IMAGE_COLUMNS = ("file_name", "image")
@@ -186,7 +186,7 @@ def parse_row(row: Any, where: str, folder: Path | str | None = None) -> HandRow
     text = row.get("text")
     if not isinstance(text, str):
         problems.append(("text", f"must be a string, but is {type(text).__name__}"))
-    elif any("\ud800" <= character <= "\udfff" for character in text):
+    elif not is_whole_text(text):
         problems.append(("text", f"must be text that UTF-8 has, but is {ascii(text)}"))
     picture, columns = _parse_picture(row, where, folder, problems), dict(row)
     if isinstance(row.get("image"), Mapping):

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ..checked_files import refuse_outside
+from ..messages import is_whole_text, one_line
 
 MAX_PICTURE_BYTES = 2**28
 
@@ -19,14 +20,12 @@ def check_stored_path(path: str) -> str:
 
     Absolute paths are refused in the forms of every system, on every system: a drive or a server of Windows, too.
     """
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"must be a path, but {path!r} is no text that UTF-8 has") from None
+    if not is_whole_text(path):
+        raise ValueError(f"must be a path, but {one_line(repr(path))} is no text that UTF-8 has")
     windows = PureWindowsPath(path)
     leaves = windows.anchor or PurePosixPath(path).is_absolute() or ".." in windows.parts
     if not path or leaves or "\0" in path or "::" in path or "://" in path:
-        raise ValueError(f"must be a path inside the folder, but is {_short(path)}")
+        raise ValueError(f"must be a path inside the folder, but is {one_line(repr(path))}")
     return path
 
 
@@ -57,7 +56,3 @@ def inside_of(path: str, folders: Iterable[Path]) -> tuple[Path, str] | None:
             if Path(path).is_relative_to(root):
                 return root, Path(path).relative_to(root).as_posix()
     return None
-
-
-def _short(path: str) -> str:
-    return repr(path if len(path) <= 200 else f"{path[:200]}...")
