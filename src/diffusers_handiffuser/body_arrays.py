@@ -61,9 +61,9 @@ def body_of_shape(shape: tuple[int, ...]) -> str | None:
     """The body of which an array of this shape is a part: vertices, directions, faces, weights or joint regressor."""
     sizes = tuple(size for size in shape if size != 1)
     for name, (vertices, faces, joints) in _BODIES.items():
-        if len(sizes) <= 3 and (vertices, 3) in zip(sizes, sizes[1:], strict=False):
+        if (vertices, 3) in zip(sizes, sizes[1:], strict=False) or sizes == (3, vertices):
             return name
-        if sizes == (faces, 3):
+        if sizes in ((faces, 3), (3, faces)):
             return name
         if len(sizes) == 2:
             for one, other in (sizes, sizes[::-1]):

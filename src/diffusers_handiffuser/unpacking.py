@@ -10,6 +10,7 @@ import os
 import re
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -142,7 +143,7 @@ class PlainFile(NamedTuple):
 
 
 def open_packed(file: BinaryIO) -> Any:
-    """The content of a file that gzip, bzip2 or xz has packed; `None` of another. `file` is at its start."""
+    """The content of a file that gzip, bzip2, xz or zlib has packed; `None` of another. `file` is at its start."""
     head = file.read(16)
     file.seek(0)
     for magic, unpack in _PACKED.items():
@@ -158,10 +159,43 @@ def _open_xz(file: BinaryIO) -> Any:
     return lzma.open(file)
 
 
+class _ZlibFile:
+    """What zlib has packed, as joblib writes arrays; can be read, and read again from its start."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek(0)
+
+    def seek(self, offset: int) -> None:
+        self._file.seek(offset)
+        self._zlib = zlib.decompressobj()
+
+    def read(self, size: int) -> bytes:
+        while not self._zlib.eof:
+            packed = self._zlib.unconsumed_tail or self._file.read(_CHUNK_BYTES)
+            if data := self._zlib.decompress(packed, size):
+                return data
+            if not packed:
+                raise EOFError("the end of a zlib stream is missing")
+        return b""
+
+
+def _open_zlib(file: BinaryIO) -> Any:
+    """`None` if it only begins so, as raw numbers may."""
+    start = file.read(1024)
+    file.seek(0)
+    try:
+        zlib.decompressobj().decompress(start, 1)
+    except zlib.error:
+        return None
+    return _ZlibFile(file)
+
+
 _PACKED: dict[bytes, Callable[[Any], Any]] = {
     rb"\x1f\x8b\x08[\x00-\x1f]": gzip.open,
     rb"BZh[1-9](1AY&SY|\x17rE8P\x90)": bz2.open,
     rb"\xfd7zXZ\x00": _open_xz,
+    rb"x[\x01\x5e\x9c\xda]": _open_zlib,
 }
 _NOT_UNPACKED = (b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07")
 """zstandard, 7-Zip and RAR, which Python does not unpack."""

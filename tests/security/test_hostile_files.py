@@ -432,6 +432,10 @@ class TestRows:
         with pytest.raises(RowError, match="names the file 'x.png', but these rows lie in no folder"):
             parse_row({**row, "file_name": "x.png"}, "row 0")
 
+    def test_no_picture_as_datasets_stores_it(self, valid_files):
+        row = json.loads(valid_files["rows"].splitlines()[0]) | {"image": {"bytes": None, "path": None}}
+        assert parse_row(row, "row 0").picture is None
+
     @pytest.mark.parametrize("path", ["x.png", "images/a b.png", "12:30.png", "..x/y..png", "a..b", "日本.png", "-"])
     def test_names_that_are_legal(self, tmp_path, valid_files, path):
         row = json.loads(valid_files["rows"].splitlines()[0]) | {"file_name": path}

@@ -14,6 +14,7 @@ import sys
 import tarfile
 import time
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,7 @@ OF_ARRAYS = {
     "tar.gz": ("x.tar.gz", lambda a: gzip.compress(tarred(body=pickle.dumps(a)), 1)),
     "tar of another suffix": ("x.dat", lambda a: tarred(readme=b"a body", body=npz_bytes(a))),
     "bz2": ("x.bz2", lambda a: bz2.compress(npy(a["v_template"]), 1)),
+    "zlib, as joblib packs": ("x.joblib", lambda a: zlib.compress(pickle.dumps(a), 3)),
     "xz": ("x.xz", lambda a: lzma.compress(npy(a["v_template"]), preset=0)),
     "several streams": (
         "x.gz",
@@ -169,6 +171,8 @@ OF_ARRAYS = {
     "regressor": ("data.npy", lambda a: npy(a["J_regressor"])),
     "smplx's pose directions": ("data.npy", lambda a: npy(np.ones((135, 2334), np.float16))),
     "with one more axis": ("data.npy", lambda a: npy(a["v_template"][None])),
+    "frames of several people": ("data.npy", lambda a: npy(np.stack([a["v_template"]] * 4).reshape(2, 2, 6890, 3))),
+    "coordinate by coordinate": ("data.npy", lambda a: npy(np.ascontiguousarray(a["v_template"].T))),
     "name of a file": ("MANO_RIGHT.pkl", lambda a: pickle.dumps(0)),
     "name of a file in a zip": ("x.zip", lambda a: zipped(**{"SMPLH_male.pkl": pickle.dumps(0)})),
 }
@@ -232,6 +236,16 @@ class TestWhatIsRefused:
         numbers = {name: [0.5] * 1000 for name in ("v_template", "shapedirs")}
         (tmp_path / "x").write_text(f"BZh {numbers}")
         refused(tmp_path, "x", "v_template and shapedirs")
+
+    def test_zlib_that_is_cut_off(self, tmp_path, arrays):
+        packed = zlib.compress(pickle.dumps(arrays))
+        (tmp_path / "x").write_bytes(packed[: len(packed) // 3])
+        with pytest.raises(ValueError, match="'x' cannot be searched for a licensed body|'x' holds arrays"):
+            search(tmp_path)
+
+    def test_numbers_that_begin_like_zlib(self, tmp_path):
+        (tmp_path / "x.bin").write_bytes(np.full(1000, 376, np.int32).tobytes())
+        search(tmp_path)
 
     def test_what_to_do_in_a_false_alarm(self, tmp_path):
         np.save(tmp_path / "x.npy", np.ones((778, 3)))

@@ -299,6 +299,8 @@ def _parse_picture(row: Mapping, where: str, folder: Path | str | None, problems
     if column == "image" and isinstance(value, Mapping):
         if isinstance(value.get("bytes"), bytes):
             return Picture(where, value["bytes"])
+        if value.get("bytes") is None and value.get("path") is None and "path" in value:
+            return None  # what `datasets` makes of no picture
         value = value.get("path", value)
     if not isinstance(value, str):
         problems.append((column, f"must be a path inside the folder, but is {type(value).__name__}"))
