@@ -8,7 +8,6 @@ import errno
 import os
 import re
 import shutil
-import socket
 import stat
 import tempfile
 import threading
@@ -152,7 +151,8 @@ def _used(aside: Path) -> Iterator[None]:
 
 def _process() -> str:
     """Names this process: its number and, as other machines and containers may use the same folder, its machine."""
-    return f"{zlib.crc32(socket.gethostname().encode()):08x}-{os.getpid()}"
+    machine = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+    return f"{zlib.crc32(machine.encode()):08x}-{os.getpid()}"
 
 
 def tidy_once(folder: Path) -> None:
