@@ -16,9 +16,9 @@ from diffusers import DDPMScheduler
 
 from diffusers_handiffuser import HanDiffuserPipeline
 from diffusers_handiffuser.data.dataset import HandDataset, open_dataset
-from diffusers_handiffuser.training.image_loss import near_hands, prediction_target
-from diffusers_handiffuser.training.image_rows import encode_pictures, to_unit_range
-from diffusers_handiffuser.training.randomness import seeded_generator
+from diffusers_handiffuser.training.hand_params_to_image.loss import near_hands, prediction_target
+from diffusers_handiffuser.training.hand_params_to_image.rows import encode_pictures, to_unit_range
+from diffusers_handiffuser.training.engine.randomness import seeded_generator
 
 HAND_LOSS_WEIGHT = 4
 

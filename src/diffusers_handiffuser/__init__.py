@@ -34,9 +34,9 @@ with _quiet_transformers():
         AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
     )
 
-    from .custom_pipelines import prefer_defined_pipelines
+    from .hub.custom_pipelines import prefer_defined_pipelines
     from .hands import HandBodyModel, HandGeometry, HandParams, HandView
-    from .hub import register_library, register_modular_pipeline, register_pipeline
+    from .pipelines.pipeline_loading import register_library, register_modular_pipeline, register_pipeline
     from .models import TextHandEncoder, TextToHandParamsModel
     from .pipelines import (
         HanDiffuserAdapterPipeline,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from diffusers_handiffuser.cli import _parser, main
-from diffusers_handiffuser.evaluation.feature_network import STUDIO_FEATURES
+from diffusers_handiffuser.evaluation.judges.studio_judge import STUDIO_FEATURES
 
 PAGE = Path(__file__).parents[2] / "docs" / "evaluation.md"
 TEXT = PAGE.read_text(encoding="utf-8")

@@ -17,7 +17,8 @@ from releases import LOADER_FUNCTIONS, same_tokens
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, TextHandEncoder, TextToHandParamsModel, hub
+from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, TextHandEncoder, TextToHandParamsModel
+from diffusers_handiffuser.pipelines import pipeline_loading as hub
 
 OWN_COMPONENTS = {
     "text_encoder": TextHandEncoder,

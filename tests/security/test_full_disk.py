@@ -19,12 +19,13 @@ from PIL import Image
 from valid_files import NUM_VERTICES, fingertips_of, npz_bytes, small_body, some_hands
 
 import diffusers_handiffuser
-from diffusers_handiffuser import HandBodyModel, cli, hub
+from diffusers_handiffuser import HandBodyModel, cli
+from diffusers_handiffuser.pipelines import pipeline_loading as hub
 from diffusers_handiffuser.cli import _write
-from diffusers_handiffuser.hands.mesh_file import write_glb, write_obj
-from diffusers_handiffuser.training.checkpointing import list_checkpoints, write_checkpoint
-from diffusers_handiffuser.training.weights import save_model
-from diffusers_handiffuser.whole_files import ASIDE_PREFIX, folder_written_aside, written_aside
+from diffusers_handiffuser.rendering.mesh_export import write_glb, write_obj
+from diffusers_handiffuser.training.engine.checkpointing import list_checkpoints, write_checkpoint
+from diffusers_handiffuser.training.engine.weights import save_model
+from diffusers_handiffuser.utils.atomic_files import ASIDE_PREFIX, folder_written_aside, written_aside
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -58,7 +59,7 @@ def full_disk(monkeypatch):
 
         for module in (builtins, io):
             monkeypatch.setattr(module, "open", open_full)
-        for module in (safetensors.torch, diffusers_handiffuser.hub):
+        for module in (safetensors.torch, diffusers_handiffuser.pipelines.pipeline_loading):
             monkeypatch.setattr(module, "save_file", no_space)
 
     return fill

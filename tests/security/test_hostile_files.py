@@ -28,7 +28,7 @@ from diffusers_handiffuser import (
     TextHandEncoder,
     TextToHandParamsModel,
 )
-from diffusers_handiffuser.checked_sizes import check_size
+from diffusers_handiffuser.pipelines.pipeline_loading.checked_sizes import check_size
 from diffusers_handiffuser.data import HandDataset
 from diffusers_handiffuser.data.rows import Picture, RowError, parse_row
 from diffusers_handiffuser.data.sources import Shard

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from diffusers_handiffuser import MINI, HanDiffuserPipeline
 from diffusers_handiffuser.data.dataset import HandDataset
 from diffusers_handiffuser.studio import make_dataset
-from diffusers_handiffuser.training.image_rows import encode_pictures, to_unit_range
+from diffusers_handiffuser.training.hand_params_to_image.rows import encode_pictures, to_unit_range
 
 TOOLS = Path(__file__).parents[2] / "tools"
 

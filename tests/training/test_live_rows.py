@@ -12,16 +12,8 @@ from stage_2 import train
 
 from diffusers_handiffuser import HandBodyModel
 from diffusers_handiffuser.data import HandDataset, hand_features, open_dataset
-from diffusers_handiffuser.training.caches import cached_together
-from diffusers_handiffuser.training.image_rows import (
-    CachedRows,
-    LiveRows,
-    PictureLoader,
-    RowEncoder,
-    cache_geometry,
-    cache_latents,
-    tokenize,
-)
+from diffusers_handiffuser.training.engine.caches import cached_together
+from diffusers_handiffuser.training.hand_params_to_image.rows import CachedRows, LiveRows, PictureLoader, RowEncoder, cache_geometry, cache_latents, tokenize
 
 
 def losses(folder) -> list[float]:

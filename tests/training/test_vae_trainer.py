@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from safetensors.torch import save_file
 
-from diffusers_handiffuser.training import vae as trainer
+from diffusers_handiffuser.training.vae import trainer as trainer
 
 CONFIG = """{"block_out_channels": [8, 8], "norm_num_groups": 2, "latent_channels": 4,
     "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],

@@ -18,9 +18,9 @@ from PIL import Image
 
 from ..hands import HandBodyModel, HandParams
 from ..hands.camera import square_to_pixels
-from ..hands.drawing import procedural_body
+from ..rendering.drawing import procedural_body
 from ..hands.skeleton import SIDES
-from ..messages import reason_of
+from ..utils.messages import reason_of
 from .cropping import CropRefused, crop_row
 from .geometry import are_inside, hand_sizes_in_pixels
 from .rows import HandRow, Picture, PictureError, RowError, parse_row

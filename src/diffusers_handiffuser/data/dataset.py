@@ -14,8 +14,8 @@ from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.file_download import repo_folder_name
 from numpy.typing import DTypeLike
 
-from ..messages import reason_of
-from ..whole_files import written_aside
+from ..utils.messages import reason_of
+from ..utils.atomic_files import written_aside
 from .rows import (
     HandRow,
     Picture,

@@ -8,8 +8,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from ..hands import HandGeometry
-from ..hands.drawing import draw_skeleton
-from ..whole_files import written_aside
+from ..rendering.drawing import draw_skeleton
+from ..utils.atomic_files import written_aside
 from .rows import HandRow
 
 _COLUMNS, _TILE = 8, 160

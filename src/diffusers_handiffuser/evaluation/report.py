@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from ..whole_files import written_aside
-from .intervals import Estimate
+from ..utils.atomic_files import written_aside
+from .metrics.estimates import Estimate
 
 REPORT_FILE, TABLE_FILE, CASES_FILE, GRID_FILE = "report.json", "report.md", "cases.json", "grid.png"
 

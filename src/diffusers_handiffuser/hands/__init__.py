@@ -17,6 +17,6 @@ Conventions, stated once for the whole package:
 
 from .body_model import BodyMesh, HandBodyModel, HandGeometry
 from .params import HandParams
-from .viewer import HandView
+from ..rendering.viewer import HandView
 
 __all__ = ["BodyMesh", "HandBodyModel", "HandGeometry", "HandParams", "HandView"]

@@ -24,12 +24,12 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.utils import BaseOutput
 from safetensors.numpy import load_file
 
-from ..checked_loading import CheckedLoadingMixin, one_line_error
-from ..diffusers_types import register_to_config
-from ..loading_lock import one_at_a_time
-from ..other_imports import refuse_other_import
-from ..portable_config import PortableConfigMixin
-from ..whole_files import written_aside
+from ..hub.loading import CheckedLoadingMixin, one_line_error
+from ..utils.typing import register_to_config
+from ..hub.loading_lock import one_at_a_time
+from ..utils.other_imports import refuse_other_import
+from ..hub.portable_config import PortableConfigMixin
+from ..utils.atomic_files import written_aside
 from .camera import project_weak_perspective
 from .params import HandParams
 from .rotations import rotvec_to_rotmat

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..diffusers_types import MixinBase
+from ..utils.typing import MixinBase
 
 _TYPES = {
     **{"lora_alpha": float, "lora_dropout": float, "bias": str},

@@ -25,13 +25,13 @@ from diffusers.utils import BaseOutput
 from torch import nn
 from transformers.activations import ACT2FN
 
-from ..checked_loading import CheckedLoadingMixin
-from ..diffusers_types import register_to_config
+from ..hub.loading import CheckedLoadingMixin
+from ..utils.typing import register_to_config
 from ..hands.body_model import HandGeometry
 from ..hands.bps import ball_basis, basis_point_distances
 from ..hands.rotations import rotmat_to_rot6d
-from ..loading_lock import one_at_a_time
-from ..portable_config import PortableConfigMixin
+from ..hub.loading_lock import one_at_a_time
+from ..hub.portable_config import PortableConfigMixin
 from .attention import Float32Buffers, HandAttention, additive_mask, causal_keep
 from .stored_lora import StoredLoraMixin
 

@@ -26,13 +26,13 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import BaseOutput
 from torch import nn
 
-from ..checked_loading import CheckedLoadingMixin
-from ..diffusers_types import register_to_config
+from ..hub.loading import CheckedLoadingMixin
+from ..utils.typing import register_to_config
 from ..hands.params import HandParams
 from ..hands.rotations import rot6d_to_rotmat, rotmat_to_rot6d, rotmat_to_rotvec, rotvec_to_rotmat
 from ..hands.skeleton import NUM_JOINTS
-from ..loading_lock import one_at_a_time
-from ..portable_config import PortableConfigMixin
+from ..hub.loading_lock import one_at_a_time
+from ..hub.portable_config import PortableConfigMixin
 from .attention import Float32Buffers, HandAttention, additive_mask
 from .stored_lora import StoredLoraMixin
 

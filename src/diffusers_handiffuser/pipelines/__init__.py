@@ -6,17 +6,7 @@ ControlNets and T2I-Adapters.
 """
 
 from .hand_conditioning import HandConditioningMixin
-from .modular_handiffuser import (
-    HanDiffuserBlocks,
-    HanDiffuserDecodeStep,
-    HanDiffuserDenoiseStep,
-    HanDiffuserEncodeStep,
-    HanDiffuserModularPipeline,
-    HanDiffuserPredictNoiseStep,
-    HanDiffuserPrepareLatentsStep,
-    HanDiffuserSampleHandsStep,
-    HanDiffuserSchedulerStep,
-)
+from ..modular_pipelines.modular_pipeline import HanDiffuserBlocks, HanDiffuserDecodeStep, HanDiffuserDenoiseStep, HanDiffuserEncodeStep, HanDiffuserModularPipeline, HanDiffuserPredictNoiseStep, HanDiffuserPrepareLatentsStep, HanDiffuserSampleHandsStep, HanDiffuserSchedulerStep
 from .pipeline_handiffuser import HanDiffuserPipeline
 from .pipeline_handiffuser_adapter import HanDiffuserAdapterPipeline
 from .pipeline_handiffuser_controlnet import HanDiffuserControlNetPipeline

@@ -7,14 +7,14 @@ from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from huggingface_hub.errors import HTTPError
 from safetensors import SafetensorError
 
-from ..checked_loading import name_dtype
-from ..diffusers_types import MixinBase
+from ..hub.loading import name_dtype
+from ..utils.typing import MixinBase
 from ..hands import HandBodyModel
-from ..hub import looks_like_a_path
-from ..loading_lock import one_at_a_time
+from .pipeline_loading import looks_like_a_path
+from ..hub.loading_lock import one_at_a_time
 from ..models import TextHandEncoder, TextToHandParamsModel
-from ..other_imports import refuse_other_import
-from ..stored_dtype import load_in_stored_dtype
+from ..utils.other_imports import refuse_other_import
+from ..hub.stored_dtype import load_in_stored_dtype
 
 SHARED_COMPONENTS = ("vae", "tokenizer", "unet", "scheduler", "safety_checker", "feature_extractor", "image_encoder")
 STAGE_1_COMPONENTS = ("hand_tokenizer", "hand_text_encoder", "text_to_hand_params", "text_to_hand_scheduler")

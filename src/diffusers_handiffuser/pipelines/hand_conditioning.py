@@ -21,12 +21,12 @@ from diffusers.utils import logging, scale_lora_layers, unscale_lora_layers
 from diffusers.utils.torch_utils import is_compiled_module
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from ..checked_loading import check_loaded
+from ..hub.loading import check_loaded
 from ..hands import HandBodyModel, HandParams
-from ..hub import HubMixin, check_body, loadable_by_bare_class
+from .pipeline_loading import HubMixin, check_body, loadable_by_bare_class
 from ..models import TextHandEncoder, TextToHandParamsModel
 from ..models.text_to_hand_params import SAMPLE_SIZE
-from ..other_imports import refuse_other_import
+from ..utils.other_imports import refuse_other_import
 from .from_stable_diffusion import FromStableDiffusionMixin
 from .hand_sampling import (
     Generators,

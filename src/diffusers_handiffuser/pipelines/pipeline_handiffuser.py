@@ -9,7 +9,7 @@ from diffusers import StableDiffusionPipeline
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.image_processor import PipelineImageInput
 
-from ..diffusers_types import replace_example_docstring
+from ..utils.typing import replace_example_docstring
 from ..hands import HandParams
 from .hand_conditioning import HandCallback, HandConditioningMixin
 from .hand_sampling import Generators

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from ..hands import HandBodyModel, HandParams
-from ..hands.rasterizer import Fragments, vertex_normals
+from ..rendering.rasterizer import Fragments, vertex_normals
 from ..hands.skeleton import FINGERTIP_VERTEX_IDS
 from .renderer import draw_background, render
 from .scenes import COLORS, LIGHTS, SKIN_TONES, Scene, pose_scenes

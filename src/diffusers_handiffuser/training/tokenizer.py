@@ -23,7 +23,7 @@ from transformers import (  # type: ignore[attr-defined]  # transformers 5 makes
     CLIPTokenizerFast,
 )
 
-from ..command_line import run_as_command
+from ..utils.command_line import run_as_command
 from ..data.captions import swap_sides
 from ..data.dataset import HandDataset
 from ..data.sources import METADATA_NAME

@@ -27,10 +27,10 @@ import numpy as np
 import torch
 
 from ...hands import HandBodyModel
-from ...hands.drawing import procedural_body
+from ...rendering.drawing import procedural_body
 from ...hands.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from ...hands.skeleton import SIDES
-from .placing import PlacedHands, hand_targets, place_hands
+from ...detection.placing import PlacedHands, hand_targets, place_hands
 
 _MEAN_WRIST = (0.0957, 0.0064, 0.0062)
 _NAMES = {

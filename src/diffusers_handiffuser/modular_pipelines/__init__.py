@@ -1,0 +1,1 @@
+"""HanDiffuser as modular blocks."""

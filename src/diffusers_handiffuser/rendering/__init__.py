@@ -1,0 +1,1 @@
+"""Everything that draws hands or writes their meshes."""
