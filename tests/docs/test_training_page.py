@@ -11,10 +11,10 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from diffusers_handiffuser import TextHandEncoder
-from diffusers_handiffuser.training.hand_params_to_image import trainer as hand_params_to_image
 from diffusers_handiffuser.training import text_hand_encoder
-from diffusers_handiffuser.training.text_to_hand_params import trainer as text_to_hand_params
+from diffusers_handiffuser.training.hand_params_to_image import trainer as hand_params_to_image
 from diffusers_handiffuser.training.memory import training_memory
+from diffusers_handiffuser.training.text_to_hand_params import trainer as text_to_hand_params
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")

@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from diffusers_handiffuser import HandParams, HandView
-from diffusers_handiffuser.rendering.drawing import draw_hand_mesh, procedural_body
+from diffusers_handiffuser.hands.body_model import procedural_body
+from diffusers_handiffuser.rendering.drawing import draw_hand_mesh
 from diffusers_handiffuser.rendering.mesh_export import glb_bytes, visible_meshes
 
 

@@ -8,7 +8,13 @@ import yaml
 from diffusers import DiffusionPipeline, StableDiffusionPipeline
 
 from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, TextHandEncoder
-from diffusers_handiffuser.pipelines.pipeline_loading.model_card import CARD_FACTS, TEMPLATE_FILE, render_model_card, training_facts, write_model_card
+from diffusers_handiffuser.hub.model_card import (
+    CARD_FACTS,
+    TEMPLATE_FILE,
+    render_model_card,
+    training_facts,
+    write_model_card,
+)
 
 FACTS = {
     "name": "someone/hands",

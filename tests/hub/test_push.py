@@ -16,11 +16,17 @@ from diffusers import DiffusionPipeline, ModularPipeline
 from huggingface_hub import constants, snapshot_download
 from safetensors.torch import load_file, save_file
 
-from diffusers_handiffuser import HandBodyModel, HanDiffuserModularPipeline, HanDiffuserPipeline, TextHandEncoder, TextToHandParamsModel
-from diffusers_handiffuser.pipelines.pipeline_loading import saving as sharing
+from diffusers_handiffuser import (
+    HandBodyModel,
+    HanDiffuserModularPipeline,
+    HanDiffuserPipeline,
+    TextHandEncoder,
+    TextToHandParamsModel,
+)
 from diffusers_handiffuser.cli import main
-from diffusers_handiffuser.pipelines.pipeline_loading.licensed_bodies import refuse_licensed_bodies
-from diffusers_handiffuser.pipelines.pipeline_loading.saving import push_folder
+from diffusers_handiffuser.hub import saving as sharing
+from diffusers_handiffuser.hub.licensed_bodies import refuse_licensed_bodies
+from diffusers_handiffuser.hub.saving import push_folder
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "hands"))
 

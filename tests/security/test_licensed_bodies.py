@@ -26,8 +26,8 @@ from safetensors.torch import save, save_file
 from valid_files import fingertips_of, npz_bytes, picture_bytes
 
 from diffusers_handiffuser import MINI, HandBodyModel
-from diffusers_handiffuser.pipelines.pipeline_loading import licensed_bodies
-from diffusers_handiffuser.pipelines.pipeline_loading.licensed_bodies import refuse_licensed_bodies
+from diffusers_handiffuser.hub import licensed_bodies
+from diffusers_handiffuser.hub.licensed_bodies import refuse_licensed_bodies
 
 SOURCE = Path(licensed_bodies.__file__).parents[1]
 

@@ -8,7 +8,14 @@ import signal
 import pytest
 
 from diffusers_handiffuser.training.engine import checkpointing
-from diffusers_handiffuser.training.engine.checkpointing import STATE_NAME, find_checkpoint, list_checkpoints, read_state, tidy, write_checkpoint
+from diffusers_handiffuser.training.engine.checkpointing import (
+    STATE_NAME,
+    find_checkpoint,
+    list_checkpoints,
+    read_state,
+    tidy,
+    write_checkpoint,
+)
 
 
 def put(text):

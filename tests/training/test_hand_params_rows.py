@@ -10,7 +10,7 @@ from accelerate import Accelerator
 
 from diffusers_handiffuser import TextToHandParamsModel
 from diffusers_handiffuser.data import HandDataset, hand_features
-from diffusers_handiffuser.training.text_to_hand_params import trainer as trainer
+from diffusers_handiffuser.training.text_to_hand_params import trainer
 from diffusers_handiffuser.training.text_to_hand_params.rows import StreamedHandParams, open_hand_params
 
 STREAMING = ("--streaming", "--shuffle_buffer", "5", "--num_validation_rows", "0")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, TextHandEncoder
 from diffusers_handiffuser.data.dataset import HandDataset
-from diffusers_handiffuser.training.hand_params_to_image import trainer as trainer
+from diffusers_handiffuser.training.hand_params_to_image import trainer
 from diffusers_handiffuser.training.hand_params_to_image.loss import drop_conditions
 from diffusers_handiffuser.training.hand_params_to_image.rows import CachedRows, cache_geometry, cache_latents
 

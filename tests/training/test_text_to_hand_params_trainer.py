@@ -9,7 +9,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, HandParams, TextToHandParamsModel
 from diffusers_handiffuser.data.dataset import HandDataset
-from diffusers_handiffuser.training.text_to_hand_params import trainer as trainer
+from diffusers_handiffuser.training.text_to_hand_params import trainer
 from diffusers_handiffuser.training.text_to_hand_params.loss import JointLoss, value_weights
 from diffusers_handiffuser.training.text_to_hand_params.validation import compare_hands
 

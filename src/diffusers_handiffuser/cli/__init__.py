@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..utils.atomic_files import atomic_write, refuse_special_file
 from ..utils.command_line import add_dtype_option, choose_device, hide_loading_bars, one_line
 from .data import add_data_commands
 from .evaluate import add_evaluate_command
-from ..utils.atomic_files import refuse_special_file, written_aside
 
 if TYPE_CHECKING:
     import torch
@@ -338,7 +338,7 @@ def _output_path(text: str, suffixes: Sequence[str]) -> Path:
 
 
 def _write(path: Path, save: Callable[[Path], None]) -> None:
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         save(aside)
 
 

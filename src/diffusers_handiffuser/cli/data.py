@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ..utils.command_line import load_function
 
 if TYPE_CHECKING:
-    from ..hands import HandBodyModel
     from ..data.sources import RawRow
+    from ..hands import HandBodyModel
 
 
 def add_data_commands(tasks: Any) -> list[argparse.ArgumentParser]:
@@ -80,7 +80,7 @@ def _rows(args: argparse.Namespace) -> "Iterator[RawRow]":
 
 def _body_model(args: argparse.Namespace) -> "HandBodyModel":
     from ..hands import HandBodyModel
-    from ..rendering.drawing import procedural_body
+    from ..hands.body_model import procedural_body
 
     return procedural_body() if args.body_model is None else HandBodyModel.from_smplh(args.body_model)
 

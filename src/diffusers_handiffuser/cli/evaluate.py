@@ -4,8 +4,8 @@ import argparse
 import sys
 from typing import Any
 
-from ..utils.command_line import add_dtype_option, choose_device, hide_loading_bars
 from ..evaluation.rows import add_row_options
+from ..utils.command_line import add_dtype_option, choose_device, hide_loading_bars
 
 
 def add_evaluate_command(commands: Any) -> argparse.ArgumentParser:
@@ -58,10 +58,10 @@ def _evaluate(args: argparse.Namespace) -> None:
     import torch
     from tqdm.auto import tqdm
 
-    from ..evaluation.metrics.clip_score import ClipScorer
     from ..detection.detector import MediaPipeDetector, load_detector
     from ..evaluation.evaluator import evaluate
     from ..evaluation.judges.features import load_features
+    from ..evaluation.metrics.clip_score import ClipScorer
     from ..evaluation.rows import read_rows
 
     if args.batch_size < 1:
@@ -127,8 +127,8 @@ def _load_pipeline(model: str | None, device: str, dtype: Any) -> Any:
     from diffusers import DiffusionPipeline
 
     from .. import MINI
-    from ..hub.loading import name_dtype
+    from ..hub.loading import rename_dtype_kwarg
 
-    pipe = DiffusionPipeline.from_pretrained(MINI if model is None else model, **name_dtype({"dtype": dtype}))
+    pipe = DiffusionPipeline.from_pretrained(MINI if model is None else model, **rename_dtype_kwarg({"dtype": dtype}))
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device)

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from ..hands import HandBodyModel
+from ..hands.body_model import procedural_body
 from ..hands.camera import square_to_pixels
-from ..rendering.drawing import procedural_body
 from ..hands.skeleton import SIDES
 from ..utils.messages import printable
 from .geometry import are_inside, hand_sizes_in_pixels

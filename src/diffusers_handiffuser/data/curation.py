@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 
 from ..hands import HandBodyModel, HandParams
+from ..hands.body_model import procedural_body
 from ..hands.camera import square_to_pixels
-from ..rendering.drawing import procedural_body
 from ..hands.skeleton import SIDES
 from ..utils.messages import reason_of
 from .cropping import CropRefused, crop_row

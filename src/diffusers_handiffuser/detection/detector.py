@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..utils.command_line import load_function
 from ..hands.skeleton import SIDES
+from ..utils.command_line import load_function
 from . import mediapipe_worker
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from ..hands import HandBodyModel
-from ..rendering.drawing import procedural_body
+from ..hands.body_model import procedural_body
 from ..hands.skeleton import SIDES
 from .fitting import HandFit
 from .placing import PlacedHands, place_hands

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from ..utils.atomic_files import atomic_write
 from ..utils.messages import reason_of
-from ..utils.atomic_files import written_aside
 from .skeleton import MIRRORED_JOINTS, NUM_JOINTS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from .body_model import HandBodyModel
     from ..rendering.viewer import HandView
+    from .body_model import HandBodyModel
 
 _ROWS_IN_REPR = 8
 _FORMAT = "diffusers_handiffuser.HandParams"
@@ -257,7 +257,7 @@ class HandParams:
 
         content = hands_glb(self, body_model)
         if path is not None:
-            with written_aside(path) as aside:
+            with atomic_write(path) as aside:
                 aside.write_bytes(content)
         return content
 
@@ -319,7 +319,7 @@ class HandParams:
             raise ValueError(
                 f"{path.name!r} would have {len(content)} bytes, too many for JSON; save as .safetensors."
             )
-        with written_aside(path) as aside:
+        with atomic_write(path) as aside:
             aside.write_bytes(content)
 
     @classmethod
@@ -376,3 +376,9 @@ def _holds_booleans(value: Any) -> bool:
         kinds = set(map(type, value))
         return bool in kinds or not kinds <= {int, float} and any(map(_holds_booleans, value))
     return isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
+
+
+def choose_hands(where: torch.Tensor, yes: HandParams, no: HandParams) -> HandParams:
+    """Row by row, `yes` where `where` (B,) is true, else `no`."""
+    fields = {name: torch.where(where[:, None], getattr(yes, name), getattr(no, name)) for name in HandParams.FIELDS}
+    return HandParams(**fields)

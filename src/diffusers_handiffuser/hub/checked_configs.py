@@ -5,8 +5,8 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .checked_sizes import sizes_are_checked
 from ..utils.messages import is_whole_text, one_line
+from .checked_sizes import sizes_are_checked
 
 _MAX_LAYERS, _MAX_STEPS, _MAX_SIZE = 1000, 2**20, 2**24
 _LIMITS = {"num_layers": _MAX_LAYERS, "num_hidden_layers": _MAX_LAYERS, "num_train_timesteps": _MAX_STEPS}

@@ -18,8 +18,15 @@ import torch
 from accelerate import init_empty_weights
 from safetensors.numpy import load_file
 
-from .licensed_arrays import MAX_ARRAY_BYTES, array_of_name, body_of_shape, is_array_file, is_named_as_body, names_of_a_body
 from .checked_files import read_json
+from .licensed_arrays import (
+    MAX_ARRAY_BYTES,
+    array_of_name,
+    body_of_shape,
+    is_array_file,
+    is_named_as_body,
+    names_of_a_body,
+)
 from .stored_arrays import StoredArray, arrays_in
 from .unpacking import Budget, UnreadableFile, plain_files
 

@@ -25,12 +25,12 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 
+from ..utils.messages import reason_of
+from ..utils.typing import MixinBase
 from .checked_configs import check_config, check_types
 from .checked_files import check_files
 from .checked_sizes import check_size, sizes_checked
-from ..utils.typing import MixinBase
 from .loading_lock import one_at_a_time
-from ..utils.messages import reason_of
 from .offline import heed_offline_mode, weights_instead
 
 _KNOWS_DTYPE = hasattr(pipeline_utils, "_resolve_dtype")
@@ -68,7 +68,7 @@ class CheckedLoadingMixin(MixinBase):
                 config is not one of this class or asks for too much.
         """
         output_loading_info = kwargs.pop("output_loading_info", False)
-        kwargs = heed_offline_mode(name_dtype(kwargs))
+        kwargs = heed_offline_mode(rename_dtype_kwarg(kwargs))
         refuse_pickles_as_option(kwargs)
         name, subfolder = os.fspath(pretrained_model_name_or_path), kwargs.get("subfolder") or ""
         place = os.path.join(name, subfolder)
@@ -164,7 +164,7 @@ def one_line_error(what: str, place: str) -> Iterator[None]:
         raise kind(f"Cannot load {what} from {place!r}: {reason}.") from error
 
 
-def name_dtype(options: Mapping[str, Any]) -> dict[str, Any]:
+def rename_dtype_kwarg(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of loading with `dtype` under the name that this release of diffusers has for it."""
     return {"torch_dtype" if key == "dtype" and not _KNOWS_DTYPE else key: value for key, value in options.items()}
 

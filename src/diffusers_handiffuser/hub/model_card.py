@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from ..utils.atomic_files import written_aside
+from ..utils.atomic_files import atomic_write
 
 CARD_FILE = "README.md"
 TEMPLATE_FILE = Path(__file__).with_suffix(".md")
@@ -57,7 +57,7 @@ def write_model_card(
         return
     text = None if facts else _loaded_card(model)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(text or render_model_card(model, facts, subfolder), encoding="utf-8")
 
 

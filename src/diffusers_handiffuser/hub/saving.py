@@ -1,5 +1,6 @@
 """Uploading to the Hugging Face Hub, and what must never be uploaded: arrays of a licensed body model."""
 
+import json
 import os
 import re
 import tempfile
@@ -9,15 +10,22 @@ from typing import Any
 
 from diffusers import ModelMixin
 from diffusers.utils import logging
-from huggingface_hub import CommitInfo, CommitOperationAdd, create_branch, create_commit, create_repo, file_exists
+from huggingface_hub import (
+    CommitInfo,
+    CommitOperationAdd,
+    create_branch,
+    create_commit,
+    create_repo,
+    file_exists,
+)
 from huggingface_hub.errors import HFValidationError, HTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import validate_repo_id
 
+from ..utils.atomic_files import atomic_write, atomic_write_dir
 from ..utils.typing import MixinBase
 from .licensed_bodies import refuse_licensed_bodies
 from .model_card import CARD_FILE, write_model_card
 from .uploads import files_to_upload
-from ..utils.atomic_files import folder_written_aside
 
 logger = logging.get_logger(__name__)
 
@@ -61,7 +69,7 @@ class PushMixin(MixinBase):
                 "`safe_serialization=False` asks for pickles, which are not read here: safetensors are saved."
             )
             kwargs["safe_serialization"] = True
-        with folder_written_aside(folder) as aside:
+        with atomic_write_dir(folder) as aside:
             has_card = Path(folder, CARD_FILE).exists()
             if (push_to_hub or card is not None or self._saves_card) and not has_card:
                 facts = {**({"name": repo_id} if push_to_hub else {}), **(card or {})}
@@ -252,3 +260,42 @@ def _check_subfolder(subfolder: Any) -> None:
             "`subfolder` must be a folder within the repository, names that every system takes with `/` between them, "
             f"got {subfolder!r}."
         )
+
+
+_ORIGIN = ("_name_or_path", "is_local", "local_files_only")
+"""What diffusers and transformers write into configs about the loading."""
+
+
+def strip_load_paths(folder: Path) -> None:
+    """Removes from the saved configs of a component that is not ours where and how that component was loaded."""
+    for path in folder.glob("*config.json"):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        kept = {key: value for key, value in config.items() if key not in _ORIGIN}
+        if kept != config:
+            write_json(path, kept)
+
+
+def reset_tokenizer_padding(component: Any) -> None:
+    """Every call of a tokenizer sets its truncation and padding anew, but its file would tell of the last one."""
+    backend = getattr(component, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
+
+
+def write_json(path: Path, content: dict) -> None:
+    with atomic_write(path) as aside:
+        aside.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+class SavingMixin(PushMixin):
+    """Keeps the place where a model was loaded from (`_name_or_path`, often a path on this machine) out of its files.
+
+    `config._name_or_path` itself stays as diffusers sets it. Mix in before `ModelMixin` or `DiffusionPipeline`.
+    """
+
+    def to_json_string(self) -> str:
+        """The config as `save_pretrained` writes it."""
+        config = json.loads(super().to_json_string())
+        config.pop("_name_or_path", None)
+        return json.dumps(config, indent=2, sort_keys=True) + "\n"

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .licensed_arrays import NAMES, NUMBERS_OF_VERTICES, array_of_name, body_of_shape, is_free
 from ..utils.messages import reason_of
+from .licensed_arrays import NAMES, NUMBERS_OF_VERTICES, array_of_name, body_of_shape, is_free
 from .pickle_operations import pickle_operations
 from .unpacking import Blob, PlainFile, UnreadableFile
 

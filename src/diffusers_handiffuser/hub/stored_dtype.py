@@ -13,7 +13,7 @@ from diffusers import DiffusionPipeline
 from safetensors import safe_open
 from transformers import PreTrainedModel
 
-from .loading import name_dtype, weight_files
+from .loading import rename_dtype_kwarg, weight_files
 
 _Pipeline = TypeVar("_Pipeline", bound=DiffusionPipeline)
 
@@ -42,7 +42,7 @@ def load_in_stored_dtype(load: Callable[..., _Pipeline], name: str, options: dic
             dtypes[component] = stored
     if not dtypes:
         return pipeline
-    return load(name, **{**options, **name_dtype({"dtype": {"default": None, **dtypes}})})
+    return load(name, **{**options, **rename_dtype_kwarg({"dtype": {"default": None, **dtypes}})})
 
 
 def _widest_dtype(files: list[Path]) -> torch.dtype | None:

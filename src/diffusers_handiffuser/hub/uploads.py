@@ -6,8 +6,8 @@ import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from .checked_files import refuse_link_outwards
 from ..utils.atomic_files import ASIDE_PREFIX
+from ..utils.contained_paths import refuse_link_outwards
 
 _NOT_FOR_THE_HUB = ("checkpoint-*/**", "samples/**", "logs/**", "log.jsonl", ".cache/**", f"{ASIDE_PREFIX}*/**")
 """What a trainer leaves beside its result, and what is in no folder for the Hub."""

@@ -1,14 +1,4 @@
-"""How the package is known to diffusers: registration, what saved pipelines look like, and loading them again.
-
-diffusers has no plug-in mechanism. Its loader looks names up in tables, so importing this package adds itself there
-without replacing anything (`custom_pipelines` is about the one function of diffusers that has to be wrapped):
-
-* `LOADABLE_CLASSES` is read by `_get_library_or_raise` (may a component come from this library?), by
-  `_get_custom_components_and_folders` (the same question for a download) and by `_fetch_class_library_tuple` (what
-  `save_pretrained` writes: the top-level name, which is therefore an interface);
-* `DiffusionPipeline.from_pretrained` looks the pipeline's class up as an attribute of `diffusers`;
-* `AutoPipelineForText2Image` has a mapping of its own.
-"""
+"""Loading and saving of pipelines."""
 
 import contextlib
 import inspect
@@ -16,97 +6,58 @@ import json
 import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Self, TypeVar
 
 import diffusers
 import torch
 from diffusers import DiffusionPipeline, ModelMixin
-from diffusers.modular_pipelines.modular_pipeline import MODULAR_PIPELINE_MAPPING
-from diffusers.pipelines.pipeline_loading_utils import LOADABLE_CLASSES
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HTTPError
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from ..hands import HandBodyModel
 from ..hub.checked_components import check_component, component_class, is_component_class, library_of
 from ..hub.checked_configs import check_config
-from ..hub.checked_files import refuse_link_outwards
-from ..hub.loading import check_finite_weights, check_keys, name_dtype, one_line_error, refuse_pickles_as_option, weight_files
 from ..hub.checked_sizes import sizes_checked
-from ..hands import HandBodyModel
+from ..hub.loading import (
+    check_finite_weights,
+    check_keys,
+    one_line_error,
+    refuse_pickles_as_option,
+    rename_dtype_kwarg,
+    weight_files,
+)
 from ..hub.loading_lock import one_at_a_time
 from ..hub.model_card import CARD_FILE
-from ..models import TextHandEncoder, TextToHandParamsModel
 from ..hub.offline import heed_offline_mode, weights_instead
-from ..utils.other_imports import is_ours
-from ..hub.portable_config import PortableConfigMixin
+from ..hub.saving import SavingMixin, reset_tokenizer_padding, strip_load_paths, write_json
 from ..hub.stored_dtype import load_in_stored_dtype
-from ..utils.atomic_files import folder_written_aside, written_aside
+from ..models import TextHandEncoder, TextToHandParamsModel
+from ..utils.atomic_files import atomic_write, atomic_write_dir
+from ..utils.contained_paths import refuse_link_outwards
 
 PACKAGE = __name__.partition(".")[0]
 PIPELINE_FILE = "pipeline"
 _WHERE = ("cache_dir", "force_download", "proxies", "local_files_only", "token", "revision")
 """Arguments of `from_pretrained` that say where files come from."""
-_ORIGIN = ("_name_or_path", "is_local", "local_files_only")
-"""What diffusers and transformers write into configs about the loading."""
 _LIBRARIES = ("diffusers", "transformers", PACKAGE)
 COMPONENT_CLASSES = {cls.__name__: cls for cls in (TextHandEncoder, TextToHandParamsModel, HandBodyModel)}
 
 _Function = TypeVar("_Function", bound=Callable)
 
 __all__ = [
-    "HubMixin",
+    "PipelineLoadingMixin",
     "ModelMixin",
-    "forget_last_call",
-    "forget_origin",
+    "reset_tokenizer_padding",
+    "strip_load_paths",
     "refuse_adapters",
-    "register_library",
-    "register_modular_pipeline",
-    "register_pipeline",
     "save_half",
     *COMPONENT_CLASSES,
 ]
 
 
-def register_library() -> None:
-    """Lets diffusers load components from this package. Called on import, and if that happens again, once more."""
-    for library in (PACKAGE, __name__):
-        LOADABLE_CLASSES.setdefault(library, {"ModelMixin": ["save_pretrained", "from_pretrained"]})
-    _add_to(diffusers, *COMPONENT_CLASSES.values())  # where `AutoModel` looks
-
-
-def register_pipeline(
-    pipeline_class: type, task_mapping: dict[str, type] | None = None, name: str = "handiffuser"
-) -> None:
-    """Lets `DiffusionPipeline.from_pretrained` and the `AutoPipeline` of one task find a pipeline of this package.
-
-    Args:
-        pipeline_class (`type`): the pipeline. A class of that name in diffusers itself would not be replaced, one of
-            an earlier import of this package is.
-        task_mapping (`dict`, *optional*): one of diffusers' `AUTO_*_PIPELINES_MAPPING`.
-        name (`str`): the family under which the pipelines of different tasks find each other.
-    """
-    for module in (diffusers, diffusers.pipelines):
-        _add_to(module, pipeline_class)
-    if task_mapping is not None and is_ours(task_mapping.get(name, pipeline_class)):
-        task_mapping[name] = pipeline_class
-
-
-def register_modular_pipeline(pipeline_class: type, blocks_class: type, name: str = "handiffuser") -> None:
-    """Lets `ModularPipeline.from_pretrained` and `blocks.init_pipeline` find the modular pipeline of a family."""
-    _add_to(diffusers, pipeline_class, blocks_class)
-    MODULAR_PIPELINE_MAPPING.setdefault(name, lambda config=None: pipeline_class.__name__)
-
-
-def _add_to(module: ModuleType, *classes: type) -> None:
-    """Makes classes attributes of a module of diffusers; one of its own of that name stays."""
-    for cls in classes:
-        if is_ours(getattr(module, cls.__name__, cls)):
-            setattr(module, cls.__name__, cls)
-
-
-def loadable_by_bare_class(*components: str) -> Callable[[_Function], _Function]:
+def accept_component_overrides(*components: str) -> Callable[[_Function], _Function]:
     """Decorates a pipeline's `__init__`, some of whose components have the default `None`.
 
     `DiffusionPipeline.from_pretrained(..., body_model=mine)` knows a component by its parameter having no default,
@@ -128,7 +79,7 @@ def loadable_by_bare_class(*components: str) -> Callable[[_Function], _Function]
     return decorate
 
 
-class HubMixin(PortableConfigMixin):
+class PipelineLoadingMixin(SavingMixin):
     """Loading and saving of this package's pipelines; stands before diffusers' class in the bases of a pipeline.
 
     A saved pipeline loads through its own class from either layout that exists for third-party pipelines. *Plain*,
@@ -176,7 +127,7 @@ class HubMixin(PortableConfigMixin):
         if os.path.isdir(name) and not os.path.isfile(os.path.join(name, cls.config_name)):
             raise OSError(f"Cannot load {cls.__name__}: {name!r} holds no {cls.config_name}; wanted a saved pipeline.")
         refuse_pickles_as_option(kwargs)
-        kwargs = heed_offline_mode(name_dtype(kwargs))
+        kwargs = heed_offline_mode(rename_dtype_kwarg(kwargs))
         where = {key: kwargs[key] for key in _WHERE if key in kwargs}
         try:
             with one_line_error(cls.__name__, name), sizes_checked(check_sizes):
@@ -243,7 +194,7 @@ class HubMixin(PortableConfigMixin):
             card (`Mapping[str, str]`, *optional*): facts that the card is to tell, see `model_card.CARD_FACTS`.
         """
         for name, component in self.components.items():
-            forget_last_call(component)
+            reset_tokenizer_padding(component)
             refuse_adapters(name, component)
         super().save_pretrained(save_directory, *args, push_to_hub=push_to_hub, card=card, **kwargs)
 
@@ -282,7 +233,7 @@ class HubMixin(PortableConfigMixin):
         folder = Path(save_directory)
         for name, component in self.components.items():
             for place in (folder / name, *folder.glob(f"{name}_[0-9]*")):  # several ControlNets stand side by side
-                forget_origin(place)
+                strip_load_paths(place)
                 _widen_config_of_variant(place)
             if self._with_loader_code and type(component).__name__ in COMPONENT_CLASSES:
                 _write_loader(folder / name / f"{PACKAGE}.py", *COMPONENT_CLASSES)
@@ -305,7 +256,7 @@ def save_half(pipeline: Any, save_directory: str | os.PathLike, card: Mapping[st
     `card` is that of `save_pretrained`. Raises a `ValueError` that names the tensor if a number is too large for
     float16.
     """
-    with folder_written_aside(save_directory) as aside:
+    with atomic_write_dir(save_directory) as aside:
         pipeline.save_pretrained(aside, card=card)
         if Path(save_directory, CARD_FILE).exists():
             (aside / CARD_FILE).unlink(missing_ok=True)
@@ -317,16 +268,7 @@ def save_half(pipeline: Any, save_directory: str | os.PathLike, card: Mapping[st
             config = json.loads((aside / name / "config.json").read_text(encoding="utf-8"))
             if "dtype" in config:
                 config["dtype"] = "float32"
-                _write_json(aside / name / "config.json", config)
-
-
-def forget_origin(folder: Path) -> None:
-    """Removes from the saved configs of a component that is not ours where and how that component was loaded."""
-    for path in folder.glob("*config.json"):
-        config = json.loads(path.read_text(encoding="utf-8"))
-        kept = {key: value for key, value in config.items() if key not in _ORIGIN}
-        if kept != config:
-            _write_json(path, kept)
+                write_json(aside / name / "config.json", config)
 
 
 def _widen_config_of_variant(folder: Path) -> None:
@@ -340,15 +282,7 @@ def _widen_config_of_variant(folder: Path) -> None:
         return
     config = json.loads(path.read_text(encoding="utf-8"))
     if "dtype" in config:
-        _write_json(path, {**config, "dtype": "float32"})
-
-
-def forget_last_call(component: Any) -> None:
-    """Every call of a tokenizer sets its truncation and padding anew, but its file would tell of the last one."""
-    backend = getattr(component, "backend_tokenizer", None)
-    if backend is not None:
-        backend.no_truncation()
-        backend.no_padding()
+        write_json(path, {**config, "dtype": "float32"})
 
 
 def _halve(path: Path, keep: Collection[str]) -> None:
@@ -359,7 +293,7 @@ def _halve(path: Path, keep: Collection[str]) -> None:
             tensors[key] = tensor.half()
             if not torch.equal(tensors[key].isfinite(), tensor.isfinite()):
                 raise ValueError(f"`{key}` in {path} holds numbers too large for float16.")
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         save_file(tensors, aside, metadata=metadata)
 
 
@@ -417,7 +351,7 @@ def _check_index(cls: type[DiffusionPipeline], name: str, index: dict, options: 
     ours = getattr(diffusers, str(index.get("_class_name")), None)
     entry = index.get("text_encoder")
     library, encoder = entry if isinstance(entry, list) else (None, None)
-    stage_1_alone = library is None and isinstance(ours, type) and issubclass(ours, HubMixin)
+    stage_1_alone = library is None and isinstance(ours, type) and issubclass(ours, PipelineLoadingMixin)
     if library in (None, "transformers") and not stage_1_alone:
         raise ValueError(
             f"Cannot load {cls.__name__}: {name!r} holds a {index.get('_class_name')} with the text encoder "
@@ -458,11 +392,6 @@ def _check_stored_keys(name: str, model: Any, folder: Path, variant: str | None)
 def _stored_file(name: str, path: str, where: dict[str, Any]) -> Path:
     """A file of a folder or, downloaded, of a Hub id."""
     return Path(name, path) if os.path.isdir(name) else Path(hf_hub_download(name, path, **where))
-
-
-def _write_json(path: Path, content: dict) -> None:
-    with written_aside(path) as aside:
-        aside.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _write_loader(path: Path, *names: str) -> None:

@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
-from ..hands.body_model import HandBodyModel
+from ..hands.body_model import HandBodyModel, procedural_body
 from ..hands.camera import project_weak_perspective, square_to_pixels
-from .drawing import procedural_body, visible_meshes
 from ..hands.params import HandParams
-from .rasterizer import Fragments, rasterize, vertex_normals
 from ..hands.skeleton import JOINT_NAMES, OPENPOSE_HAND_EDGES
+from .drawing import visible_meshes
+from .rasterizer import Fragments, rasterize, vertex_normals
 
 Point = Sequence[float]
 Color = tuple[int, ...]

@@ -1,28 +1,22 @@
 """Pictures of hand parameters for people to look at: shaded meshes and 2D skeletons, with no GL and no display."""
 
-import functools
 from collections.abc import Iterator
 
 import torch
 from PIL import Image, ImageDraw
 
-from ..hands.body_model import HandBodyModel, HandGeometry
+from ..hands.body_model import HandBodyModel
 from ..hands.camera import project_weak_perspective, square_to_pixels
+from ..hands.geometry import HandGeometry
 from ..hands.params import HandParams
-from .rasterizer import rasterize, vertex_normals
 from ..hands.skeleton import OPENPOSE_HAND_EDGES, SIDES
+from .rasterizer import rasterize, vertex_normals
 
 FINGER_COLORS = ((230, 60, 60), (240, 160, 40), (80, 190, 90), (70, 160, 230), (160, 90, 220))
 """Thumb, index, middle, ring, pinky."""
 HAND_COLORS = {"left": (0.55, 0.72, 0.90), "right": (0.93, 0.72, 0.55)}
 """Meshes: the left hand is bluish, the right one orange."""
 _PAPER = (0.94, 0.94, 0.95)
-
-
-@functools.cache
-def procedural_body() -> HandBodyModel:
-    """The body that ships with the package, read once: for drawing where no other is given."""
-    return HandBodyModel.procedural()
 
 
 @torch.no_grad()

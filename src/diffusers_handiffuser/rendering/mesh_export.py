@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from ..utils.atomic_files import written_aside
 from ..hands.body_model import HandBodyModel
-from .drawing import HAND_COLORS
 from ..hands.params import HandParams
 from ..hands.skeleton import SIDES
+from ..utils.atomic_files import atomic_write
+from .drawing import HAND_COLORS
 
 _FLOAT, _UNSIGNED_INT = 5126, 5125
 _VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
@@ -63,7 +63,7 @@ def write_obj(
         lines += [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in _to_y_up(points).tolist()]
         lines += [f"f {a} {b} {c}" for a, b, c in (triangles + offset).tolist()]
         offset += len(points)
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text("\n".join(lines) + "\n", encoding="ascii")
 
 
@@ -76,7 +76,7 @@ def write_glb(
 ) -> None:
     """glTF 2.0 in one file, see [`glb_bytes`]; `path`, names, vertices and faces as in [`write_obj`]."""
     content = glb_bytes(names, vertices, faces, colors)
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_bytes(content)
 
 

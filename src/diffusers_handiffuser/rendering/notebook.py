@@ -6,9 +6,9 @@ import io
 
 from PIL import Image
 
-from ..hands.body_model import HandBodyModel
-from .drawing import draw_hand_mesh, procedural_body
+from ..hands.body_model import HandBodyModel, procedural_body
 from ..hands.params import HandParams
+from .drawing import draw_hand_mesh
 
 COLUMNS = 4
 HTML_ROWS = 8

@@ -8,11 +8,10 @@ import html
 import os
 from pathlib import Path
 
-from ..utils.atomic_files import written_aside
-from ..hands.body_model import HandBodyModel
-from .drawing import procedural_body
-from .mesh_export import glb_bytes, visible_meshes
+from ..hands.body_model import HandBodyModel, procedural_body
 from ..hands.params import HandParams
+from ..utils.atomic_files import atomic_write
+from .mesh_export import glb_bytes, visible_meshes
 
 
 def hands_glb(hand_params: HandParams, body_model: HandBodyModel | None = None) -> bytes:
@@ -50,7 +49,7 @@ class HandView:
     def save(self, path: str | os.PathLike) -> Path:
         """Writes the page to a file that any browser opens."""
         path = Path(path)
-        with written_aside(path) as aside:
+        with atomic_write(path) as aside:
             aside.write_text(self.html, encoding="utf-8")
         return path
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from ..hub.checked_files import refuse_outside
+from .contained_paths import refuse_outside
 
 ASIDE_PREFIX = ".saving-"
 _ASIDE_FILE = re.compile(r"\..*\.(?:(?P<process>[0-9a-f]{8}-\d+)-)?[\d-]+\.tmp(?:\.[^.]*)?", re.DOTALL)
@@ -32,7 +32,7 @@ _tidied: set[Path] = set()
 
 
 @contextlib.contextmanager
-def written_aside(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a name beside `path`, with its suffix, to write to; `path` is replaced by it at the end.
 
     Raises an `OSError` that names the file: what is there is no file (a FIFO, a device), or it cannot be written.
@@ -67,7 +67,7 @@ def refuse_special_file(path: str | os.PathLike) -> None:
 
 
 @contextlib.contextmanager
-def folder_written_aside(folder: str | os.PathLike) -> Iterator[Path]:
+def atomic_write_dir(folder: str | os.PathLike) -> Iterator[Path]:
     """Yields an empty folder inside `folder` to write to; its files take their places in `folder` at the end.
 
     Other files in `folder` stay, but for weights of the same name in more or fewer shards, which loaders would take

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from ...hands import HandBodyModel, HandParams
-from ...rendering.drawing import procedural_body
+from ...hands.body_model import procedural_body
 from ...hands.npz_file import read_npz
 from ...hands.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from ...hands.skeleton import JOINT_NAMES, NUM_JOINTS

@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from torch import nn
 
-from ...utils.typing import register_to_config
 from ...hands.skeleton import OPENPOSE_FINGERS
-from ...hub.portable_config import PortableConfigMixin
+from ...hub.saving import SavingMixin
 from ...studio import GESTURES
 from ...studio.scenes import COLORS, KINDS, SKIN_TONES, TEXTURES, VIEWS
+from ...utils.typing import register_to_config
 
 STUDIO_FEATURES = Path(__file__).parent / "data" / "studio_features"
 """Folder of the weights that come with the package."""
@@ -56,7 +56,7 @@ class _Block(nn.Module):
         return F.relu(hidden + self.shortcut(F.avg_pool2d(x, 2)))
 
 
-class StudioFeatureNetwork(PortableConfigMixin, ModelMixin, ConfigMixin):
+class StudioFeatureNetwork(SavingMixin, ModelMixin, ConfigMixin):
     """Pictures to features, and to names.
 
     Args:

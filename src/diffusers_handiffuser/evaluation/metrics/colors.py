@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ...utils.command_line import run_as_command
 from ...hands import HandBodyModel, HandParams
 from ...hands.palms import palm_share
 from ...studio import Scene
 from ...studio.scenes import COLORS, SKIN_TONES
 from ...studio.skin import skin_tones
-from .estimates import Estimate, bootstrap_mean
+from ...utils.command_line import run_as_command
 from ..rows import add_row_options, check_samples, check_studio_rows, hands_of, read_rows, sample_generators
+from .estimates import Estimate, bootstrap_mean
 
 METRICS = ("background", "skin", "skin_within_one", "hand_iou")
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ...hands.skeleton import SIDES
 from ...detection.detector import Detection
+from ...hands.skeleton import SIDES
 
 PCK_THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 11))
 """Parts of the hand's size."""

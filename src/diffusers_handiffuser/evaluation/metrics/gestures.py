@@ -12,16 +12,16 @@ from typing import Any
 
 import torch
 
-from ...utils.command_line import run_as_command
 from ...hands import HandBodyModel, HandParams
 from ...hands.rotations import rotvec_to_rotmat
 from ...hands.skeleton import SIDES
 from ...studio import GESTURES, Scene, gesture_by_name
 from ...studio.gestures import LONG_FINGERS, Gesture, left_hand_pose
-from .distances import frechet_estimate
-from .hand_checks import limit_violations, parameter_features, side_consistency
-from .estimates import Estimate, bootstrap_mean
+from ...utils.command_line import run_as_command
 from ..rows import add_row_options, check_samples, check_studio_rows, hands_of, read_rows, sample_generators
+from .distances import frechet_estimate
+from .estimates import Estimate, bootstrap_mean
+from .hand_checks import limit_violations, parameter_features, side_consistency
 
 _THUMB_BASE, _THUMB_TIP = 2, 4
 """Of OpenPose's 21 joints."""

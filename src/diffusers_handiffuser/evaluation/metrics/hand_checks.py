@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from ...hands import HandBodyModel, HandParams
-from ...rendering.drawing import procedural_body
+from ...hands.body_model import procedural_body
 from ...hands.rotations import rotmat_to_rot6d, rotvec_to_rotmat
 from ...hands.skeleton import FINGERS, OPENPOSE_HAND_NAMES, SIDES
 

@@ -14,8 +14,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from ...utils.messages import reason_of
 from ...utils.atomic_files import errors_name
+from ...utils.messages import reason_of
 
 STATE_NAME = "trainer_state.json"
 _CHECKPOINT = re.compile(r"checkpoint-(0|[1-9][0-9]*)")

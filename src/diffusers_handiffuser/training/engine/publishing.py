@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 
 from ...hub.model_card import CARD_FILE, training_facts
 from ...hub.saving import push_folder
-from ...utils.atomic_files import written_aside
+from ...utils.atomic_files import atomic_write
 from .run import TrainingRun
 from .sources import data_name
 from .tracking import LOG_NAME
@@ -132,17 +132,17 @@ def add_run_to_card(run: TrainingRun) -> None:
     lines = ["## Training run", "", "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items())]
     losses = read_losses(folder / LOG_NAME)
     if len(losses) > 1:
-        with written_aside(folder / CURVE_NAME) as aside:
+        with atomic_write(folder / CURVE_NAME) as aside:
             draw_curve(losses).save(aside)
         lines += ["", f"![Loss at each line of the log]({CURVE_NAME})"]
     samples = sorted((folder / "samples").glob("*.png"))
     if samples:
-        with written_aside(folder / SAMPLES_NAME) as aside:
+        with atomic_write(folder / SAMPLES_NAME) as aside:
             shutil.copyfile(samples[-1], aside)
         lines += ["", f"![Validation samples of the last step]({SAMPLES_NAME})"]
     card = folder / CARD_FILE
     text = card.read_text(encoding="utf-8").rstrip() + "\n\n" + "\n".join(lines) + "\n"
-    with written_aside(card) as aside:
+    with atomic_write(card) as aside:
         aside.write_text(text, encoding="utf-8")
 
 
@@ -250,5 +250,5 @@ def write_lora_card(args: argparse.Namespace, facts: dict[str, str], base_is_our
         rank=args.rank,
         **{key: facts[key] for key in ("base_model", "training_data", "command")},
     )
-    with written_aside(Path(args.output_dir) / CARD_FILE) as aside:
+    with atomic_write(Path(args.output_dir) / CARD_FILE) as aside:
         aside.write_text(text, encoding="utf-8")

@@ -9,10 +9,10 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from ...hub.checked_files import refuse_outside
 from ...data.dataset import HandDataset, open_dataset
 from ...data.rows import HandRow
 from ...data.stream import HandStream, stream_dataset
+from ...utils.contained_paths import refuse_outside
 
 
 def data_name(args: argparse.Namespace) -> str:

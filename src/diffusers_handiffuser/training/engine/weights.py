@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from torch.distributed.tensor import DTensor
 
-from ...pipelines.pipeline_loading import forget_origin
-from ...utils.atomic_files import folder_written_aside
+from ...hub.saving import strip_load_paths
+from ...utils.atomic_files import atomic_write_dir
 
 TRAINED_NAME = "trained.safetensors"
 
@@ -166,9 +166,9 @@ class RunWeights:
 
 def save_model(model: Any, folder: Path) -> None:
     """`save_pretrained`, without a trace of where this machine keeps its files."""
-    with folder_written_aside(folder) as aside:
+    with atomic_write_dir(folder) as aside:
         model.save_pretrained(aside, safe_serialization=True)
-        forget_origin(aside)
+        strip_load_paths(aside)
 
 
 def load_model(model: Any, folder: Path) -> None:

@@ -12,7 +12,7 @@ from diffusers.utils import convert_state_dict_to_diffusers
 from torch import nn
 
 from ...models import TextHandEncoder
-from ...utils.atomic_files import folder_written_aside
+from ...utils.atomic_files import atomic_write_dir
 
 UNET_TARGETS = ("to_k", "to_q", "to_v", "to_out.0")
 """As in diffusers' `train_text_to_image_lora.py`."""
@@ -56,7 +56,7 @@ def save_lora(folder: Path, unet: UNet2DConditionModel, text_encoder: TextHandEn
         {name: value.float() for name, value in get_peft_model_state_dict(model).items()}
         for model in (unet, text_encoder)
     )
-    with folder_written_aside(folder) as aside:
+    with atomic_write_dir(folder) as aside:
         StableDiffusionPipeline.save_lora_weights(
             aside,
             unet_lora_layers=convert_state_dict_to_diffusers(unet_layers),

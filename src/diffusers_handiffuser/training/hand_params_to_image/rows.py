@@ -3,7 +3,6 @@
 import argparse
 import copy
 import hashlib
-from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from diffusers import AutoencoderKL
-from torch import nn
 from transformers import CLIPTokenizer
 
 from ...data.captions import swap_sides
@@ -19,14 +17,13 @@ from ...data.dataset import HandDataset
 from ...data.rows import HandRow
 from ...data.stream import HandStream
 from ...hands import HandBodyModel, HandParams
+from ...hands.params import choose_hands
 from ...models import TextHandEncoder
 from ..engine.caches import cached_together
-from .models import vae_factor
+from ..engine.images import Batch, ImageLoader, Rows, check_resolution, encode_images, normalize_images, weights_hash
+from ..engine.small_models import vae_factor
 from ..engine.sources import StreamReader, cache_folder
 from ..engine.tracking import progress
-
-Batch = dict[str, torch.Tensor]
-Rows = np.ndarray | Sequence[int]
 
 
 def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
@@ -34,31 +31,6 @@ def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
     return tokenizer(
         texts, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
     ).input_ids
-
-
-def to_unit_range(pictures: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
-    """uint8 (B, H, W, 3) to float (B, 3, H, W) in [-1, 1]."""
-    tensor = torch.from_numpy(np.array(pictures)).to(device)
-    return tensor.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous()
-
-
-def weights_hash(model: nn.Module) -> str:
-    """Short hash of a model's weights and buffers."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def encode_pictures(vae: AutoencoderKL, pictures: torch.Tensor) -> torch.Tensor:
-    """Latents of pictures in [-1, 1]: the posterior's mode times `scaling_factor`."""
-    return vae.encode(pictures.to(vae.dtype)).latent_dist.mode() * vae.config.scaling_factor
-
-
-def check_resolution(resolution: int, vae: AutoencoderKL) -> None:
-    if resolution % vae_factor(vae):
-        raise ValueError(f"`resolution` must be divisible by {vae_factor(vae)}, but is {resolution}")
 
 
 @torch.no_grad()
@@ -82,11 +54,11 @@ def cache_latents(
     def fill(array: np.ndarray, rows: range) -> None:
         encoder = vae.to(device).eval()
         batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-        with PictureLoader(dataset.load_image, resolution, num_workers) as loader:
+        with ImageLoader(dataset.load_image, resolution, num_workers) as loader:
             for batch, following in zip(progress(batches, "latents", accelerator), [*batches[1:], []], strict=True):
-                pictures = to_unit_range(loader.load(batch, following), device)
+                pictures = normalize_images(loader.load(batch, following), device)
                 for number, mirror in enumerate(mirrored):
-                    latents = encode_pictures(encoder, pictures.flip(-1) if mirror else pictures)
+                    latents = encode_images(encoder, pictures.flip(-1) if mirror else pictures)
                     array[number, batch.start : batch.stop] = latents.float().cpu().numpy()
 
     key = f"latents-{dataset.fingerprint}-{resolution}-{weights_hash(vae)}-{len(mirrored)}.npy"
@@ -132,39 +104,6 @@ def cache_geometry(
 
     paths = {name: cache_dir / f"{name}-{key}" for name in parts}
     return cached_together(paths, shapes, dtypes, fill, accelerator)
-
-
-class PictureLoader:
-    """Decodes the pictures of a batch, and meanwhile those of the next.
-
-    Args:
-        load (`Callable`): takes a row and the resolution, returns uint8 (resolution, resolution, 3).
-        resolution (`int`): pixels a side.
-        num_workers (`int`): threads; 0 decodes when asked and nothing ahead.
-    """
-
-    def __init__(self, load: Callable[[int, int], np.ndarray], resolution: int, num_workers: int):
-        self._load, self.resolution = load, resolution
-        self._pool = ThreadPoolExecutor(num_workers) if num_workers else None
-        self._waiting: dict[int, Future] = {}
-
-    def __enter__(self) -> "PictureLoader":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-
-    def load(self, rows: Rows, following: Rows = ()) -> np.ndarray:
-        """Pictures (B, H, W, 3) of rows; the `following` ones are begun."""
-        if self._pool is None:
-            return np.stack([self._load(int(row), self.resolution) for row in rows])
-        for row in map(int, (*rows, *following)):
-            if row not in self._waiting:
-                self._waiting[row] = self._pool.submit(self._load, row, self.resolution)
-        pictures = np.stack([self._waiting[int(row)].result() for row in rows])
-        self._waiting = {row: self._waiting[row] for row in map(int, following)}
-        return pictures
 
 
 class CachedRows:
@@ -235,14 +174,14 @@ class RowEncoder:
         self, texts: list[str], hands: HandParams, pictures: np.ndarray, mirror: torch.Tensor | None = None
     ) -> Batch:
         """B captions, hands and uint8 pictures (B, H, W, 3); `mirror` (B,) bool says which are to be mirrored."""
-        images = to_unit_range(pictures, self.device)
+        images = normalize_images(pictures, self.device)
         if mirror is not None:
             mirror = mirror.cpu()
             texts = [swap_sides(text) if flip else text for text, flip in zip(texts, mirror, strict=True)]
             hands = choose_hands(mirror, hands.mirror(), hands)
             images = torch.where(mirror.to(self.device)[:, None, None, None], images.flip(-1), images)
         with torch.autocast(self.device.type, enabled=False):
-            latents = encode_pictures(self.vae, images).float()
+            latents = encode_images(self.vae, images).float()
             rows = hands.to(self.device)
             prepared = self.text_encoder.prepare_hands(self.body_model(rows), rows.hand_visible)
         batch = {"input_ids": tokenize(self.tokenizer, texts), "latents": latents, **prepared}
@@ -261,7 +200,7 @@ class LiveRows:
 
     def __init__(self, dataset: HandDataset, encode: RowEncoder, resolution: int, num_workers: int = 0):
         self.dataset, self.encode = dataset, encode
-        self.loader = PictureLoader(dataset.load_image, resolution, num_workers)
+        self.loader = ImageLoader(dataset.load_image, resolution, num_workers)
 
     def batch(self, rows: np.ndarray, mirror: torch.Tensor | None = None, following: Rows = ()) -> Batch:
         """As that of `CachedRows`; the pictures of the `following` rows are begun to be decoded."""
@@ -300,12 +239,6 @@ class StreamedRows:
         if self._pool is None:
             return row, row.picture.square(self.resolution)
         return row, self._pool.submit(row.picture.square, self.resolution)
-
-
-def choose_hands(where: torch.Tensor, yes: HandParams, no: HandParams) -> HandParams:
-    """Row by row, `yes` where `where` (B,) is true, else `no`."""
-    fields = {name: torch.where(where[:, None], getattr(yes, name), getattr(no, name)) for name in HandParams.FIELDS}
-    return HandParams(**fields)
 
 
 def load_cached_rows(

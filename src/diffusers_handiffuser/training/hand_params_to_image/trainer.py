@@ -34,22 +34,31 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from ...utils.command_line import run_as_command
 from ...data.dataset import HandDataset
 from ...hands import HandBodyModel
+from ...hands.body_model import load_body_model
 from ...models import TextHandEncoder
 from ...pipelines.from_stable_diffusion import is_single_file
-from .loss import ImageLoss, ImageObjective, new_joint_finder
-from .models import ImageModels, build_pipeline, load_body_model, load_image_models, make_fast
-from .rows import CachedRows, LiveRows, RowEncoder, StreamedRows, check_resolution, load_cached_rows, tokenize
-from .validation import HeldOutRows, ImageValidation
-from .lora import add_lora, cast_frozen, save_lora, without_lora
-from ..engine.options import add_data_options, add_hub_model_options, add_hub_options, add_training_options, check_training_options, json_option
+from ..engine.images import check_resolution
+from ..engine.options import (
+    add_data_options,
+    add_hub_model_options,
+    add_hub_options,
+    add_training_options,
+    check_training_options,
+    json_option,
+)
 from ..engine.publishing import finish_run, open_repository, write_lora_card
 from ..engine.randomness import BatchRandom
 from ..engine.run import TrainingRun, count_training_rows, start_run
 from ..engine.sources import open_rows, open_stream
 from ..engine.weights import save_model
+from .joint_head import new_joint_finder
+from .lora import add_lora, cast_frozen, save_lora, without_lora
+from .loss import ImageLoss, ImageObjective
+from .models import ImageModels, build_pipeline, load_image_models, make_fast
+from .rows import CachedRows, LiveRows, RowEncoder, StreamedRows, load_cached_rows, tokenize
+from .validation import HeldOutRows, ImageValidation
 
 HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 LORA_FOLDER = "lora"

@@ -10,11 +10,11 @@ from torch import nn
 from ...data.dataset import HandDataset
 from ...hands import HandBodyModel, HandParams
 from ...rendering.drawing import draw_hand_mesh
+from ..engine.run import TrainingRun
+from ..engine.tracking import picture_grid
 from .loss import ImageLoss, ImageObjective
 from .models import ImageModels, build_pipeline
 from .rows import CachedRows, LiveRows
-from ..engine.run import TrainingRun
-from ..engine.tracking import picture_grid
 
 
 @dataclass

@@ -6,11 +6,11 @@ from transformers import CLIPTextModel
 
 from ...hands import HandBodyModel
 from ...hands.camera import project_weak_perspective
+from ...hands.kinematics import HandJoints
 from ...hands.rotations import rot6d_to_rotmat
 from ...hands.skeleton import LEFT_HAND, NUM_JOINTS, RIGHT_HAND
 from ...models import TextToHandParamsModel
 from ...models.text_to_hand_params import SAMPLE_PARTS, SAMPLE_SIZE
-from ..engine.losses import HandJoints
 
 
 class HandParamsObjective(nn.Module):

@@ -13,11 +13,11 @@ from ...data.dataset import HandDataset
 from ...data.rows import HandRow, stack_hand_params
 from ...data.stream import HandStream
 from ...hands import HandParams
+from ...hands.params import choose_hands
 from ...models import TextToHandParamsModel
-from .loss import sample_statistics
-from ..hand_params_to_image.rows import choose_hands
 from ..engine.run import count_training_rows
 from ..engine.sources import StreamReader, open_rows, open_stream
+from .loss import sample_statistics
 
 Batch = dict[str, torch.Tensor]
 

@@ -27,22 +27,29 @@ from diffusers import DDIMScheduler
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from ...utils.command_line import run_as_command
 from ...hands import HandBodyModel, HandParams
+from ...hands.body_model import load_body_model
 from ...models import TextToHandParamsModel
 from ...models.text_to_hand_params import SAMPLE_SIZE
 from ...pipelines import HanDiffuserPipeline
-from .loss import HandParamsObjective, JointLoss, value_weights
-from .rows import Batch, open_hand_params
-from .validation import compare_hands, draw_samples
-from ..hand_params_to_image.models import load_body_model, with_large_tables
-from ..engine.losses import min_snr_weights
-from ..engine.options import add_data_options, add_hub_model_options, add_hub_options, add_training_options, check_training_options, json_option
+from ..engine.options import (
+    add_data_options,
+    add_hub_model_options,
+    add_hub_options,
+    add_training_options,
+    check_training_options,
+    json_option,
+)
 from ..engine.publishing import finish_run, open_repository
 from ..engine.randomness import BatchRandom
 from ..engine.run import TrainingRun, start_run
+from ..engine.small_models import with_large_tables
 from ..engine.sources import open_rows
+from ..engine.timesteps import min_snr_weights
 from ..engine.weights import load_model
+from .loss import HandParamsObjective, JointLoss, value_weights
+from .rows import Batch, open_hand_params
+from .validation import compare_hands, draw_samples
 
 SMALL_TEXT_ENCODER = {
     "hidden_size": 192,

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from ...hands import HandBodyModel, HandParams
-from ...rendering.drawing import draw_hand_mesh
 from ...hands.rotations import rotvec_to_rotmat
+from ...rendering.drawing import draw_hand_mesh
 from ..engine.tracking import picture_grid
 
 _DRAWN, _SIZE = 8, 128

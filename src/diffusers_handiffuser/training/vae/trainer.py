@@ -16,31 +16,27 @@ tells before a U-Net is trained on it.
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from diffusers.models.resnet import ResnetBlock2D
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch.nn import functional
 
-from ...utils.command_line import run_as_command
-from ..hand_params_to_image.rows import to_unit_range
-from ..engine.losses import pyramid_l1
+from ..engine.images import normalize_images
 from ..engine.options import add_data_options, add_training_options, check_training_options, json_option
 from ..engine.randomness import BatchRandom
 from ..engine.run import TrainingRun, count_training_rows, start_run
 from ..engine.sources import cache_folder, open_rows
 from ..engine.tracking import picture_grid
 from ..engine.weights import save_model
-
-POOLED_CHANNELS = 4
-"""Red, green, blue and brightness, which the colours give already: there are four because Stable Diffusion's latents
-have four, and some of diffusers' pipelines (inpainting) count on it."""
-LUMA = (0.299, 0.587, 0.114)
-"""What red, green and blue give to brightness (ITU-R BT.601)."""
+from .latents import (
+    latent_statistics,
+    normalize_latents,
+    quiet_posterior,
+    read_decoder_latents,
+    silence_residual_branches,
+    use_residual_branches,
+)
+from .objective import POOLED_CHANNELS, AutoencoderObjective, pooled_statistics
 
 
 def default_config(resolution: int) -> dict:
@@ -66,41 +62,6 @@ def default_config(resolution: int) -> dict:
         "scaling_factor": 1.0,
         "force_upcast": False,
     }
-
-
-def silence_residual_branches(vae: AutoencoderKL) -> None:
-    """Starts every residual block as the identity, which learns a good deal faster than diffusers' initial weights."""
-    for module in vae.modules():
-        if isinstance(module, ResnetBlock2D):
-            for parameter in module.conv2.parameters():
-                torch.nn.init.zeros_(parameter)
-
-
-def quiet_posterior(vae: AutoencoderKL) -> None:
-    """Starts with latents of standard deviation e^-2.5, so that their noise does not drown what they say."""
-    channels, (moments, _) = vae.config.latent_channels, _convolutions(vae)
-    torch.nn.init.zeros_(moments.weight[channels:])
-    torch.nn.init.constant_(moments.bias[channels:], -5.0)
-
-
-def _convolutions(vae: AutoencoderKL) -> tuple[Any, Any]:
-    """On either side of the latent; `main` sees to it that they are there."""
-    return vae.quant_conv, vae.post_quant_conv
-
-
-def use_residual_branches(vae: AutoencoderKL, use: bool) -> None:
-    """With `use=False` every residual block passes on its input (through its shortcut, where it has one) and no more.
-
-    What is left, a chain of a few convolutions, runs several times as fast and is where training best begins: branches
-    that start as the identity join it later without a jump.
-    """
-    for module in vae.modules():
-        if isinstance(module, ResnetBlock2D):
-            if use:
-                module.__dict__.pop("forward", None)
-            else:
-                shortcut = module.conv_shortcut or torch.nn.Identity()
-                module.forward = lambda hidden_states, *_, shortcut=shortcut, **__: shortcut(hidden_states)  # type: ignore[method-assign]
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -173,103 +134,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def pooled_latents(pictures: torch.Tensor, factor: int) -> torch.Tensor:
-    """What the latents are held near, before it is brought to mean 0 and standard deviation 1.
-
-    Args:
-        pictures (`torch.Tensor` of shape (B, 3, H, W)): in [-1, 1].
-        factor (`int`): pixels a side of one position.
-
-    Returns:
-        `torch.Tensor` of shape (B, 4, H / factor, W / factor): average red, green, blue and brightness.
-    """
-    colors = functional.avg_pool2d(pictures, factor)
-    return torch.cat([colors, torch.einsum("bchw,c->bhw", colors, colors.new_tensor(LUMA))[:, None]], 1)
-
-
-def pooled_statistics(pictures: np.ndarray, factor: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation `(1, 4, 1, 1)` of `pooled_latents` of uint8 pictures `(N, H, W, 3)`."""
-    pooled = pooled_latents(to_unit_range(pictures, "cpu"), factor)
-    return pooled.mean((0, 2, 3), keepdim=True), pooled.std((0, 2, 3), keepdim=True)
-
-
-class AutoencoderObjective(torch.nn.Module):
-    """Reconstruction and KL losses of a batch of pictures, and the distance of the latents from `pooled_latents`.
-
-    Args:
-        vae (`AutoencoderKL`): what is trained.
-        kl_weight, detail_weight, pooled_latents_weight (`float`): weights in the loss.
-        latent_noise (`float`): standard deviation of noise that the decoder gets besides the posterior's.
-        pyramid_levels (`int`): of [`pyramid_l1`].
-        pooled_mean, pooled_std (`torch.Tensor`): of [`pooled_statistics`]; the latents are held near
-            `(pooled - mean) / std`.
-    """
-
-    pooled_mean: torch.Tensor
-    pooled_std: torch.Tensor
-
-    def __init__(
-        self,
-        vae: AutoencoderKL,
-        kl_weight: float,
-        detail_weight: float,
-        pyramid_levels: int,
-        pooled_latents_weight: float = 0.0,
-        pooled_mean: torch.Tensor | float = 0.0,
-        pooled_std: torch.Tensor | float = 1.0,
-        latent_noise: float = 0.0,
-    ):
-        super().__init__()
-        self.vae = vae
-        self.kl_weight, self.detail_weight, self.pyramid_levels = kl_weight, detail_weight, pyramid_levels
-        self.pooled_latents_weight, self.latent_noise = pooled_latents_weight, latent_noise
-        self.register_buffer("pooled_mean", torch.as_tensor(pooled_mean), persistent=False)
-        self.register_buffer("pooled_std", torch.as_tensor(pooled_std), persistent=False)
-
-    def forward(
-        self, pictures: torch.Tensor, noise: torch.Tensor, latents: torch.Tensor | None = None
-    ) -> dict[str, torch.Tensor]:
-        """Pictures (B, 3, H, W) in [-1, 1]; standard normal noise of the latents' shape; latents for the decoder, if
-        they are not to be the encoder's, which is then not asked."""
-        if latents is not None:
-            decoded = self.vae.decode(latents + self.latent_noise * noise).sample
-            reconstruction = self._reconstruction(decoded, pictures)
-            return {"loss": reconstruction, "reconstruction": reconstruction}
-        with torch.set_grad_enabled(torch.is_grad_enabled() and _convolutions(self.vae)[0].weight.requires_grad):
-            posterior = self.vae.encode(pictures).latent_dist
-        std = (posterior.var + self.latent_noise**2).sqrt()
-        decoded = self.vae.decode(posterior.mean + std * noise).sample
-        reconstruction = self._reconstruction(decoded, pictures)
-        kl = posterior.kl().mean() / noise[0].numel()
-        losses = {"loss": reconstruction + self.kl_weight * kl, "reconstruction": reconstruction, "kl": kl}
-        if self.pooled_latents_weight:
-            pooled = pooled_latents(pictures, pictures.shape[-1] // noise.shape[-1])
-            wanted = (pooled - self.pooled_mean) / self.pooled_std
-            losses["pooled"] = (posterior.mean.float() - wanted).square().mean()
-            losses["loss"] = losses["loss"] + self.pooled_latents_weight * losses["pooled"]
-        return losses
-
-    def _reconstruction(self, decoded: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
-        return pyramid_l1(decoded.float(), pictures, self.pyramid_levels, self.detail_weight)
-
-
-def read_decoder_latents(path: str, num_pictures: int, shape: tuple[int, int, int]) -> torch.Tensor:
-    """The `latents` of the file, float16 or as they are stored, for no more than `num_pictures`.
-
-    Raises a `ValueError` if the file cannot be read, or holds none or some of another shape than (N, *shape).
-    """
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"`decoder_latents`: {path} is no safetensors file that can be read ({error})") from error
-    latents = tensors.get("latents")
-    if latents is None or tuple(latents.shape[1:]) != shape or not len(latents):
-        found = f"{sorted(tensors)}" if latents is None else f"shape {tuple(latents.shape)}"
-        wanted = ", ".join(map(str, shape))
-        raise ValueError(f"`decoder_latents` must hold `latents` of shape (N, {wanted}), but {path} holds {found}")
-    return latents[:num_pictures]
-
-
 def crop(pictures: torch.Tensor, corners: torch.Tensor, side: int) -> torch.Tensor:
     """Of each picture (B, C, H, W) the square whose upper left corner is at row and column `corners` (B, 2)."""
     places = zip(pictures, corners.tolist(), strict=True)
@@ -279,42 +143,6 @@ def crop(pictures: torch.Tensor, corners: torch.Tensor, side: int) -> torch.Tens
 def to_pixels(pictures: torch.Tensor) -> np.ndarray:
     """float (B, 3, H, W) in [-1, 1] to uint8 (B, H, W, 3)."""
     return ((pictures.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-
-
-@torch.no_grad()
-def latent_statistics(
-    vae: AutoencoderKL, pictures: np.ndarray, device: torch.device | str, batch_size: int = 32
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation (C,) of each channel of *sampled* latents.
-
-    Sampled, because a channel that the KL term switched off (constant mean, unit variance) would be blown up to noise
-    if it were divided by the deviation of its mean.
-    """
-    count, total, square = 0, torch.zeros(()), torch.zeros(())
-    for start in range(0, len(pictures), batch_size):
-        posterior = vae.encode(to_unit_range(pictures[start : start + batch_size], device)).latent_dist
-        mean, var = posterior.mean.double(), posterior.var.double()
-        count += mean.numel() // mean.shape[1]
-        total = total + mean.sum((0, 2, 3))
-        square = square + (mean.square() + var).sum((0, 2, 3))
-    mean = total / count
-    return mean.float(), (square / count - mean.square()).clamp(min=1e-12).sqrt().float()
-
-
-@torch.no_grad()
-def normalize_latents(vae: AutoencoderKL, mean: torch.Tensor, std: torch.Tensor) -> None:
-    """Changes the VAE so that its latents are (latent - mean) / std and its pictures stay what they were.
-
-    `quant_conv` makes the moments and `post_quant_conv` reads the latent; both are 1 x 1 convolutions, so the change
-    is exact.
-    """
-    channels = mean.numel()
-    moments, reader = _convolutions(vae)
-    moments.weight[:channels] /= std.view(-1, 1, 1, 1)
-    moments.bias[:channels] = (moments.bias[:channels] - mean) / std
-    moments.bias[channels:] -= 2 * std.log()
-    reader.bias += torch.einsum("oi,i->o", reader.weight[:, :, 0, 0], mean)
-    reader.weight *= std.view(1, -1, 1, 1)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -375,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if branches != (run.step >= args.trunk_steps):
             branches = not branches
             use_residual_branches(vae, branches)
-        batch = to_unit_range(pictures[rows], run.device)
+        batch = normalize_images(pictures[rows], run.device)
         latents = None if decoder_latents is None else decoder_latents[rows].to(run.device).float()
         corners = random.integers(args.resolution - side + 1, 2)
         if latents is not None:
@@ -392,7 +220,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         vae = objective.vae
         held_out = pictures[num_train:]
         batches = [
-            to_pixels(vae.decode(vae.encode(to_unit_range(held_out[i : i + 8], run.device)).latent_dist.mean).sample)
+            to_pixels(
+                vae.decode(vae.encode(normalize_images(held_out[i : i + 8], run.device)).latent_dist.mean).sample
+            )
             for i in range(0, len(held_out), 8)
         ]
         if not batches:

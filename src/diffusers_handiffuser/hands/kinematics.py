@@ -1,56 +1,9 @@
-"""Losses and loss weights."""
-
-from typing import Any
+"""Forward kinematics of the hands."""
 
 import torch
-import torch.nn.functional as F
-from diffusers.training_utils import compute_snr
 
-from ...hands import HandBodyModel
-from ...hands.skeleton import FINGERS, LEFT_HAND, LEFT_WRIST, NUM_JOINTS, OPENPOSE_FINGERS, PARENTS, RIGHT_HAND, RIGHT_WRIST
-
-
-def pyramid_l1(
-    prediction: torch.Tensor, target: torch.Tensor, levels: int = 3, detail_weight: float = 1.0
-) -> torch.Tensor:
-    """L1 of the pictures plus L1 of the bands of their Laplacian pyramids.
-
-    The L1 alone is content with blurred edges: fingers are thin, and few pixels pay for them. The bands (what is lost
-    by halving the picture and enlarging it again) are all edges.
-
-    Args:
-        prediction, target (`torch.Tensor` of shape (B, C, H, W)): pictures.
-        levels (`int`): number of bands; H and W must be divisible by 2 ** levels.
-        detail_weight (`float`): weight of the sum of the bands' L1.
-    """
-    difference = prediction - target
-    loss = difference.abs().mean()
-    for _ in range(levels):
-        halved = F.avg_pool2d(difference, 2)
-        band = difference - F.interpolate(halved, scale_factor=2.0, mode="nearest")
-        loss = loss + detail_weight * band.abs().mean()
-        difference = halved
-    return loss
-
-
-def min_snr_weights(scheduler: Any, timesteps: torch.Tensor, snr_gamma: float | None) -> torch.Tensor:
-    """Weight (B,) of each row's mean squared error under the scheduler's `prediction_type`.
-
-    "Efficient Diffusion Training via Min-SNR Weighting Strategy" (Hang et al. 2023): min(SNR, gamma) in terms of the
-    clean sample, divided by SNR for epsilon and by SNR + 1 for v, as in diffusers' training scripts. None: weight 1.
-    """
-    if snr_gamma is None:
-        return torch.ones(timesteps.shape, device=timesteps.device)
-    snr = compute_snr(scheduler, timesteps)
-    clipped = snr.clamp(max=snr_gamma)
-    prediction_type = scheduler.config.prediction_type
-    if prediction_type == "sample":
-        return clipped
-    if prediction_type == "v_prediction":
-        return clipped / (snr + 1)
-    if prediction_type == "epsilon":
-        return torch.where(snr > 0, clipped / snr.clamp(min=1e-12), torch.ones_like(snr))
-    raise ValueError(f"`prediction_type` must be epsilon, v_prediction or sample, but is {prediction_type}")
+from . import HandBodyModel
+from .skeleton import FINGERS, LEFT_HAND, LEFT_WRIST, NUM_JOINTS, OPENPOSE_FINGERS, PARENTS, RIGHT_HAND, RIGHT_WRIST
 
 
 class HandJoints(torch.nn.Module):
