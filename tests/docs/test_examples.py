@@ -2,9 +2,7 @@
 
 import importlib
 import inspect
-import json
 import re
-import shutil
 
 import pytest
 
@@ -37,19 +35,8 @@ EXAMPLES = dict(
 )
 
 
-@pytest.fixture(scope="module")
-def quick_mini(tmp_path_factory):
-    """The bundled checkpoint with two steps by default."""
-    folder = shutil.copytree(diffusers_handiffuser.MINI, tmp_path_factory.mktemp("quick") / "mini")
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    index |= {"default_num_inference_steps": 2, "default_num_hand_inference_steps": 2}
-    (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
-    return str(folder)
-
-
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_runs(name, quick_mini, monkeypatch, tmp_path):
-    monkeypatch.setattr(diffusers_handiffuser, "MINI", quick_mini)
     monkeypatch.chdir(tmp_path)
     exec(compile(EXAMPLES[name], name, "exec"), {})
 
