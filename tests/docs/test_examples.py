@@ -2,9 +2,7 @@
 
 import importlib
 import inspect
-import json
 import re
-import shutil
 
 import pytest
 
@@ -35,16 +33,6 @@ EXAMPLES = dict(
     if cls.__module__.startswith(diffusers_handiffuser.__name__)
     for example in examples_of(cls)
 )
-
-
-@pytest.fixture(scope="module")
-def quick_mini(tmp_path_factory):
-    """The bundled checkpoint with two steps by default."""
-    folder = shutil.copytree(diffusers_handiffuser.MINI, tmp_path_factory.mktemp("quick") / "mini")
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    index |= {"default_num_inference_steps": 2, "default_num_hand_inference_steps": 2}
-    (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
-    return str(folder)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
