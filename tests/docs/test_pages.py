@@ -39,7 +39,7 @@ def test_blocks_run(page, quick_mini, tmp_path, monkeypatch, capsys):
         if language == "python":
             exec(compile(code, f"block {number} of {page.name}", "exec"), {})
         elif language == "bash":
-            for line in code.splitlines():
+            for line in code.replace("\\\n", " ").splitlines():
                 run_line(line, capsys)
     if page.stem == "evaluation":
         check_reports(tmp_path)
