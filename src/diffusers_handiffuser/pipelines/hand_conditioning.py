@@ -602,13 +602,10 @@ class HandConditioningMixin(FromStableDiffusionMixin, PipelineLoadingMixin, Lora
         """Cross-attention states of B prompts, alone or with hands, for n pictures each.
 
         Without hands (`hand_params=None` or `hand_conditioning_scale=0`) this is Stable Diffusion's `encode_prompt`.
-        Hands are not sampled here. With hands, the negative prompt stands beside learned nulls in the places of the
-        hands.
+        Arguments that are not listed here are Stable Diffusion's. Hands are not sampled here. With hands, the negative
+        prompt stands beside learned nulls in the places of the hands.
 
         Args:
-            prompt, device, num_images_per_prompt, do_classifier_free_guidance, negative_prompt, prompt_embeds,
-            negative_prompt_embeds, lora_scale, clip_skip:
-                as in Stable Diffusion.
             hand_params (`HandParams` of batch shape `(B,)` or `(B * n,)`, *optional*): hands for each prompt or each
                 picture.
             hand_conditioning_scale (`float`): s; every hand state h of the prompt becomes null + s (h - null), null

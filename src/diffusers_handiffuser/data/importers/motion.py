@@ -194,7 +194,7 @@ def sample_motion(
 
     Args:
         motion ([`Motion`]): see `read_motion`.
-        captions (sequence of [`Caption`]).
+        captions (sequence of [`Caption`]): the captions of the sequence.
         frames_per_caption (`int`): drawn at random from the caption's part, one from each of as many equal pieces.
         framing (`str`): `"hands"`, `"upper_body"` or `"person"`: what the square picture would hold.
         margin (`float`): room on each side, as a part of its extent.

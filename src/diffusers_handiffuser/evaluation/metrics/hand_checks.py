@@ -37,7 +37,7 @@ def limit_violations(hand_params: HandParams, body_model: HandBodyModel | None =
     Academy of Orthopaedic Surgeons has 90, 100 and 90 of flexion), with room to spare.
 
     Args:
-        hand_params ([`HandParams`] of batch shape `(N,)`).
+        hand_params ([`HandParams`] of batch shape `(N,)`): the hands to check.
         body_model ([`HandBodyModel`], *optional*): whose rest pose it is; the procedural body by default.
 
     Returns:
@@ -82,7 +82,7 @@ def side_consistency(hand_params: HandParams, texts: Sequence[str]) -> torch.Ten
     """Whether just the hands that the text names are visible: 1 or 0, `(N,)`, NaN where it names none.
 
     Args:
-        hand_params ([`HandParams`] of batch shape `(N,)`).
+        hand_params ([`HandParams`] of batch shape `(N,)`): the hands to check.
         texts (`Sequence[str]`): N captions.
     """
     agreed = []
@@ -96,7 +96,7 @@ def parameter_features(hand_params: HandParams) -> tuple[torch.Tensor, torch.Ten
     """Visible hands as vectors, for the Fréchet distance in parameter space.
 
     Args:
-        hand_params ([`HandParams`] of batch shape `(N,)`).
+        hand_params ([`HandParams`] of batch shape `(N,)`): the hands to check.
 
     Returns:
         `tuple`: `(M, 90)`, the 15 finger joints as 6D rotations, left hands mirrored; and the row of each, `(M,)`.
