@@ -14,9 +14,15 @@ from ..utils.atomic_files import atomic_write
 from .mesh_export import glb_bytes, visible_meshes
 
 
-def hands_glb(hand_params: HandParams, body_model: HandBodyModel | None = None) -> bytes:
+def hands_glb(
+    hand_params: HandParams, path: str | os.PathLike | None = None, body_model: HandBodyModel | None = None
+) -> bytes:
     """See `HandParams.to_glb`. The scene is empty where no hand is visible."""
-    return glb_bytes(*visible_meshes(hand_params, procedural_body() if body_model is None else body_model))
+    content = glb_bytes(*visible_meshes(hand_params, procedural_body() if body_model is None else body_model))
+    if path is not None:
+        with atomic_write(path) as aside:
+            aside.write_bytes(content)
+    return content
 
 
 class HandView:
