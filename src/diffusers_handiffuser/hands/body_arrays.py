@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file
 
+from .kinematics import chain
 from .skeleton import (
     FINGERTIP_VERTEX_IDS,
     LEFT_HAND,
@@ -181,21 +182,12 @@ def _procedural_sha256() -> str:
     return body_sha256(load_file(PROCEDURAL_BODY_FILE))
 
 
-def depth_of(joint: int) -> int:
-    depth = 0
-    while PARENTS[joint] >= 0:
-        joint, depth = PARENTS[joint], depth + 1
-    return depth
-
-
 def _joints_that_move(weights: np.ndarray) -> list[int]:
     """Joints that move some of these vertices, the hands' joints, and everything between them and the pelvis."""
-    needed = set()
+    needed: set[int] = set()
     for joint in [*np.flatnonzero((weights != 0).any(0)).tolist(), *HAND_JOINTS[0], *HAND_JOINTS[1]]:
-        while joint >= 0:
-            needed.add(joint)
-            joint = PARENTS[joint]
-    return sorted(needed, key=lambda joint: (depth_of(joint), joint))
+        needed.update(chain(joint))
+    return sorted(needed, key=lambda joint: (len(chain(joint)), joint))
 
 
 def _faces_within(faces: np.ndarray, ids: np.ndarray, num_vertices: int) -> np.ndarray:

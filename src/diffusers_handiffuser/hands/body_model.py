@@ -38,11 +38,11 @@ from .body_arrays import (
     check_indices,
     config_and_buffers,
     dense_weights,
-    depth_of,
     smplh_arrays,
 )
 from .camera import project_weak_perspective
 from .geometry import BodyMesh, HandGeometry
+from .kinematics import chain, pose_joints
 from .params import HandParams
 from .rotations import rotvec_to_rotmat
 from .skeleton import (
@@ -110,10 +110,10 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
         right_fingertips: Sequence[int] = FINGERTIP_VERTEX_IDS["right"],
     ):
         super().__init__()
-        depth = [depth_of(joint) for joint in hand_joints]
+        depth = [len(chain(joint)) for joint in hand_joints]
         if depth != sorted(depth) or any(PARENTS[j] not in hand_joints for j in hand_joints if j):
             raise ValueError(f"`hand_joints` must be sorted by depth and hold their parents, got {hand_joints}.")
-        self.level_sizes = [depth.count(level) for level in range(max(depth) + 1)]
+        self.level_sizes = [depth.count(level) for level in range(1, max(depth) + 1)]
         num_hand_vertices = num_left_vertices + num_right_vertices + 10
 
         def floats(*shape: int) -> torch.Tensor:
@@ -228,7 +228,14 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
             batch_shape = full_pose.shape[:-2]
             rotations = rotvec_to_rotmat(full_pose.float().reshape(-1, NUM_JOINTS, 3))
             betas = betas.float().reshape(-1, NUM_BETAS)
-            rest_joints, joint_rotations, joints = self._pose_joints(rotations, betas)
+            template, directions = (
+                self.joint_template[self.chain_joints],
+                self.joint_shape_directions[self.chain_joints],
+            )
+            rest_joints = template + torch.einsum("bk,jck->bjc", betas, directions)
+            joint_rotations, joints = pose_joints(
+                rest_joints, rotations[:, self.chain_joints], self.chain_parents, self.level_sizes
+            )
             vertices = self._skin_hands(rotations, betas, rest_joints, joint_rotations, joints)
 
             left, right = self.config.num_left_vertices, self.config.num_right_vertices
@@ -305,26 +312,6 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
         self._smplx = None
         self._nominal_dtype = fn(torch.empty(0, dtype=self._nominal_dtype)).dtype
         return super()._apply(keep_float32, recurse)
-
-    def _pose_joints(
-        self, rotations: torch.Tensor, betas: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Rest positions, rotations into the camera frame and posed positions of `chain_joints`, level by level."""
-        template, directions = self.joint_template[self.chain_joints], self.joint_shape_directions[self.chain_joints]
-        rest = template + torch.einsum("bk,jck->bjc", betas, directions)
-        local = rotations[:, self.chain_joints]
-        bones = rest[:, 1:] - rest[:, self.chain_parents]
-        global_rotations, positions = local[:, :1], torch.zeros_like(rest[:, :1])
-        start = 1
-        for size in self.level_sizes[1:]:
-            parents, level = self.chain_parents[start - 1 : start - 1 + size], slice(start, start + size)
-            parent_rotations = global_rotations[:, parents]
-            bone = bones[:, start - 1 : start - 1 + size]
-            position = positions[:, parents] + (parent_rotations @ bone[..., None])[..., 0]
-            global_rotations = torch.cat([global_rotations, parent_rotations @ local[:, level]], dim=1)
-            positions = torch.cat([positions, position], dim=1)
-            start += size
-        return rest, global_rotations, positions
 
     def _skin_hands(
         self,
