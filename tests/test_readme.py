@@ -15,16 +15,11 @@ COMMANDS = [
     line.rpartition("&& ")[2]
     for language, code in BLOCKS
     if language == "bash"
-    for line in code.splitlines()
+    for line in code.replace("\\\n", " ").splitlines()
     if line.rpartition("&& ")[2].startswith(("handiffuser ", "python -m diffusers_handiffuser"))
 ]
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("readme")
 
 
 def run(arguments, folder, shell=False):
@@ -42,16 +37,11 @@ def test_there_are_blocks():
 
 
 @pytest.mark.parametrize("number", range(len(PYTHON)))
-def test_python_block(number, folder):
-    run([sys.executable, "-c", PYTHON[number]], folder)
+def test_python_block(number, tmp_path):
+    run([sys.executable, "-c", PYTHON[number]], tmp_path)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_command(command, folder):
-    run(command, folder, shell=True)
-
-
-def test_the_first_command_leaves_three_files(folder):
-    if not (folder / "peace.png").exists():
-        run(COMMANDS[0], folder, shell=True)
-    assert {"peace.png", "peace.hands.safetensors", "peace.preview.png"} <= {p.name for p in folder.iterdir()}
+def test_commands_in_their_order(tmp_path):
+    for command in COMMANDS:
+        run(command, tmp_path, shell=True)
+    assert {"peace.png", "peace.hands.safetensors", "peace.preview.png"} <= {p.name for p in tmp_path.iterdir()}
