@@ -16,7 +16,7 @@ from pathlib import Path
 from tiny_stable_diffusion import tiny_stable_diffusion
 
 from diffusers_handiffuser.studio import make_dataset
-from diffusers_handiffuser.training import text_to_hand_params
+from diffusers_handiffuser.training.text_to_hand_params import trainer as text_to_hand_params
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--work", type=Path, default=Path("run"), help="where everything is written")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tiny_stable_diffusion import tiny_stable_diffusion
 
-from diffusers_handiffuser.training import hand_params_to_image
+from diffusers_handiffuser.training.hand_params_to_image import trainer as hand_params_to_image
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--work", type=Path, default=Path("run"), help="where everything is written")

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from diffusers_handiffuser.cli import main as handiffuser
-from diffusers_handiffuser.sharing import push_folder
+from diffusers_handiffuser.hub.saving import push_folder
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--work", type=Path, default=Path("run"), help="where the previous examples wrote")

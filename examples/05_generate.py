@@ -12,7 +12,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 import diffusers_handiffuser  # noqa: F401  registers the pipeline with diffusers
-from diffusers_handiffuser.hands.drawing import draw_preview
+from diffusers_handiffuser.rendering.drawing import draw_preview
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--work", type=Path, default=Path("run"), help="where the images are written")

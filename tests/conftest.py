@@ -2,9 +2,13 @@
 
 import json
 import os
+import shutil
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: one thread each, here and in their processes
+    for library in ("OMP", "MKL", "OPENBLAS"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 import pytest
 import releases  # noqa: F401  # what it sets holds for all tests
@@ -14,6 +18,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+import diffusers_handiffuser
 from diffusers_handiffuser import (
     HandBodyModel,
     HanDiffuserPipeline,
@@ -23,6 +28,20 @@ from diffusers_handiffuser import (
 )
 
 WIDTH = 16
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A file's tests stay together, as they share fixtures, and files with the slowest tests come first."""
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")
@@ -150,6 +169,22 @@ def hands():
     pose = torch.linspace(-0.4, 0.4, 90).reshape(2, 45)
     visible = torch.tensor([[True, True], [False, True]])
     return rows.replace(right_hand_pose=pose, left_hand_pose=-pose, hand_visible=visible)
+
+
+@pytest.fixture(scope="session")
+def quick_checkpoint(tmp_path_factory):
+    """The bundled checkpoint with two steps by default."""
+    folder = shutil.copytree(diffusers_handiffuser.MINI, tmp_path_factory.mktemp("quick") / "mini")
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    index |= {"default_num_inference_steps": 2, "default_num_hand_inference_steps": 2}
+    (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
+    return str(folder)
+
+
+@pytest.fixture
+def quick_mini(quick_checkpoint, monkeypatch):
+    """`diffusers_handiffuser.MINI` takes two steps by default."""
+    monkeypatch.setattr(diffusers_handiffuser, "MINI", quick_checkpoint)
 
 
 @pytest.fixture

@@ -11,6 +11,11 @@ from data_samples import NUM_ROWS
 from stand_in_hub import REPO, Answer, Refusal, StandInHub, oid
 
 SCRIPT = """
+import sys
+
+hosts = set()
+sys.addaudithook(lambda event, arguments: event == "socket.getaddrinfo" and hosts.add(arguments[0]))
+
 from diffusers_handiffuser.data import open_dataset, stream_dataset
 
 for name in ("someone/parquet", "someone/tar", "someone/data"):
@@ -27,6 +32,7 @@ for name in ("someone/nothing", "someone/hostile"):
         open_dataset(name)
     except (FileNotFoundError, ValueError) as error:
         print(error)
+print(*hosts)
 """
 
 
@@ -102,3 +108,4 @@ def test_read_by_name(parquet_dir, webdataset_dir, data_dir, tmp_path):
         assert dataset == f"{NUM_ROWS} (16, 16, 3)"
     assert "someone/nothing is neither a folder" in lines[9]
     assert "someone/hostile: a data file that its README.md names must be a path inside the folder" in lines[10]
+    assert lines[11] == "127.0.0.1"

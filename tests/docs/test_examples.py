@@ -37,7 +37,6 @@ EXAMPLES = dict(
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_runs(name, quick_mini, monkeypatch, tmp_path):
-    monkeypatch.setattr(diffusers_handiffuser, "MINI", quick_mini)
     monkeypatch.chdir(tmp_path)
     exec(compile(EXAMPLES[name], name, "exec"), {})
 

@@ -5,11 +5,11 @@ import re
 import shlex
 
 import pytest
+from diffusers_handiffuser.evaluation.feature_network import STUDIO_FEATURES
 from pages import DOCS, blocks
 
 import diffusers_handiffuser
 from diffusers_handiffuser.cli import main
-from diffusers_handiffuser.evaluation.feature_network import STUDIO_FEATURES
 
 PAGES = [page for page in sorted(DOCS.rglob("*.md")) if page.name != "training.md" and blocks(page)]
 

@@ -99,6 +99,7 @@ class StandInHub:
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "HF_UPDATE_DOWNLOAD_COUNTS": "0",  # `datasets` tells Amazon: minutes where a name server does not answer
             "NO_PROXY": "127.0.0.1",
             "no_proxy": "127.0.0.1",
         }

@@ -138,7 +138,8 @@ class TestStrangeNames:
         pictures = []
         for each in (pipe, loaded):
             each.set_progress_bar_config(disable=True)
-            pictures.append(each("a", generator=torch.Generator().manual_seed(0), output_type="np").images)
+            steps = {"num_inference_steps": 2, "num_hand_inference_steps": 2}
+            pictures.append(each("a", generator=torch.Generator().manual_seed(0), output_type="np", **steps).images)
         assert np.array_equal(*pictures)
 
     def test_hands(self, folder):
@@ -151,14 +152,16 @@ class TestStrangeNames:
     def test_command_line(self, folder):
         shutil.copytree(CONTRACT, folder / "model")
         # A name that starts with a dash is given as a path, as everywhere.
-        name, model = f"./{folder.name}", ["--model", str(folder / "model")]
-        assert main(["generate", "a hand", "-o", f"{name}.png", "--seed", "0", *model]) == 0
+        name = f"./{folder.name}"
+        hand_options = ["--hand-steps", "2", "--seed", "0", "--model", str(folder / "model")]
+        options = ["--steps", "2", *hand_options]
+        assert main(["generate", "a hand", "-o", f"{name}.png", *options]) == 0
         assert Image.open(f"{name}.png").size == (16, 16)
         hands = f"{name}.hands.safetensors"
-        assert main(["generate", "a hand", "-o", f"{name} again.png", "--seed", "0", "--hands", hands, *model]) == 0
+        assert main(["generate", "a hand", "-o", f"{name} again.png", "--hands", hands, *options]) == 0
         assert Path(f"{name}.png").read_bytes() == Path(f"{name} again.png").read_bytes()
         for suffix in ("json", "obj", "glb", "png"):
-            assert main(["hands", "two hands", "-o", f"{name} h.{suffix}", "--seed", "0", *model]) == 0
+            assert main(["hands", "two hands", "-o", f"{name} h.{suffix}", *hand_options]) == 0
             assert Path(f"{name} h.{suffix}").stat().st_size > 100
 
     def test_data(self, folder):

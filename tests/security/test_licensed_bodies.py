@@ -25,8 +25,9 @@ from made_up_body import made_up_body, official_pickle
 from safetensors.torch import save, save_file
 from valid_files import fingertips_of, npz_bytes, picture_bytes
 
-from diffusers_handiffuser import MINI, HandBodyModel, licensed_bodies
-from diffusers_handiffuser.licensed_bodies import refuse_licensed_bodies
+from diffusers_handiffuser import MINI, HandBodyModel
+from diffusers_handiffuser.hub import licensed_bodies
+from diffusers_handiffuser.hub.licensed_bodies import refuse_licensed_bodies
 
 SOURCE = Path(licensed_bodies.__file__).parents[1]
 
@@ -370,10 +371,13 @@ def bomb(levels: int) -> bytes:
     return content
 
 
-ZEROS = b"".join(gzip.compress(bytes(2**24), 9) for _ in range(24))
+def zeros() -> bytes:
+    return gzip.compress(bytes(2**24), 9) * 24
+
+
 BOMBS = {
-    "gzip": (lambda: ZEROS, "unpacks to more"),
-    "zip": (lambda: zipped(a=bytes(2**20), b=ZEROS), "unpacks to more"),
+    "gzip": (zeros, "unpacks to more"),
+    "zip": (lambda: zipped(a=bytes(2**20), b=zeros()), "unpacks to more"),
     "bzip2": (lambda: bz2.compress(bytes(2**22)) * 128, "unpacks to more"),
     "sparse tar": (sparse_tar, "unpacks to more|damaged"),
     "map of a sparse tar": (sparse_map_tar, "damaged archive, or an unusual one: 0.png is stored as a sparse file"),

@@ -125,7 +125,6 @@ def test_a_bad_body_is_refused(shipped):
         check(vertices + np.float32(1), faces, image, 0.0)
 
 
-@pytest.mark.slow
 def build_with_haswell_kernels(path: Path) -> dict[str, np.ndarray]:
     """What the scripts make in a process of its own, with the kernels of OpenBLAS that the shipped body was made with.
 
@@ -138,6 +137,7 @@ def build_with_haswell_kernels(path: Path) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
+@pytest.mark.slow
 def test_the_scripts_make_the_shipped_body(shipped, tmp_path):
     from build import made_with
 

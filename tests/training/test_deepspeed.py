@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, make_data, picture_components, clip_text_model):
     """Where two processes have left what they did, and in `... one ...` one process with the same global batch."""
-    pytest.importorskip("deepspeed")
+    pytest.importorskip("deepspeed", reason="needs DeepSpeed, which is in no extra")
     folder = tmp_path_factory.mktemp("deepspeed")
     stage_2.stable_diffusion(picture_components, clip_text_model).save_pretrained(folder / "sd")
     make_data(folder / "data")

@@ -25,11 +25,11 @@ import numpy as np
 import torch
 
 from ...hands import HandBodyModel, HandParams
-from ...hands.drawing import procedural_body
+from ...hands.body_model import procedural_body
 from ...hands.npz_file import read_npz
 from ...hands.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from ...hands.skeleton import JOINT_NAMES, NUM_JOINTS
-from ...messages import reason_of
+from ...utils.messages import reason_of
 from ..rows import write_row
 
 FRAMINGS = {

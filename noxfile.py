@@ -1,0 +1,58 @@
+"""What CI runs, one session at a time: `nox -s lint`, `nox -s tests -- tests/hands`, `nox -l`."""
+
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, format, and which module may import which."""
+    session.install(".[lint]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    if "tool.importlinter" in Path("pyproject.toml").read_text(encoding="utf-8"):
+        session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Type hints."""
+    install(session, "newest")
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests, with the newest libraries."""
+    install(session, "newest")
+    session.run("pytest", "-n", "auto", *session.posargs)
+
+
+@nox.session
+def oldest(session: nox.Session) -> None:
+    """The fast tests, with the oldest libraries."""
+    install(session, "oldest")
+    session.run("pytest", "-n", "auto", "-m", "not slow", *session.posargs)
+
+
+@nox.session
+def middle(session: nox.Session) -> None:
+    """The fast tests, with an old diffusers and newer libraries beside it."""
+    install(session, "middle")
+    session.run("pytest", "-n", "auto", "-m", "not slow", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation site, with broken links as errors."""
+    session.install(".[docs]")
+    session.run("mkdocs", "build", "--strict", *session.posargs)
+
+
+def install(session: nox.Session, libraries: str) -> None:
+    """The package and what its tests need, in one of the three sets of libraries."""
+    session.install("-c", f"requirements/{libraries}.txt", ".[test]")
