@@ -28,8 +28,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from diffusers_handiffuser.data import HandDataset
 from diffusers_handiffuser.studio import make_dataset
-from diffusers_handiffuser.training import hand_params_to_image
-from diffusers_handiffuser.training import run as training_run
+from diffusers_handiffuser.training.engine import run as training_run
+from diffusers_handiffuser.training.hand_params_to_image import trainer as hand_params_to_image
 from diffusers_handiffuser.training.tokenizer import train_tokenizer
 
 clock = time.perf_counter if torch.cuda.is_available() else time.process_time

@@ -2,12 +2,12 @@
 
     python examples/01_train_stage_1.py
 
-draws a few rows of the studio's data and trains for a few steps, in a minute. With data and a checkpoint of your own:
+draws a few rows of the studio's data and trains for a few steps, in a minute. With your own data and checkpoint:
 
     python examples/01_train_stage_1.py --sd stable-diffusion-v1-5/stable-diffusion-v1-5 --data my-pairs --steps 200000
 
-On several GPUs the same options go to `accelerate launch -m diffusers_handiffuser.training.text_to_hand_params`; see
-docs/training.md. The result, `run/stage_1`, is a pipeline that samples hands: `pipe.sample_hand_params("a fist")`.
+On several GPUs, pass the same options to `accelerate launch -m diffusers_handiffuser.training.text_to_hand_params`;
+see docs/training.md. The result, `run/stage_1`, is a pipeline that samples hands: `pipe.sample_hand_params("a fist")`.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 from tiny_stable_diffusion import tiny_stable_diffusion
 
 from diffusers_handiffuser.studio import make_dataset
-from diffusers_handiffuser.training import text_to_hand_params
+from diffusers_handiffuser.training.text_to_hand_params import trainer as text_to_hand_params
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--work", type=Path, default=Path("run"), help="where everything is written")
@@ -40,7 +40,7 @@ options = {
     "--checkpoints_total_limit": 2,
     "--validation_prompts": "a right hand making a peace sign",
 }
-if args.sd is None:  # small numbers for the small model
+if args.sd is None:  # small values for the stand-in
     small = '{"hidden_size": 32, "num_layers": 2, "num_attention_heads": 2}'
     options |= {"--model_config": small, "--train_batch_size": 4, "--num_validation_rows": 2, "--logging_steps": 1}
     options |= {"--num_hand_inference_steps": 2}

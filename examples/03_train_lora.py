@@ -1,9 +1,9 @@
-"""3. The same on a small GPU: LoRA for U-Net and text tower, with the hands' own modules trained fully.
+"""3. The same on a small GPU: LoRA for U-Net and text tower, with the hand modules trained fully.
 
     python examples/03_train_lora.py
 
-The result, `run/lora`, holds the LoRA and the encoder with the trained hand modules; its README.md tells how the two
-are loaded onto the base model. With `--merge` it is a whole pipeline instead, and the LoRA lies in `run/lora/lora`.
+The result, `run/lora`, holds the LoRA and the encoder with the trained hand modules; its README.md shows how to load
+both onto the base model. With `--merge` it is a whole pipeline instead, and the LoRA is in `run/lora/lora`.
 """
 
 import argparse
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from tiny_stable_diffusion import tiny_stable_diffusion
 
-from diffusers_handiffuser.training import hand_params_to_image
+from diffusers_handiffuser.training.hand_params_to_image import trainer as hand_params_to_image
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--work", type=Path, default=Path("run"), help="where everything is written")
 parser.add_argument("--sd", help="Stable Diffusion 1.x: folder, Hub id or single file (default: a tiny stand-in)")
-parser.add_argument("--data", type=Path, help="folder with a metadata.jsonl and pictures (default: that of example 1)")
+parser.add_argument("--data", type=Path, help="folder with a metadata.jsonl and images (default: that of example 1)")
 parser.add_argument("--steps", type=int, default=4)
 parser.add_argument("--merge", action="store_true", help="write a whole pipeline")
 args = parser.parse_args()
@@ -35,7 +35,7 @@ options = {
     "--mixed_precision": "bf16",
     "--resume_from_checkpoint": "latest",
 }
-if args.sd is None:  # small numbers for the small model
+if args.sd is None:  # small values for the stand-in
     options |= {"--resolution": 64, "--train_batch_size": 1, "--num_validation_rows": 2, "--logging_steps": 1}
     options |= {"--default_num_inference_steps": 2, "--default_num_hand_inference_steps": 2}
 

@@ -1,8 +1,8 @@
-"""5. Load what was published, with diffusers' own class, and draw.
+"""5. Load the published pipeline with diffusers' own class and draw an image.
 
     python examples/05_generate.py --user me
 
-leaves `picture.png` and `preview.png` (picture, 3D hands, and the skeleton over the picture) in `run/`.
+writes `picture.png` and `preview.png` (image, 3D hands, and the skeleton over the image) to `run/`.
 """
 
 import argparse
@@ -12,10 +12,10 @@ import torch
 from diffusers import DiffusionPipeline
 
 import diffusers_handiffuser  # noqa: F401  registers the pipeline with diffusers
-from diffusers_handiffuser.hands.drawing import draw_preview
+from diffusers_handiffuser.rendering.drawing import draw_preview
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--work", type=Path, default=Path("run"), help="where the pictures go")
+parser.add_argument("--work", type=Path, default=Path("run"), help="where the images are written")
 parser.add_argument("--user", required=True, help="whose my-handiffuser it is")
 parser.add_argument("--prompt", default="a right hand making a peace sign")
 args = parser.parse_args()

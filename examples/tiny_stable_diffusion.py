@@ -1,7 +1,7 @@
 """A stand-in for Stable Diffusion 1.5 with the same parts, very small and with random weights.
 
-The numbered examples start from it unless `--sd` names a real checkpoint, so that they run anywhere in a minute. What
-they make then draws noise: it shows the way, not the destination.
+The numbered examples start from it unless `--sd` names a real checkpoint, so that they run anywhere in a minute. The
+resulting pipelines draw noise: they only show that every step works.
 """
 
 import random
@@ -16,7 +16,7 @@ from diffusers_handiffuser.training.tokenizer import train_tokenizer
 
 
 def tiny_stable_diffusion(folder: Path) -> Path:
-    """Writes the pipeline into a folder, unless it is there, and returns the folder."""
+    """Writes the pipeline into a folder, unless it exists, and returns the folder."""
     if (folder / "model_index.json").is_file():
         return folder
     torch.manual_seed(0)

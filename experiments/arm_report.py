@@ -18,7 +18,7 @@ from arm_pictures import RESULTS_FILE
 from PIL import Image, ImageDraw
 
 from diffusers_handiffuser.evaluation.fairness import group_gap
-from diffusers_handiffuser.evaluation.intervals import Estimate, bootstrap_mean
+from diffusers_handiffuser.evaluation.metrics.estimates import Estimate, bootstrap_mean
 
 FULL, CEILING = "full", "data"
 LABEL_WIDTH, LINE_HEIGHT, PANEL_WIDTH, PANELS_BESIDE = 150, 18, 260, 4

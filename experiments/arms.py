@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from diffusers_handiffuser import MINI
-from diffusers_handiffuser.command_line import run_as_command
 from diffusers_handiffuser.models.text_hand_encoder import HAND_REPRESENTATIONS
-from diffusers_handiffuser.training import hand_params_to_image as trainer
-from diffusers_handiffuser.training.options import json_option
-from diffusers_handiffuser.training.sources import open_rows
+from diffusers_handiffuser.training.engine.options import json_option
+from diffusers_handiffuser.training.engine.sources import open_rows
+from diffusers_handiffuser.training.hand_params_to_image import trainer
+from diffusers_handiffuser.utils.command_line import run_as_command
 
 ARM_FILE = "arm.json"
 

@@ -7,7 +7,7 @@ from pixels import to_pixels
 
 from diffusers_handiffuser.data.geometry import hand_joints_in_pixels
 from diffusers_handiffuser.evaluation import HandDetector, score_detections
-from diffusers_handiffuser.evaluation.hand_checks import named_sides
+from diffusers_handiffuser.evaluation.metrics.hand_checks import named_sides
 from diffusers_handiffuser.hands import HandBodyModel, HandParams
 from diffusers_handiffuser.hands.skeleton import SIDES
 from diffusers_handiffuser.studio import Scene

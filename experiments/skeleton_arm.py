@@ -19,24 +19,26 @@ from torch import nn
 
 from diffusers_handiffuser import HanDiffuserControlNetPipeline
 from diffusers_handiffuser.hands import HandBodyModel, HandParams
+from diffusers_handiffuser.hands.body_model import load_body_model
 from diffusers_handiffuser.models import TextHandEncoder
-from diffusers_handiffuser.training import hand_params_to_image as trainer
-from diffusers_handiffuser.training.caches import cached_together
-from diffusers_handiffuser.training.image_loss import (
-    ImageLoss,
+from diffusers_handiffuser.training.engine.caches import cached_together
+from diffusers_handiffuser.training.engine.images import weights_hash
+from diffusers_handiffuser.training.engine.publishing import finish_run
+from diffusers_handiffuser.training.engine.randomness import BatchRandom
+from diffusers_handiffuser.training.engine.run import TrainingRun, start_run
+from diffusers_handiffuser.training.engine.sources import cache_folder, open_rows
+from diffusers_handiffuser.training.engine.tracking import progress
+from diffusers_handiffuser.training.engine.weights import save_model
+from diffusers_handiffuser.training.hand_params_to_image import trainer
+from diffusers_handiffuser.training.hand_params_to_image.joint_head import (
     JointFinder,
     JointLogits,
     last_features,
     new_joint_finder,
 )
-from diffusers_handiffuser.training.image_models import load_body_model, load_image_models, make_fast
-from diffusers_handiffuser.training.image_rows import CachedRows, tokenize, weights_hash
-from diffusers_handiffuser.training.publishing import finish_run
-from diffusers_handiffuser.training.randomness import BatchRandom
-from diffusers_handiffuser.training.run import TrainingRun, start_run
-from diffusers_handiffuser.training.sources import cache_folder, open_rows
-from diffusers_handiffuser.training.tracking import progress
-from diffusers_handiffuser.training.weights import save_model
+from diffusers_handiffuser.training.hand_params_to_image.loss import ImageLoss
+from diffusers_handiffuser.training.hand_params_to_image.models import load_image_models, make_fast
+from diffusers_handiffuser.training.hand_params_to_image.rows import CachedRows, tokenize
 
 CONTROLNET = "controlnet"
 CONDITION_CHANNELS = (16, 32, 96, 256)

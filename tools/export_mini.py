@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, TextHandEncoder, TextToHandParamsModel
-from diffusers_handiffuser.hub import save_half
+from diffusers_handiffuser.pipelines.pipeline_loading import save_half
 
 CARD = {
     "license": "apache-2.0",

@@ -16,9 +16,10 @@ from diffusers import DDPMScheduler
 
 from diffusers_handiffuser import HanDiffuserPipeline
 from diffusers_handiffuser.data.dataset import HandDataset, open_dataset
-from diffusers_handiffuser.training.image_loss import near_hands, prediction_target
-from diffusers_handiffuser.training.image_rows import encode_pictures, to_unit_range
-from diffusers_handiffuser.training.randomness import seeded_generator
+from diffusers_handiffuser.training.engine.images import encode_images, normalize_images
+from diffusers_handiffuser.training.engine.randomness import seeded_generator
+from diffusers_handiffuser.training.engine.timesteps import prediction_target
+from diffusers_handiffuser.training.hand_params_to_image.joint_head import near_hands
 
 HAND_LOSS_WEIGHT = 4
 
@@ -29,7 +30,7 @@ def encode(pipe: HanDiffuserPipeline, dataset: HandDataset, rows: slice) -> tupl
     hands, texts = dataset.hand_params[rows], dataset.texts[rows]
     pictures = np.stack([dataset.load_image(row, side) for row in range(rows.start, rows.start + len(texts))])
     with torch.no_grad():
-        latents = encode_pictures(pipe.vae, to_unit_range(pictures))
+        latents = encode_images(pipe.vae, normalize_images(pictures))
         states, _ = pipe.encode_prompt(texts, "cpu", 1, False, hand_params=hands)
         near = near_hands(pipe.body_model(hands).joints_2d, hands.hand_visible, latents.shape[-1])
     return latents, states, near

@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from diffusers_handiffuser import MINI, HanDiffuserPipeline
-from diffusers_handiffuser.hands.drawing import draw_preview
+from diffusers_handiffuser.rendering.drawing import draw_preview
 from diffusers_handiffuser.studio import describe, sample_scene
 
 COLUMNS, SIDE, CAPTION_HEIGHT = 4, 128, 54

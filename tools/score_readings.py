@@ -12,7 +12,7 @@ import json
 import random
 from pathlib import Path
 
-from diffusers_handiffuser.evaluation.pictures_from_text import named_in_caption
+from diffusers_handiffuser.evaluation.metrics.colors import named_in_caption
 from diffusers_handiffuser.studio import describe, sample_scene
 from diffusers_handiffuser.studio.scenes import SKIN_TONES
 

@@ -34,27 +34,30 @@ with _quiet_transformers():
         AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
     )
 
-    from .custom_pipelines import prefer_defined_pipelines
-    from .hands import HandBodyModel, HandGeometry, HandParams, HandView
-    from .hub import register_library, register_modular_pipeline, register_pipeline
+    from .hands import HandBodyModel, HandGeometry, HandParams
+    from .hub.custom_pipelines import prefer_defined_pipelines
     from .models import TextHandEncoder, TextToHandParamsModel
-    from .pipelines import (
-        HanDiffuserAdapterPipeline,
+    from .modular_pipelines import (
         HanDiffuserBlocks,
-        HanDiffuserControlNetPipeline,
         HanDiffuserDecodeStep,
         HanDiffuserDenoiseStep,
         HanDiffuserEncodeStep,
-        HanDiffuserImg2ImgPipeline,
-        HanDiffuserInpaintPipeline,
         HanDiffuserModularPipeline,
-        HanDiffuserPipeline,
-        HanDiffuserPipelineOutput,
         HanDiffuserPredictNoiseStep,
         HanDiffuserPrepareLatentsStep,
         HanDiffuserSampleHandsStep,
         HanDiffuserSchedulerStep,
     )
+    from .pipelines import (
+        HanDiffuserAdapterPipeline,
+        HanDiffuserControlNetPipeline,
+        HanDiffuserImg2ImgPipeline,
+        HanDiffuserInpaintPipeline,
+        HanDiffuserPipeline,
+        HanDiffuserPipelineOutput,
+    )
+    from .registration import register_library, register_modular_pipeline, register_pipeline
+    from .rendering import HandView
 
 __version__ = "0.1.0"
 

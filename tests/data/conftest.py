@@ -12,7 +12,7 @@ from data_samples import NUM_ROWS, NUM_SHARDS, make_picture, make_row
 
 from diffusers_handiffuser.data import hand_features, write_dataset
 from diffusers_handiffuser.hands import HandBodyModel
-from diffusers_handiffuser.hands.drawing import procedural_body
+from diffusers_handiffuser.hands.body_model import procedural_body
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "hub"))
 

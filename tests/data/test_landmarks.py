@@ -8,7 +8,7 @@ from known_hands import HEIGHT, WIDTH, angles, studio_hands, visible_hands
 
 from diffusers_handiffuser.data.geometry import hand_joints_in_pixels, hand_sizes_in_pixels
 from diffusers_handiffuser.data.importers import LandmarkHand, fit_landmarks, mediapipe_hands
-from diffusers_handiffuser.data.importers.least_squares import minimize
+from diffusers_handiffuser.detection.least_squares import minimize
 from diffusers_handiffuser.hands.skeleton import SIDES
 
 KINDS = ("close_up", "two_hands", "close_up")

@@ -1,30 +1,14 @@
-"""Every code block of docs/features.md runs as it stands."""
+"""Stage 1 in float32, as docs/features.md shows it."""
 
-import re
-from pathlib import Path
-
-import pytest
 import torch
+from pages import DOCS, blocks
 
 from diffusers_handiffuser import MINI, HanDiffuserPipeline
-
-PAGE = Path(__file__).parents[2] / "docs" / "features.md"
-BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
-
-
-def test_there_are_blocks():
-    assert BLOCKS
-
-
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_block(number, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    exec(compile(BLOCKS[number], f"block {number} of {PAGE.name}", "exec"), {})
 
 
 def test_stage_1_stays_in_float32():
     """Hands are bit for bit those of a pipeline in float32."""
-    (block,) = (block for block in BLOCKS if "stage_1 =" in block)
+    (block,) = (code for _, code in blocks(DOCS / "features.md") if "stage_1 =" in code)
     names: dict = {}
     exec(block, names)
     pipes = {"mixed": names["pipe"], "float32": HanDiffuserPipeline.from_pretrained(MINI)}

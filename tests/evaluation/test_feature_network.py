@@ -15,7 +15,7 @@ from diffusers_handiffuser.evaluation import (
     load_features,
     read_rows,
 )
-from diffusers_handiffuser.evaluation.feature_network import GESTURE_NAMES, HEADS, STUDIO_FEATURES
+from diffusers_handiffuser.evaluation.judges.studio_judge import GESTURE_NAMES, HEADS, STUDIO_FEATURES
 from diffusers_handiffuser.evaluation.train_features import augment, main, naming_loss, read_examples
 from diffusers_handiffuser.studio import GESTURES, make_dataset
 

@@ -3,7 +3,7 @@ import torch
 
 from diffusers_handiffuser import HandParams
 from diffusers_handiffuser.evaluation import limit_violations, read_rows, side_consistency
-from diffusers_handiffuser.evaluation.hand_checks import named_sides, parameter_features
+from diffusers_handiffuser.evaluation.metrics.hand_checks import named_sides, parameter_features
 from diffusers_handiffuser.evaluation.rows import hands_of
 from diffusers_handiffuser.studio import make_dataset
 

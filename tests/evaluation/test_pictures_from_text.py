@@ -10,7 +10,7 @@ from PIL import Image
 
 from diffusers_handiffuser import HandBodyModel, HandParams
 from diffusers_handiffuser.evaluation import evaluate_own_pictures, evaluate_text_to_pictures, score_pictures
-from diffusers_handiffuser.evaluation.pictures_from_text import METRICS, main, named_in_caption
+from diffusers_handiffuser.evaluation.metrics.colors import METRICS, main, named_in_caption
 from diffusers_handiffuser.studio import Scene, make_dataset
 from diffusers_handiffuser.studio.captions import describe
 from diffusers_handiffuser.studio.scenes import SKIN_TONES, sample_scene

@@ -13,7 +13,7 @@ from diffusers_handiffuser import HandBodyModel, HandParams, TextHandEncoder
 from diffusers_handiffuser.data import HandDataset
 from diffusers_handiffuser.evaluation import score_pictures
 from diffusers_handiffuser.studio import Scene
-from diffusers_handiffuser.training.image_loss import ImageLoss
+from diffusers_handiffuser.training.hand_params_to_image.loss import ImageLoss
 
 ENCODER = {
     "hidden_size": 16,

@@ -8,7 +8,7 @@ import torch
 from diffusers_handiffuser.data import HandDataset
 from diffusers_handiffuser.data.geometry import hand_joints_in_pixels
 from diffusers_handiffuser.evaluation import Detection, load_features
-from diffusers_handiffuser.evaluation.hand_checks import named_sides
+from diffusers_handiffuser.evaluation.metrics.hand_checks import named_sides
 from diffusers_handiffuser.hands import HandBodyModel
 from diffusers_handiffuser.hands.skeleton import SIDES
 from diffusers_handiffuser.studio import make_dataset

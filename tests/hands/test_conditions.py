@@ -6,11 +6,11 @@ import torch
 from PIL import Image
 
 from diffusers_handiffuser import HandParams
-from diffusers_handiffuser.hands import conditions
+from diffusers_handiffuser.hands.body_model import procedural_body
 from diffusers_handiffuser.hands.camera import project_weak_perspective, square_to_pixels
-from diffusers_handiffuser.hands.conditions import BODY_COLORS, BODY_LIMBS, HAND_EDGE_COLORS, draw_mask
-from diffusers_handiffuser.hands.drawing import procedural_body
 from diffusers_handiffuser.hands.skeleton import JOINT_NAMES, OPENPOSE_HAND_EDGES
+from diffusers_handiffuser.rendering import conditions
+from diffusers_handiffuser.rendering.conditions import BODY_COLORS, BODY_LIMBS, HAND_EDGE_COLORS, draw_mask
 
 KINDS = ("openpose", "depth", "normal", "mask")
 

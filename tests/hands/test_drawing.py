@@ -7,14 +7,14 @@ from PIL import Image
 
 from diffusers_handiffuser.hands import HandBodyModel, HandGeometry, HandParams
 from diffusers_handiffuser.hands.camera import square_to_pixels
-from diffusers_handiffuser.hands.drawing import (
+from diffusers_handiffuser.hands.skeleton import LEFT_WRIST, RIGHT_WRIST
+from diffusers_handiffuser.rendering.drawing import (
     FINGER_COLORS,
     HAND_COLORS,
     draw_hand_mesh,
     draw_preview,
     draw_skeleton,
 )
-from diffusers_handiffuser.hands.skeleton import LEFT_WRIST, RIGHT_WRIST
 
 PAPER = np.array([240, 240, 242])
 

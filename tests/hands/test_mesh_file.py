@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diffusers_handiffuser.hands import HandBodyModel, HandParams
-from diffusers_handiffuser.hands.mesh_file import write_glb, write_obj
+from diffusers_handiffuser.rendering.mesh_export import write_glb, write_obj
 
 TETRAHEDRON = (
     torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),

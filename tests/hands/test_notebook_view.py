@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 
 from diffusers_handiffuser import HandParams, HandView
-from diffusers_handiffuser.hands.drawing import draw_hand_mesh, procedural_body
-from diffusers_handiffuser.hands.mesh_file import glb_bytes, visible_meshes
+from diffusers_handiffuser.hands.body_model import procedural_body
+from diffusers_handiffuser.rendering.drawing import draw_hand_mesh
+from diffusers_handiffuser.rendering.mesh_export import glb_bytes, visible_meshes
 
 
 @pytest.fixture(scope="module")

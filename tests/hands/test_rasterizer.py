@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from diffusers_handiffuser.hands.rasterizer import rasterize, vertex_normals
+from diffusers_handiffuser.rendering.rasterizer import rasterize, vertex_normals
 
 HEIGHT, WIDTH = 12, 17
 

@@ -11,7 +11,7 @@ from diffusers.utils import dynamic_modules_utils
 
 import diffusers_handiffuser
 from diffusers_handiffuser import HanDiffuserPipeline
-from diffusers_handiffuser.custom_pipelines import prefer_defined_pipelines
+from diffusers_handiffuser.hub.custom_pipelines import prefer_defined_pipelines
 
 CONTRACT = Path(__file__).parents[1] / "fixtures" / "contract" / "pipeline"
 IMPORT = "from diffusers_handiffuser import HanDiffuserPipeline"

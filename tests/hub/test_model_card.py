@@ -8,7 +8,7 @@ import yaml
 from diffusers import DiffusionPipeline, StableDiffusionPipeline
 
 from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, TextHandEncoder
-from diffusers_handiffuser.model_card import (
+from diffusers_handiffuser.hub.model_card import (
     CARD_FACTS,
     TEMPLATE_FILE,
     render_model_card,

@@ -22,11 +22,11 @@ from diffusers_handiffuser import (
     HanDiffuserPipeline,
     TextHandEncoder,
     TextToHandParamsModel,
-    sharing,
 )
 from diffusers_handiffuser.cli import main
-from diffusers_handiffuser.licensed_bodies import refuse_licensed_bodies
-from diffusers_handiffuser.sharing import push_folder
+from diffusers_handiffuser.hub import saving as sharing
+from diffusers_handiffuser.hub.licensed_bodies import refuse_licensed_bodies
+from diffusers_handiffuser.hub.saving import push_folder
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "hands"))
 
@@ -358,7 +358,7 @@ def test_every_class_pushes_in_the_same_way():
     models = (TextHandEncoder, TextToHandParamsModel, HandBodyModel)
     for cls in (HanDiffuserPipeline, HanDiffuserModularPipeline, *models):
         for method in ("push_to_hub", "_upload_folder"):
-            assert getattr(cls, method).__module__ == "diffusers_handiffuser.sharing", (cls, method)
+            assert getattr(cls, method).__module__ == "diffusers_handiffuser.hub.saving", (cls, method)
 
 
 def test_links_out_of_the_folder_are_not_followed(hub, pipe, tmp_path):

@@ -7,7 +7,7 @@ from releases import DTYPE
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from diffusers_handiffuser import HanDiffuserPipeline
-from diffusers_handiffuser.hub import save_half
+from diffusers_handiffuser.pipelines.pipeline_loading import save_half
 
 KEPT = "_keep_in_fp32_modules"
 LOADERS = [HanDiffuserPipeline, DiffusionPipeline]

@@ -115,7 +115,7 @@ def test_bad_choices():
 
 
 def test_training_goes_on_with_other_choices(tmp_path):
-    from diffusers_handiffuser.training.image_models import load_text_encoder
+    from diffusers_handiffuser.training.hand_params_to_image.models import load_text_encoder
 
     encoder().save_pretrained(tmp_path / "text_encoder")
     changed = load_text_encoder(str(tmp_path), {"hand_representations": ["vertices"], "num_basis_points": 7})

@@ -11,7 +11,7 @@ from releases import clip_transformer
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from diffusers_handiffuser.hands.body_model import HandGeometry
+from diffusers_handiffuser.hands.geometry import HandGeometry
 from diffusers_handiffuser.models import TextHandEncoder
 from diffusers_handiffuser.models import attention as attention_module
 

@@ -10,7 +10,7 @@ import torch
 from diffusers import StableDiffusionInpaintPipeline, UNet2DConditionModel
 
 from diffusers_handiffuser import HanDiffuserInpaintPipeline, HanDiffuserPipeline, HandParams
-from diffusers_handiffuser.hands.conditions import draw_mask
+from diffusers_handiffuser.rendering.conditions import draw_mask
 
 HEIGHT, WIDTH = 24, 16
 

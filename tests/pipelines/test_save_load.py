@@ -17,7 +17,14 @@ from releases import LOADER_FUNCTIONS, same_tokens
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, TextHandEncoder, TextToHandParamsModel, hub
+from diffusers_handiffuser import (
+    HandBodyModel,
+    HanDiffuserPipeline,
+    TextHandEncoder,
+    TextToHandParamsModel,
+    registration,
+)
+from diffusers_handiffuser.pipelines import pipeline_loading as hub
 
 OWN_COMPONENTS = {
     "text_encoder": TextHandEncoder,
@@ -148,7 +155,7 @@ class TestFiles:
             source = inspect.getsource(getattr(pipeline_loading_utils, function))
             assert "LOADABLE_CLASSES" in source
         before = dict(pipeline_loading_utils.LOADABLE_CLASSES)
-        hub.register_library()
+        registration.register_library()
         assert before == pipeline_loading_utils.LOADABLE_CLASSES
         assert diffusers.HanDiffuserPipeline is HanDiffuserPipeline
 

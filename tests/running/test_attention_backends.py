@@ -15,7 +15,7 @@ from diffusers.models.attention_dispatch import (
 
 from diffusers_handiffuser import HanDiffuserPipeline, TextHandEncoder, TextToHandParamsModel
 from diffusers_handiffuser.models.attention import additive_mask, causal_keep
-from diffusers_handiffuser.models.text_hand_encoder import TextHandAttention
+from diffusers_handiffuser.models.clip_text_transformer import TextHandAttention
 from diffusers_handiffuser.models.text_to_hand_params import HandParamsAttention
 
 TESTS = Path(__file__).parents[1]

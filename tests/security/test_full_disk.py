@@ -19,12 +19,13 @@ from PIL import Image
 from valid_files import NUM_VERTICES, fingertips_of, npz_bytes, small_body, some_hands
 
 import diffusers_handiffuser
-from diffusers_handiffuser import HandBodyModel, cli, hub
+from diffusers_handiffuser import HandBodyModel, cli
 from diffusers_handiffuser.cli import _write
-from diffusers_handiffuser.hands.mesh_file import write_glb, write_obj
-from diffusers_handiffuser.training.checkpointing import list_checkpoints, write_checkpoint
-from diffusers_handiffuser.training.weights import save_model
-from diffusers_handiffuser.whole_files import ASIDE_PREFIX, folder_written_aside, written_aside
+from diffusers_handiffuser.pipelines import pipeline_loading as hub
+from diffusers_handiffuser.rendering.mesh_export import write_glb, write_obj
+from diffusers_handiffuser.training.engine.checkpointing import list_checkpoints, write_checkpoint
+from diffusers_handiffuser.training.engine.weights import save_model
+from diffusers_handiffuser.utils.atomic_files import ASIDE_PREFIX, atomic_write, atomic_write_dir
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -58,7 +59,7 @@ def full_disk(monkeypatch):
 
         for module in (builtins, io):
             monkeypatch.setattr(module, "open", open_full)
-        for module in (safetensors.torch, diffusers_handiffuser.hub):
+        for module in (safetensors.torch, diffusers_handiffuser.pipelines.pipeline_loading):
             monkeypatch.setattr(module, "save_file", no_space)
 
     return fill
@@ -199,20 +200,20 @@ def test_files_that_may_not_grow(tmp_path):
 class TestHelpers:
     def test_a_file_appears_when_it_is_whole(self, tmp_path):
         path = tmp_path / "a.txt"
-        with written_aside(path) as aside:
+        with atomic_write(path) as aside:
             aside.write_text("new")
             assert not path.exists() and aside.suffix == ".txt"
         assert path.read_text() == "new" and os.listdir(tmp_path) == ["a.txt"]
 
     def test_a_folder_that_fails_is_not_there(self, tmp_path):
-        with pytest.raises(KeyboardInterrupt), folder_written_aside(tmp_path / "new") as aside:
+        with pytest.raises(KeyboardInterrupt), atomic_write_dir(tmp_path / "new") as aside:
             (aside / "a").write_text("half")
             raise KeyboardInterrupt
         assert not (tmp_path / "new").exists()
 
     def test_a_file_in_place_of_the_folder(self, tmp_path):
         (tmp_path / "file").write_text("")
-        with pytest.raises(OSError), folder_written_aside(tmp_path / "file"):
+        with pytest.raises(OSError), atomic_write_dir(tmp_path / "file"):
             pass
 
     def test_hands_in_json_have_a_limit(self, tmp_path, monkeypatch):
@@ -293,11 +294,11 @@ class TestNamesOfFiles:
 
     def test_other_errors_stay_what_they_are(self, tmp_path):
         for error in (RuntimeError("CUDA out of memory"), OSError("no errno"), ValueError("x"), KeyError("x")):
-            for aside in (written_aside(tmp_path / "a"), folder_written_aside(tmp_path / "b")):
+            for aside in (atomic_write(tmp_path / "a"), atomic_write_dir(tmp_path / "b")):
                 with pytest.raises(type(error)) as caught, aside:
                     raise error
                 assert caught.value is error
-        with pytest.raises(FileNotFoundError, match="elsewhere"), written_aside(tmp_path / "a"):
+        with pytest.raises(FileNotFoundError, match="elsewhere"), atomic_write(tmp_path / "a"):
             open(tmp_path / "elsewhere")
 
 
@@ -330,7 +331,7 @@ class TestNoFiles:
 
     def test_folders(self, place, tmp_path):
         path = place("b")
-        with pytest.raises(OSError, match="b' is no file but"), folder_written_aside(tmp_path) as aside:
+        with pytest.raises(OSError, match="b' is no file but"), atomic_write_dir(tmp_path) as aside:
             (aside / "a").write_text("new")
             (aside / "b").write_text("new")
         assert not (tmp_path / "a").exists() and path.exists()
@@ -345,7 +346,7 @@ class TestNoFiles:
         (tmp_path / "saved" / "parts").mkdir()
 
         def save(*names):
-            with folder_written_aside(tmp_path / "saved") as aside:
+            with atomic_write_dir(tmp_path / "saved") as aside:
                 for name in names:
                     (aside / name).mkdir()
                     (aside / name / "model.safetensors").write_text("new")
@@ -374,7 +375,7 @@ class TestKilled:
         child = os.fork()
         if child == 0:
             try:
-                with folder_written_aside(tmp_path) as aside, written_aside(tmp_path / "hands.json") as file:
+                with atomic_write_dir(tmp_path) as aside, atomic_write(tmp_path / "hands.json") as file:
                     (aside / "unet").mkdir()
                     (aside / "unet" / "weights").write_text("half")
                     file.write_text("half")
@@ -387,7 +388,7 @@ class TestKilled:
         return left
 
     def save(self, folder: Path) -> None:
-        with folder_written_aside(folder) as aside:
+        with atomic_write_dir(folder) as aside:
             (aside / "a").write_text("new")
 
     def test_after_a_day(self, tmp_path, left):
@@ -412,7 +413,7 @@ class TestKilled:
         assert os.listdir(tmp_path) == ["a"]
 
     def test_what_is_being_written_stays(self, tmp_path):
-        with written_aside(tmp_path / "b") as file, folder_written_aside(tmp_path) as aside:
+        with atomic_write(tmp_path / "b") as file, atomic_write_dir(tmp_path) as aside:
             file.write_text("b")
             (aside / "c").write_text("c")
             thread = threading.Thread(target=self.save, args=(tmp_path,))

@@ -28,11 +28,11 @@ from diffusers_handiffuser import (
     TextHandEncoder,
     TextToHandParamsModel,
 )
-from diffusers_handiffuser.checked_sizes import check_size
 from diffusers_handiffuser.data import HandDataset
 from diffusers_handiffuser.data.rows import Picture, RowError, parse_row
 from diffusers_handiffuser.data.sources import Shard
 from diffusers_handiffuser.hands.smplh_file import read_smplh_file
+from diffusers_handiffuser.hub.checked_sizes import check_size
 
 MODELS = {
     "text_to_hand_params": TextToHandParamsModel,

@@ -25,8 +25,9 @@ from made_up_body import made_up_body, official_pickle
 from safetensors.torch import save, save_file
 from valid_files import fingertips_of, npz_bytes, picture_bytes
 
-from diffusers_handiffuser import MINI, HandBodyModel, licensed_bodies
-from diffusers_handiffuser.licensed_bodies import refuse_licensed_bodies
+from diffusers_handiffuser import MINI, HandBodyModel
+from diffusers_handiffuser.hub import licensed_bodies
+from diffusers_handiffuser.hub.licensed_bodies import refuse_licensed_bodies
 
 SOURCE = Path(licensed_bodies.__file__).parents[1]
 

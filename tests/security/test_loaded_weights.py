@@ -373,7 +373,7 @@ class TestLicensedBodies:
 
     def test_saved_over_a_body_that_was_free(self, licensed, tmp_path):
         """Its arrays stay behind, and are refused when they are loaded or sent."""
-        from diffusers_handiffuser.sharing import check_upload
+        from diffusers_handiffuser.hub.saving import check_upload
 
         HandBodyModel.procedural().save_pretrained(tmp_path)
         licensed.save_pretrained(tmp_path)

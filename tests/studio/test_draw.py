@@ -3,8 +3,8 @@ import torch
 
 from diffusers_handiffuser.hands import HandBodyModel, HandParams
 from diffusers_handiffuser.hands.camera import project_weak_perspective, square_to_pixels
-from diffusers_handiffuser.hands.rasterizer import rasterize
 from diffusers_handiffuser.hands.skeleton import OPENPOSE_HAND_NAMES, SIDES
+from diffusers_handiffuser.rendering.rasterizer import rasterize
 from diffusers_handiffuser.studio import SKIN_TONES, Scene, Studio, sample_scene
 from diffusers_handiffuser.studio.renderer import draw_background, render
 from diffusers_handiffuser.studio.scenes import COLORS, KINDS, LIGHTS, TEXTURES, pose_scenes

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from diffusers_handiffuser import MINI, HanDiffuserPipeline
 from diffusers_handiffuser.data.dataset import HandDataset
 from diffusers_handiffuser.studio import make_dataset
-from diffusers_handiffuser.training.image_rows import encode_pictures, to_unit_range
+from diffusers_handiffuser.training.engine.images import encode_images, normalize_images
 
 TOOLS = Path(__file__).parents[2] / "tools"
 
@@ -42,7 +42,7 @@ def test_redrawn_latents_are_of_their_pictures(tmp_path, monkeypatch, strength):
     dataset = HandDataset(tmp_path / "data")
     pictures = np.stack([dataset.load_image(row, 128) for row in range(3)])
     with torch.no_grad():
-        own = encode_pictures(AutoencoderKL.from_pretrained(MINI, subfolder="vae"), to_unit_range(pictures))
+        own = encode_images(AutoencoderKL.from_pretrained(MINI, subfolder="vae"), normalize_images(pictures))
     distances = (redrawn.float()[:, None] - own).square().mean((-3, -2, -1))  # of each from each
     assert torch.equal(distances.argmin(1), torch.arange(3))
     assert distances.diagonal().max() < 0.1 if strength < 0.1 else distances.diagonal().min() > 0.01

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from test_run import train
 
-from diffusers_handiffuser.training.checkpointing import STATE_NAME, list_checkpoints
+from diffusers_handiffuser.training.engine.checkpointing import STATE_NAME, list_checkpoints
 
 STEPS = 12
 OPTIONS = ("--max_train_steps", STEPS, "--checkpointing_steps", 1, "--checkpoints_total_limit", 2, "--use_ema",

@@ -2,7 +2,7 @@
 
 from diffusers import DDPMScheduler, StableDiffusionPipeline
 
-from diffusers_handiffuser.training import hand_params_to_image as trainer
+from diffusers_handiffuser.training.hand_params_to_image import trainer
 
 SMALL_ENCODER = '{"num_basis_points": 16, "hand_hidden_size": 16}'
 SMALL = {

@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from diffusers_handiffuser.training import checkpointing
-from diffusers_handiffuser.training.checkpointing import (
+from diffusers_handiffuser.training.engine import checkpointing
+from diffusers_handiffuser.training.engine.checkpointing import (
     STATE_NAME,
     find_checkpoint,
     list_checkpoints,

@@ -4,8 +4,9 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from diffusers_handiffuser.training.growing import grow_unet
-from diffusers_handiffuser.training.image_models import load_initial_weights, small_unet
+from diffusers_handiffuser.training.engine.small_models import small_unet
+from diffusers_handiffuser.training.hand_params_to_image.growing import grow_unet
+from diffusers_handiffuser.training.hand_params_to_image.models import load_initial_weights
 
 WIDTHS = [8, 12, 16, 16]
 TINY = {"cross_attention_dim": 8, "norm_num_groups": 4, "in_channels": 4, "out_channels": 4}

@@ -10,8 +10,8 @@ from accelerate import Accelerator
 
 from diffusers_handiffuser import TextToHandParamsModel
 from diffusers_handiffuser.data import HandDataset, hand_features
-from diffusers_handiffuser.training import text_to_hand_params as trainer
-from diffusers_handiffuser.training.hand_params_rows import StreamedHandParams, open_hand_params
+from diffusers_handiffuser.training.text_to_hand_params import trainer
+from diffusers_handiffuser.training.text_to_hand_params.rows import StreamedHandParams, open_hand_params
 
 STREAMING = ("--streaming", "--shuffle_buffer", "5", "--num_validation_rows", "0")
 

@@ -10,9 +10,9 @@ from PIL import Image
 
 from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, TextHandEncoder
 from diffusers_handiffuser.data.dataset import HandDataset
-from diffusers_handiffuser.training import hand_params_to_image as trainer
-from diffusers_handiffuser.training.image_loss import drop_conditions
-from diffusers_handiffuser.training.image_rows import CachedRows, cache_geometry, cache_latents
+from diffusers_handiffuser.training.hand_params_to_image import trainer
+from diffusers_handiffuser.training.hand_params_to_image.loss import drop_conditions
+from diffusers_handiffuser.training.hand_params_to_image.rows import CachedRows, cache_geometry, cache_latents
 
 SMALL = {
     "--unet_config": """{"block_out_channels": [8, 16], "layers_per_block": 1, "norm_num_groups": 2,

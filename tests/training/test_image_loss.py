@@ -4,17 +4,16 @@ import torch
 from diffusers import DDPMScheduler
 
 from diffusers_handiffuser import TextHandEncoder
-from diffusers_handiffuser.training.image_loss import (
-    ImageLoss,
-    ImageObjective,
+from diffusers_handiffuser.training.engine.randomness import BatchRandom
+from diffusers_handiffuser.training.engine.timesteps import TimestepBalance
+from diffusers_handiffuser.training.hand_params_to_image.joint_head import (
     JointLogits,
-    TimestepBalance,
     joint_cross_entropy,
     near_hands,
     new_joint_finder,
     palm_cross_entropy,
 )
-from diffusers_handiffuser.training.randomness import BatchRandom
+from diffusers_handiffuser.training.hand_params_to_image.loss import ImageLoss, ImageObjective
 
 OPTIONS = {
     "text_only_steps": 0.0,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from diffusers_handiffuser.training.checkpointing import STATE_NAME, find_checkpoint, list_checkpoints
+from diffusers_handiffuser.training.engine.checkpointing import STATE_NAME, find_checkpoint, list_checkpoints
 
 
 def last_lines(folder) -> dict[int, tuple]:

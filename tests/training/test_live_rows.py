@@ -12,11 +12,11 @@ from stage_2 import train
 
 from diffusers_handiffuser import HandBodyModel
 from diffusers_handiffuser.data import HandDataset, hand_features, open_dataset
-from diffusers_handiffuser.training.caches import cached_together
-from diffusers_handiffuser.training.image_rows import (
+from diffusers_handiffuser.training.engine.caches import cached_together
+from diffusers_handiffuser.training.engine.images import ImageLoader
+from diffusers_handiffuser.training.hand_params_to_image.rows import (
     CachedRows,
     LiveRows,
-    PictureLoader,
     RowEncoder,
     cache_geometry,
     cache_latents,
@@ -66,11 +66,11 @@ def test_picture_loader_reads_ahead_in_threads():
         seen.append((row, threading.current_thread() is threading.main_thread()))
         return np.full((resolution, resolution, 3), row, np.uint8)
 
-    with PictureLoader(load, 2, num_workers=1) as loader:
+    with ImageLoader(load, 2, num_workers=1) as loader:
         assert loader.load([4, 5], [6]).shape == (2, 2, 2, 3)
         assert loader.load([6, 4], []).ravel()[::12].tolist() == [6, 4]
     assert seen == [(4, False), (5, False), (6, False), (4, False)]
-    with PictureLoader(load, 2, num_workers=0) as loader:
+    with ImageLoader(load, 2, num_workers=0) as loader:
         loader.load([1], [2])
     assert seen[4:] == [(1, True)]
 

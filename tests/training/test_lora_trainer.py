@@ -13,7 +13,7 @@ from stage_2 import train
 
 from diffusers_handiffuser import HanDiffuserPipeline, TextHandEncoder
 from diffusers_handiffuser.data.dataset import HandDataset
-from diffusers_handiffuser.training.lora import HAND_MODULES, add_lora
+from diffusers_handiffuser.training.hand_params_to_image.lora import HAND_MODULES, add_lora
 
 LORA = ("--train_method", "lora", "--rank", 2)
 

@@ -3,10 +3,12 @@ import torch
 from diffusers import DDPMScheduler
 
 from diffusers_handiffuser.hands import HandBodyModel, HandParams
+from diffusers_handiffuser.hands.kinematics import HandJoints
 from diffusers_handiffuser.hands.rotations import rotvec_to_rotmat
 from diffusers_handiffuser.hands.skeleton import OPENPOSE_FROM_MANO
-from diffusers_handiffuser.training.hand_params_loss import HandParamsObjective
-from diffusers_handiffuser.training.losses import HandJoints, min_snr_weights, pyramid_l1
+from diffusers_handiffuser.training.engine.timesteps import min_snr_weights
+from diffusers_handiffuser.training.text_to_hand_params.loss import HandParamsObjective
+from diffusers_handiffuser.training.vae.objective import pyramid_l1
 
 
 def test_hand_joints_are_those_of_the_body_model():

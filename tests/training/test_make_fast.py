@@ -9,7 +9,7 @@ from accelerate.utils import DistributedType
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
-from diffusers_handiffuser.training.image_models import make_fast
+from diffusers_handiffuser.training.hand_params_to_image.models import make_fast
 
 
 @pytest.fixture

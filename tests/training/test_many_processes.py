@@ -16,7 +16,7 @@ from stage_2 import stable_diffusion, train
 from two_processes import OPTIONS, SHARDED, SHARDED_STEPS, STEPS
 
 from diffusers_handiffuser import HanDiffuserPipeline
-from diffusers_handiffuser.training.checkpointing import list_checkpoints
+from diffusers_handiffuser.training.engine.checkpointing import list_checkpoints
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from diffusers_handiffuser.training.lora import add_lora, cast_frozen
+from diffusers_handiffuser.training.hand_params_to_image.lora import add_lora, cast_frozen
 from diffusers_handiffuser.training.memory import training_memory
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffusers_handiffuser.command_line import run_as_command
-from diffusers_handiffuser.training import hand_params_to_image, text_to_hand_params, tokenizer
-from diffusers_handiffuser.training.image_loss import timestep_chances
+from diffusers_handiffuser.training import tokenizer
+from diffusers_handiffuser.training.engine.timesteps import timestep_chances
+from diffusers_handiffuser.training.hand_params_to_image import trainer as hand_params_to_image
+from diffusers_handiffuser.training.text_to_hand_params import trainer as text_to_hand_params
+from diffusers_handiffuser.utils.command_line import run_as_command
 
 REFERENCE = """
     input_perturbation pretrained_model_name_or_path revision variant dataset_name dataset_config_name train_data_dir

@@ -15,11 +15,11 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.optimization import get_scheduler
 
-from diffusers_handiffuser.training.checkpointing import find_checkpoint, list_checkpoints
-from diffusers_handiffuser.training.optimization import build_optimizer, learning_rate_schedule
-from diffusers_handiffuser.training.options import add_training_options, check_training_options
-from diffusers_handiffuser.training.randomness import BatchRandom, RowOrder, seeded_generator
-from diffusers_handiffuser.training.run import TrainingRun, count_training_rows, prepare_model, start_run
+from diffusers_handiffuser.training.engine.checkpointing import find_checkpoint, list_checkpoints
+from diffusers_handiffuser.training.engine.optimization import build_optimizer, learning_rate_schedule
+from diffusers_handiffuser.training.engine.options import add_training_options, check_training_options
+from diffusers_handiffuser.training.engine.randomness import BatchRandom, RowOrder, seeded_generator
+from diffusers_handiffuser.training.engine.run import TrainingRun, count_training_rows, prepare_model, start_run
 
 ROWS = 10
 

@@ -6,7 +6,7 @@ import pytest
 from accelerate.utils import DistributedType
 from test_run import Line
 
-from diffusers_handiffuser.training.weights import RunWeights
+from diffusers_handiffuser.training.engine.weights import RunWeights
 
 
 def run_weights(engine, use_ema=False, whole=True, **facts) -> RunWeights:

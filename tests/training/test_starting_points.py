@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from stage_2 import train
 
 from diffusers_handiffuser import HanDiffuserPipeline
-from diffusers_handiffuser.training import text_to_hand_params
-from diffusers_handiffuser.training.image_models import new_text_encoder
+from diffusers_handiffuser.training.engine.small_models import new_text_encoder
+from diffusers_handiffuser.training.text_to_hand_params import trainer as text_to_hand_params
 
 HUB_TESTS = Path(__file__).parents[1] / "hub"
 sys.path.append(str(HUB_TESTS))

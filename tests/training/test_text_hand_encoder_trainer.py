@@ -6,7 +6,7 @@ import torch
 
 from diffusers_handiffuser import TextHandEncoder
 from diffusers_handiffuser.training import text_hand_encoder as trainer
-from diffusers_handiffuser.training.image_models import load_initial_weights
+from diffusers_handiffuser.training.hand_params_to_image.models import load_initial_weights
 
 ENCODER = """{"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
     "num_basis_points": 16, "hand_hidden_size": 16}"""

@@ -9,9 +9,9 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, HandParams, TextToHandParamsModel
 from diffusers_handiffuser.data.dataset import HandDataset
-from diffusers_handiffuser.training import text_to_hand_params as trainer
-from diffusers_handiffuser.training.hand_params_loss import JointLoss, value_weights
-from diffusers_handiffuser.training.hand_params_validation import compare_hands
+from diffusers_handiffuser.training.text_to_hand_params import trainer
+from diffusers_handiffuser.training.text_to_hand_params.loss import JointLoss, value_weights
+from diffusers_handiffuser.training.text_to_hand_params.validation import compare_hands
 
 SMALL = {
     "--model_config": '{"hidden_size": 16, "num_layers": 1, "num_attention_heads": 2}',

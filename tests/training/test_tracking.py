@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from test_run import OPTIONS, make_run, train
 
-from diffusers_handiffuser.training.publishing import card_facts, draw_curve, read_losses
-from diffusers_handiffuser.training.tracking import check_report_to, picture_grid
+from diffusers_handiffuser.training.engine.publishing import card_facts, draw_curve, read_losses
+from diffusers_handiffuser.training.engine.tracking import check_report_to, picture_grid
 
 
 def test_tensorboard_gets_numbers_pictures_and_options(tmp_path):

@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from safetensors.torch import save_file
 
-from diffusers_handiffuser.training import vae as trainer
+from diffusers_handiffuser.training.vae import trainer
 
 CONFIG = """{"block_out_channels": [8, 8], "norm_num_groups": 2, "latent_channels": 4,
     "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],
@@ -46,7 +46,7 @@ def test_trains_resumes_and_saves_a_normalised_vae(data_dir, tmp_path, same_tree
     assert mean.abs().max() < 1e-3 and (std - 1).abs().max() < 1e-3
 
     averaged = AutoencoderKL.from_pretrained(tmp_path / "whole/checkpoint-4/vae_ema")
-    batch = trainer.to_unit_range(pictures)
+    batch = trainer.normalize_images(pictures)
     with torch.no_grad():
         ours, theirs = (m.decode(m.encode(batch).latent_dist.mean).sample for m in (vae, averaged))
     assert torch.allclose(ours, theirs, atol=1e-4)
@@ -69,7 +69,7 @@ def test_mixed_precision_and_gradient_checkpointing(data_dir, tmp_path):
 
 def test_pixels_round_trip():
     pixels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, -1)
-    assert np.array_equal(trainer.to_pixels(trainer.to_unit_range(pixels)), pixels)
+    assert np.array_equal(trainer.to_pixels(trainer.normalize_images(pixels)), pixels)
 
 
 def test_resolution_must_fit(data_dir, tmp_path):
@@ -95,7 +95,7 @@ def test_decoder_learns_from_given_latents(data_dir, tmp_path):
     run(data_dir, tmp_path / "first", "--max_train_steps", 2)
     before = AutoencoderKL.from_pretrained(tmp_path / "first/vae")
     pictures = np.stack([np.asarray(Image.open(data_dir / f"images/{number}.png")) for number in range(6)])
-    batch = trainer.to_unit_range(pictures)
+    batch = trainer.normalize_images(pictures)
     latents = trainer.pooled_latents(batch, 2)
     given = tmp_path / "latents.safetensors"
     save_file({"latents": latents.half()}, given)
@@ -167,7 +167,7 @@ def test_latents_stay_near_what_is_pooled(data_dir, tmp_path):
     vae = AutoencoderKL.from_pretrained(tmp_path / "out/vae")
     pictures = np.stack([np.asarray(Image.open(data_dir / f"images/{number}.png")) for number in range(10)])
     mean, std = trainer.pooled_statistics(pictures, 2)
-    batch = trainer.to_unit_range(pictures)
+    batch = trainer.normalize_images(pictures)
     wanted = (trainer.pooled_latents(batch, 2) - mean) / std
     with torch.no_grad():
         latents = vae.encode(batch).latent_dist.mean

@@ -5,7 +5,7 @@ import tarfile
 from collections.abc import Iterator
 from typing import IO, BinaryIO
 
-from ..unpacking import BoundedMember, Budget, Unpacked, open_packed
+from ..hub.unpacking import BoundedMember, Budget, Unpacked, open_packed
 
 _MAX_UNPACKED_BYTES = 2**30
 _MAX_RATIO = 200

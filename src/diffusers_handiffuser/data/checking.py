@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from ..hands import HandBodyModel
+from ..hands.body_model import procedural_body
 from ..hands.camera import square_to_pixels
-from ..hands.drawing import procedural_body
 from ..hands.skeleton import SIDES
-from ..messages import printable
+from ..utils.messages import printable
 from .geometry import are_inside, hand_sizes_in_pixels
 from .rows import HandRow, PictureError, RowError, parse_row, stack_hand_params
 from .sheets import ROWS_PER_SHEET, RowSample, write_sheets

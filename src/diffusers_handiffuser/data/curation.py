@@ -17,10 +17,10 @@ import torch
 from PIL import Image
 
 from ..hands import HandBodyModel, HandParams
+from ..hands.body_model import procedural_body
 from ..hands.camera import square_to_pixels
-from ..hands.drawing import procedural_body
 from ..hands.skeleton import SIDES
-from ..messages import reason_of
+from ..utils.messages import reason_of
 from .cropping import CropRefused, crop_row
 from .geometry import are_inside, hand_sizes_in_pixels
 from .rows import HandRow, Picture, PictureError, RowError, parse_row

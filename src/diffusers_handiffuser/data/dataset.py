@@ -14,8 +14,8 @@ from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.file_download import repo_folder_name
 from numpy.typing import DTypeLike
 
-from ..messages import reason_of
-from ..whole_files import written_aside
+from ..utils.atomic_files import atomic_write
+from ..utils.messages import reason_of
 from .rows import (
     HandRow,
     Picture,
@@ -232,7 +232,7 @@ def cached_array(
     path = Path(path)
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with written_aside(path) as aside:
+        with atomic_write(path) as aside:
             array = np.lib.format.open_memmap(aside, mode="w+", dtype=dtype, shape=shape)
             fill(array)
             array.flush()

@@ -12,7 +12,7 @@ import yaml
 from huggingface_hub import DatasetCard, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, HTTPError, LocalEntryNotFoundError
 
-from ..checked_files import refuse_outside
+from ..utils.contained_paths import refuse_outside
 from .stored_paths import check_stored_path
 
 _CARDS = ("README.md", ".huggingface.yaml")

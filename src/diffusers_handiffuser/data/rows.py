@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 from ..hands import HandParams
-from ..messages import is_whole_text, printable
+from ..utils.messages import is_whole_text, printable
 from .stored_paths import MAX_PICTURE_BYTES, check_stored_path, stored_file_size
 
 IMAGE_COLUMNS = ("file_name", "image")

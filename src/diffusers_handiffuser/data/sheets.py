@@ -8,8 +8,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from ..hands import HandGeometry
-from ..hands.drawing import draw_skeleton
-from ..whole_files import written_aside
+from ..rendering.drawing import draw_skeleton
+from ..utils.atomic_files import atomic_write
 from .rows import HandRow
 
 _COLUMNS, _TILE = 8, 160
@@ -54,7 +54,7 @@ def write_sheets(path: str | Path, rows: Sequence[tuple[int, HandRow, torch.Tens
         sheet = Image.new("RGB", (columns * _TILE, -(-len(part) // columns) * _TILE))
         for place, (number, row, joints) in enumerate(part):
             sheet.paste(_tile(number, row, joints), (place % columns * _TILE, place // columns * _TILE))
-        with written_aside(name) as aside:
+        with atomic_write(name) as aside:
             sheet.save(aside)
     return paths
 

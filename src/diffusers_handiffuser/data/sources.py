@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..checked_files import refuse_outside
-from ..messages import reason_of
+from ..utils.contained_paths import refuse_outside
+from ..utils.messages import reason_of
 from .archives import read_members
 from .dataset_cards import refuse_data_files_elsewhere
 from .parquet import read_parquet

@@ -9,8 +9,8 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from ..checked_files import refuse_outside
-from ..messages import is_whole_text, one_line
+from ..utils.contained_paths import refuse_outside
+from ..utils.messages import is_whole_text, one_line
 
 MAX_PICTURE_BYTES = 2**28
 

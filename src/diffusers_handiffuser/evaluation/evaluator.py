@@ -17,9 +17,11 @@ from PIL import Image
 
 from ..data import HandRow, stack_hand_params
 from ..data.geometry import hand_joints_in_pixels
+from ..detection.detector import HandDetector
 from ..hands import HandBodyModel, HandGeometry
-from ..hands.drawing import draw_skeleton, procedural_body
+from ..hands.body_model import procedural_body
 from ..hands.skeleton import SIDES
+from ..rendering.drawing import draw_skeleton
 from ..studio import Scene, gesture_by_name
 from ..studio.scenes import COLORS, SKIN_TONES
 from .batches import (
@@ -31,18 +33,17 @@ from .batches import (
     samples_hands,
     wants_condition,
 )
-from .cases import Cases
-from .clip_score import ClipScorer
-from .crops import MARGIN, hand_crops
-from .detection import extended_fingers, score_detections
-from .detectors import HandDetector
-from .distances import frechet_estimate, kernel_estimate
-from .feature_network import StudioFeatureNetwork, judge_hands, judge_pictures
-from .features import FeatureNetwork
-from .hand_checks import limit_violations, named_sides, parameter_features, side_consistency
-from .hands_from_text import finger_spread, score_hands
-from .intervals import Estimate
-from .pictures_from_text import named_in_caption, score_pictures
+from .judges.crops import MARGIN, hand_crops
+from .judges.features import FeatureNetwork
+from .judges.studio_judge import StudioFeatureNetwork, judge_hands, judge_pictures
+from .metrics.cases import Cases
+from .metrics.clip_score import ClipScorer
+from .metrics.colors import named_in_caption, score_pictures
+from .metrics.detection import extended_fingers, score_detections
+from .metrics.distances import frechet_estimate, kernel_estimate
+from .metrics.estimates import Estimate
+from .metrics.gestures import finger_spread, score_hands
+from .metrics.hand_checks import limit_violations, named_sides, parameter_features, side_consistency
 from .report import Evaluation
 
 _COLOR_SCORES = {"background": "background", "skin": "skin", "skin_within_one": "skin"}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .intervals import Estimate
+from .metrics.estimates import Estimate
 
 
 @dataclass(frozen=True)

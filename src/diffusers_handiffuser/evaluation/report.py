@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from ..whole_files import written_aside
-from .intervals import Estimate
+from ..utils.atomic_files import atomic_write
+from .metrics.estimates import Estimate
 
 REPORT_FILE, TABLE_FILE, CASES_FILE, GRID_FILE = "report.json", "report.md", "cases.json", "grid.png"
 
@@ -77,11 +77,11 @@ class Evaluation:
             CASES_FILE: json.dumps(self.cases, allow_nan=False) + "\n",
         }
         for name, text in texts.items():
-            with written_aside(folder / name) as path:
+            with atomic_write(folder / name) as path:
                 path.write_text(text, encoding="utf-8")
         paths = [folder / name for name in texts]
         if self.grid is not None:
-            with written_aside(folder / GRID_FILE) as path:
+            with atomic_write(folder / GRID_FILE) as path:
                 self.grid.save(path)
             paths.append(folder / GRID_FILE)
         return paths

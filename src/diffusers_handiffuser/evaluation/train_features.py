@@ -16,16 +16,16 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from ..command_line import run_as_command
 from ..data import HandRow, stack_hand_params
 from ..data.geometry import hand_joints_in_pixels
-from ..hands.drawing import procedural_body
+from ..hands.body_model import procedural_body
 from ..hands.skeleton import OPENPOSE_FINGERS, SIDES
 from ..studio import Scene, gesture_by_name
 from ..studio.scenes import COLORS, KINDS, SKIN_TONES, TEXTURES, VIEWS
-from .crops import MARGIN, as_tensor, hand_crops
-from .feature_network import GESTURE_NAMES, YES_OR_NO, StudioFeatureNetwork
-from .intervals import Estimate, bootstrap_mean
+from ..utils.command_line import run_as_command
+from .judges.crops import MARGIN, as_tensor, hand_crops
+from .judges.studio_judge import GESTURE_NAMES, YES_OR_NO, StudioFeatureNetwork
+from .metrics.estimates import Estimate, bootstrap_mean
 from .rows import check_studio_rows, read_rows
 
 _ROOM = 1.25

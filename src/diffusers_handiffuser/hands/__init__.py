@@ -15,8 +15,11 @@ Conventions, stated once for the whole package:
 * **Numbers** are float32, whatever the precision of the networks.
 """
 
-from .body_model import BodyMesh, HandBodyModel, HandGeometry
+from ..utils.moved import moved_names
+from .body_model import HandBodyModel
+from .geometry import BodyMesh, HandGeometry
 from .params import HandParams
-from .viewer import HandView
 
-__all__ = ["BodyMesh", "HandBodyModel", "HandGeometry", "HandParams", "HandView"]
+__all__ = ["BodyMesh", "HandBodyModel", "HandGeometry", "HandParams"]
+
+__getattr__ = moved_names(__name__, {"HandView": "diffusers_handiffuser.rendering"})

@@ -10,27 +10,27 @@ The body that ships with the package is our own (`tools/build_procedural_body`),
 """
 
 import contextlib
+import functools
 import hashlib
 import io
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
 from diffusers import ConfigMixin, ModelMixin
-from diffusers.utils import BaseOutput
 from safetensors.numpy import load_file
 
-from ..checked_loading import CheckedLoadingMixin, one_line_error
-from ..diffusers_types import register_to_config
-from ..loading_lock import one_at_a_time
-from ..other_imports import refuse_other_import
-from ..portable_config import PortableConfigMixin
-from ..whole_files import written_aside
+from ..hub.loading import CheckedLoadingMixin, one_line_error
+from ..hub.loading_lock import one_at_a_time
+from ..hub.saving import SavingMixin
+from ..utils.atomic_files import atomic_write
+from ..utils.other_imports import refuse_other_import
+from ..utils.typing import register_to_config
 from .camera import project_weak_perspective
+from .geometry import BodyMesh, HandGeometry
 from .params import HandParams
 from .rotations import rotvec_to_rotmat
 from .skeleton import (
@@ -51,43 +51,7 @@ _NUM_POSE_FEATURES = 9 * (NUM_JOINTS - 1)
 _HAND_JOINTS = ((LEFT_WRIST, *range(NUM_JOINTS)[LEFT_HAND]), (RIGHT_WRIST, *range(NUM_JOINTS)[RIGHT_HAND]))
 
 
-@dataclass
-class HandGeometry(BaseOutput):
-    """Where the hands are. Metres, camera frame with the pelvis at its origin; an axis of two hands is [left, right].
-
-    Args:
-        rotations (`torch.Tensor` of shape `(..., 2, 16, 3, 3)`): the wrist's rotation into the camera frame, then the
-            15 finger joints relative to their parents, in MANO's order.
-        joints_3d (`torch.Tensor` of shape `(..., 2, 21, 3)`): OpenPose order; fingertips are smplx's vertices.
-        joints_2d (`torch.Tensor` of shape `(..., 2, 21, 2)`): the same, drawn by the camera: `[-1, 1]` over the
-            picture's square; joints outside the picture lie outside that range.
-        left_vertices (`torch.Tensor` of shape `(..., V_l, 3)`): skin of the left hand.
-        right_vertices (`torch.Tensor` of shape `(..., V_r, 3)`): skin of the right hand.
-    """
-
-    rotations: torch.Tensor
-    joints_3d: torch.Tensor
-    joints_2d: torch.Tensor
-    left_vertices: torch.Tensor
-    right_vertices: torch.Tensor
-
-
-@dataclass
-class BodyMesh(BaseOutput):
-    """The whole body. Metres, camera frame with the pelvis at its origin.
-
-    Args:
-        vertices (`torch.Tensor` of shape `(..., V, 3)`): skin.
-        joints (`torch.Tensor` of shape `(..., 52, 3)`): in the order of `skeleton.JOINT_NAMES`.
-        faces (`torch.Tensor` of shape `(F, 3)`): vertex numbers; `(b - a) x (c - a)` points outwards.
-    """
-
-    vertices: torch.Tensor
-    joints: torch.Tensor
-    faces: torch.Tensor
-
-
-class HandBodyModel(CheckedLoadingMixin, PortableConfigMixin, ModelMixin, ConfigMixin):
+class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
     """SMPL-H as HanDiffuser needs it. Build one with `procedural()` or `from_smplh(path)`.
 
     Everything is computed and kept in float32, whatever dtype the model is cast to or loaded with: half precision
@@ -318,7 +282,7 @@ class HandBodyModel(CheckedLoadingMixin, PortableConfigMixin, ModelMixin, Config
         if path.suffix != ".npz":
             path = path / "smplh" / "SMPLH_NEUTRAL.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with written_aside(path) as aside:
+        with atomic_write(path) as aside:
             np.savez_compressed(aside, **self._smplh_arrays())  # type: ignore[arg-type]  # none is named allow_pickle
         return path
 
@@ -603,3 +567,14 @@ def _fingertips(vertex_ids: Mapping[str, int] | None, num_vertices: int) -> list
         if not 0 <= tip < num_vertices:
             raise ValueError(f"`vertex_ids`: fingertip {tip} is not one of the body's {num_vertices} vertices.")
     return tips
+
+
+@functools.cache
+def procedural_body() -> HandBodyModel:
+    """The body that ships with the package, read once: for drawing where no other is given."""
+    return HandBodyModel.procedural()
+
+
+def load_body_model(path: str | None) -> HandBodyModel:
+    """The user's SMPL-H file, or the body that ships with the package."""
+    return HandBodyModel.procedural() if path is None else HandBodyModel.from_smplh(path)

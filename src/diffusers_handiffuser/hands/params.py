@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from ..messages import reason_of
-from ..whole_files import written_aside
+from ..utils.atomic_files import atomic_write
+from ..utils.messages import reason_of
 from .skeleton import MIRRORED_JOINTS, NUM_JOINTS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from ..rendering.viewer import HandView
     from .body_model import HandBodyModel
-    from .viewer import HandView
 
 _ROWS_IN_REPR = 8
 _FORMAT = "diffusers_handiffuser.HandParams"
@@ -187,7 +187,7 @@ class HandParams:
         return f"HandParams(batch_shape={tuple(self.batch_shape)}, visible={visible}, device='{self.device}')"
 
     def _repr_html_(self) -> str:
-        from .notebook import preview_html
+        from ..rendering.notebook import preview_html
 
         return preview_html(self)
 
@@ -235,7 +235,7 @@ class HandParams:
         Returns:
             `PIL.Image.Image`, RGB or for a mask "L"; with a batch dimension a list, one per row.
         """
-        from .conditions import draw_condition
+        from ..rendering.conditions import draw_condition
 
         return draw_condition(self, kind, size, body_model)
 
@@ -247,17 +247,17 @@ class HandParams:
             body_model ([`HandBodyModel`], *optional*): the body that the parameters pose; else the procedural one.
             max_rows (`int`): rows behind it are left out.
         """
-        from .notebook import draw_rows
+        from ..rendering.notebook import draw_rows
 
         return draw_rows(self, size, body_model, max_rows)
 
     def to_glb(self, path: str | os.PathLike | None = None, body_model: "HandBodyModel | None" = None) -> bytes:
         """The visible hands of one row as binary glTF, metres, y up; also written to `path` if there is one."""
-        from .viewer import hands_glb
+        from ..rendering.viewer import hands_glb
 
         content = hands_glb(self, body_model)
         if path is not None:
-            with written_aside(path) as aside:
+            with atomic_write(path) as aside:
                 aside.write_bytes(content)
         return content
 
@@ -266,7 +266,7 @@ class HandParams:
 
         The page holds the mesh and its viewer and fetches nothing.
         """
-        from .viewer import HandView
+        from ..rendering.viewer import HandView
 
         return HandView(self.to_glb(body_model=body_model))
 
@@ -319,7 +319,7 @@ class HandParams:
             raise ValueError(
                 f"{path.name!r} would have {len(content)} bytes, too many for JSON; save as .safetensors."
             )
-        with written_aside(path) as aside:
+        with atomic_write(path) as aside:
             aside.write_bytes(content)
 
     @classmethod
@@ -376,3 +376,9 @@ def _holds_booleans(value: Any) -> bool:
         kinds = set(map(type, value))
         return bool in kinds or not kinds <= {int, float} and any(map(_holds_booleans, value))
     return isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
+
+
+def choose_hands(where: torch.Tensor, yes: HandParams, no: HandParams) -> HandParams:
+    """Row by row, `yes` where `where` (B,) is true, else `no`."""
+    fields = {name: torch.where(where[:, None], getattr(yes, name), getattr(no, name)) for name in HandParams.FIELDS}
+    return HandParams(**fields)

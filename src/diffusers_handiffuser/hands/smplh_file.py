@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..messages import reason_of
+from ..utils.messages import reason_of
 from .npz_file import array_bytes, read_npz
 from .skeleton import NUM_JOINTS, PARENTS
 

@@ -24,7 +24,7 @@ from diffusers.models.attention_dispatch import (
 )
 from torch import nn
 
-from ..diffusers_types import MixinBase
+from ..utils.typing import MixinBase
 
 MASKED = -30000.0
 """Added to the score of a masked key: its weight is exactly zero in float16, bfloat16 and float32 alike, and a row in

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..diffusers_types import MixinBase
+from ..utils.typing import MixinBase
 
 _TYPES = {
     **{"lora_alpha": float, "lora_dropout": float, "bias": str},
@@ -27,7 +27,7 @@ class StoredLoraMixin(MixinBase):
     Adapters change the names of the weights they stand beside, so that diffusers writes models with adapters which it
     cannot read again. Here the saved config describes the adapters, and a model that is made of it has the same layers
     from the start: every way of loading finds its weights. `__init__` takes the config's entry `lora_adapters` and
-    hands it to `put_adapters_back` at its end.
+    hands it to `restore_adapters` at its end.
     """
 
     def to_json_string(self) -> str:
@@ -38,7 +38,7 @@ class StoredLoraMixin(MixinBase):
             config["lora_adapters"] = adapters
         return json.dumps(config, indent=2, sort_keys=True, default=sorted) + "\n"
 
-    def put_adapters_back(self, lora_adapters: Mapping[str, Mapping[str, Any]] | None) -> None:
+    def restore_adapters(self, lora_adapters: Mapping[str, Mapping[str, Any]] | None) -> None:
         """Adds the adapters that a saved config describes; the weights come with all others."""
         if not lora_adapters:
             return

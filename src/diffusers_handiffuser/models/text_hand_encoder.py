@@ -10,7 +10,6 @@ Stable Diffusion fit. The caption comes first and attention is causal, so its 77
 follow.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,23 +24,27 @@ from diffusers.utils import BaseOutput
 from torch import nn
 from transformers.activations import ACT2FN
 
-from ..checked_loading import CheckedLoadingMixin
-from ..diffusers_types import register_to_config
-from ..hands.body_model import HandGeometry
 from ..hands.bps import ball_basis, basis_point_distances
+from ..hands.geometry import HandGeometry
 from ..hands.rotations import rotmat_to_rot6d
-from ..loading_lock import one_at_a_time
-from ..portable_config import PortableConfigMixin
-from .attention import Float32Buffers, HandAttention, additive_mask, causal_keep
+from ..hub.loading import CheckedLoadingMixin
+from ..hub.loading_lock import one_at_a_time
+from ..hub.saving import SavingMixin
+from ..utils.typing import register_to_config
+from .attention import Float32Buffers, additive_mask, causal_keep
+from .clip_text_transformer import TextHandEncoderLayer, TextHandTransformer
+from .hand_embeddings import (
+    INIT_STD,
+    NUM_HAND_STATES,
+    NUM_JOINT_STATES,
+    STATES_PER_HAND,
+    HandFeatureMLP,
+    JointEmbeddings,
+)
 from .stored_lora import StoredLoraMixin
 
-NUM_JOINT_STATES = 86
-"""Per person: two hands, each a marker and the x and y of 21 joints."""
-NUM_HAND_STATES = 2 + NUM_JOINT_STATES
 HAND_REPRESENTATIONS = ("joints_2d", "rotations", "vertices")
 """What is told of a hand: 86 states of J, theta, M."""
-_STATES_PER_HAND = NUM_JOINT_STATES // 2
-_INIT_STD = 0.02
 
 
 @dataclass
@@ -61,176 +64,11 @@ class TextHandEncoderOutput(BaseOutput):
     hidden_states: tuple[torch.Tensor, ...] | None = None
 
 
-class TextHandAttention(HandAttention):
-    """Causal self-attention under CLIP's names."""
-
-    _supports_qkv_fusion = False
-
-    def __init__(self, hidden_size: int, heads: int):
-        super().__init__(hidden_size, heads)
-        self.k_proj = nn.Linear(hidden_size, hidden_size)
-        self.v_proj = nn.Linear(hidden_size, hidden_size)
-        self.q_proj = nn.Linear(hidden_size, hidden_size)
-        self.out_proj = nn.Linear(hidden_size, hidden_size)
-
-    def project_in(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        return self.q_proj(hidden_states), self.k_proj(hidden_states), self.v_proj(hidden_states)
-
-    def project_out(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return self.out_proj(hidden_states)
-
-
-class TextHandMLP(nn.Module):
-    def __init__(self, hidden_size: int, intermediate_size: int, hidden_act: str):
-        super().__init__()
-        self.activation_fn = ACT2FN[hidden_act]
-        self.fc1 = nn.Linear(hidden_size, intermediate_size)
-        self.fc2 = nn.Linear(intermediate_size, hidden_size)
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return self.fc2(self.activation_fn(self.fc1(hidden_states)))
-
-
-class TextHandEncoderLayer(nn.Module):
-    def __init__(self, hidden_size: int, heads: int, intermediate_size: int, hidden_act: str, layer_norm_eps: float):
-        super().__init__()
-        self.self_attn = TextHandAttention(hidden_size, heads)
-        self.layer_norm1 = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
-        self.mlp = TextHandMLP(hidden_size, intermediate_size, hidden_act)
-        self.layer_norm2 = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
-
-    def forward(
-        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, is_causal: bool = False
-    ) -> torch.Tensor:
-        hidden_states = hidden_states + self.self_attn(self.layer_norm1(hidden_states), attention_mask, is_causal)
-        return hidden_states + self.mlp(self.layer_norm2(hidden_states))
-
-
-class TextHandEmbeddings(nn.Module):
-    def __init__(self, vocab_size: int, hidden_size: int, max_position_embeddings: int):
-        super().__init__()
-        self.token_embedding = nn.Embedding(vocab_size, hidden_size)
-        self.position_embedding = nn.Embedding(max_position_embeddings, hidden_size)
-
-    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-        positions = torch.arange(input_ids.shape[1], device=input_ids.device)
-        return self.token_embedding(input_ids) + self.position_embedding(positions)
-
-
-class TextHandLayers(nn.Module):
-    """Holds the layers under the name that CLIP gives them, `encoder.layers`."""
-
-    def __init__(self, layers: list[TextHandEncoderLayer]):
-        super().__init__()
-        self.layers = nn.ModuleList(layers)
-
-
-class TextHandTransformer(nn.Module):
-    """The parts of CLIP's text transformer, under the names they have in a CLIP checkpoint."""
-
-    def __init__(
-        self,
-        vocab_size: int,
-        hidden_size: int,
-        intermediate_size: int,
-        num_hidden_layers: int,
-        num_attention_heads: int,
-        max_position_embeddings: int,
-        hidden_act: str,
-        layer_norm_eps: float,
-    ):
-        super().__init__()
-        self.embeddings = TextHandEmbeddings(vocab_size, hidden_size, max_position_embeddings)
-        self.encoder = TextHandLayers(
-            [
-                TextHandEncoderLayer(hidden_size, num_attention_heads, intermediate_size, hidden_act, layer_norm_eps)
-                for _ in range(num_hidden_layers)
-            ]
-        )
-        self.final_layer_norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
-
-
-class JointEmbeddings(nn.Module):
-    """2D joints as tokens: for each hand a marker, then the position bins of x and y of 21 joints.
-
-    One table of bins serves x and y and both hands; a second table says which of the 86 tokens this is. CLIP's own
-    position table is not touched. Neighbouring bins start out similar: the table begins as sines and cosines of the
-    position at geometrically spaced frequencies. The paper states neither the number of bins nor how they start; we
-    use 1000 bins, as ReCo does.
-
-    Args:
-        num_position_bins (`int`): bins over [-1, 1].
-        hidden_size (`int`): width of a token.
-    """
-
-    def __init__(self, num_position_bins: int, hidden_size: int):
-        super().__init__()
-        self.num_position_bins = num_position_bins
-        self.bin_embedding = nn.Embedding(num_position_bins, hidden_size)
-        self.marker_embedding = nn.Embedding(2, hidden_size)
-        self.position_embedding = nn.Embedding(NUM_JOINT_STATES, hidden_size)
-
-    @torch.no_grad()
-    def init_weights(self) -> None:
-        bins, width = self.bin_embedding.weight.shape
-        centres = (torch.arange(bins, dtype=torch.float32) + 0.5) / bins
-        # The device is named because transformers, while it loads a model, has `linspace` make tensors on the CPU.
-        octaves = torch.linspace(-1, max(math.log2(bins / 16), 0), (width + 1) // 2, device=centres.device)
-        angles = 2 * math.pi * centres[:, None] * 2**octaves
-        waves = torch.cat([angles.sin(), angles.cos()], -1)[:, :width]
-        self.bin_embedding.weight.copy_(waves * (_INIT_STD * math.sqrt(2)))
-        nn.init.normal_(self.marker_embedding.weight, std=_INIT_STD)
-        nn.init.normal_(self.position_embedding.weight, std=_INIT_STD)
-
-    def position_bins(self, joints_2d: torch.Tensor) -> torch.Tensor:
-        """Bin numbers of coordinates `u` in [-1, 1]: the floor of `(u + 1) / 2 * bins`, clamped to the edge bins."""
-        bins = ((joints_2d.float() + 1) / 2 * self.num_position_bins).floor()
-        return bins.clamp(0, self.num_position_bins - 1).long()
-
-    def forward(self, joints_2d: torch.Tensor) -> torch.Tensor:
-        """`joints_2d` of shape `(B, 2, 21, 2)`, hands [right, left]; returns `(B, 86, hidden_size)`."""
-        coordinates = self.bin_embedding(self.position_bins(joints_2d).flatten(2))
-        markers = self.marker_embedding(torch.arange(2, device=joints_2d.device))
-        markers = markers[None, :, None].expand(len(joints_2d), -1, -1, -1)
-        tokens = torch.cat([markers, coordinates], 2).flatten(1, 2)
-        return tokens + self.position_embedding(torch.arange(NUM_JOINT_STATES, device=joints_2d.device))
-
-
-class HandFeatureMLP(nn.Module):
-    """One state from what is known of both hands: `f_theta` and `f_M` of the paper, which does not state their layers.
-
-    We use three linear layers and a LayerNorm, so that the state comes out at the scale of CLIP's final states. A hand
-    that is not visible is replaced by a learned vector, and both visibility flags are inputs, too.
-
-    Args:
-        features_per_hand (`int`): numbers that describe one hand.
-        inner_size (`int`): width of the hidden layers.
-        hidden_size (`int`): width of the state.
-        layer_norm_eps (`float`): of the LayerNorm.
-    """
-
-    def __init__(self, features_per_hand: int, inner_size: int, hidden_size: int, layer_norm_eps: float):
-        super().__init__()
-        self.missing_hand = nn.Parameter(torch.zeros(2, features_per_hand))
-        self.linear_1 = nn.Linear(2 * features_per_hand + 2, inner_size)
-        self.linear_2 = nn.Linear(inner_size, inner_size)
-        self.linear_3 = nn.Linear(inner_size, hidden_size)
-        self.norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
-
-    def forward(self, features: torch.Tensor, hand_visible: torch.Tensor) -> torch.Tensor:
-        """`features (B, 2, features_per_hand)`, `hand_visible (B, 2)` [left, right]; gives `(B, hidden_size)`."""
-        features = torch.where(hand_visible[..., None], features, self.missing_hand.to(features.dtype))
-        state = torch.cat([features.flatten(1), hand_visible.to(features.dtype)], -1)
-        state = F.gelu(self.linear_1(state))
-        state = F.gelu(self.linear_2(state))
-        return self.norm(self.linear_3(state))
-
-
 class TextHandEncoder(
     Float32Buffers,
     StoredLoraMixin,
     CheckedLoadingMixin,
-    PortableConfigMixin,
+    SavingMixin,
     ModelMixin,
     ConfigMixin,
     AttentionMixin,
@@ -330,13 +168,13 @@ class TextHandEncoder(
         self.joint_encoding = joint_encoding
         self.gradient_checkpointing = False
         self._init_weights()
-        self.put_adapters_back(lora_adapters)
+        self.restore_adapters(lora_adapters)
 
     def _init_weights(self) -> None:
         """CLIP's initialisation for CLIP's parts; small tables; the MLPs as torch makes them."""
         embeddings, layers = self.text_model.embeddings, self.text_model.encoder.layers
-        nn.init.normal_(embeddings.token_embedding.weight, std=_INIT_STD)
-        nn.init.normal_(embeddings.position_embedding.weight, std=_INIT_STD)
+        nn.init.normal_(embeddings.token_embedding.weight, std=INIT_STD)
+        nn.init.normal_(embeddings.position_embedding.weight, std=INIT_STD)
         width = embeddings.token_embedding.embedding_dim
         deep_std = width**-0.5 * (2 * max(len(layers), 1)) ** -0.5
         for layer in layers:
@@ -349,7 +187,7 @@ class TextHandEncoder(
             for linear in (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj, mlp.fc1, mlp.fc2):
                 nn.init.zeros_(linear.bias)
         self.joint_embeddings.init_weights()
-        nn.init.normal_(self.null_embedding.weight, std=_INIT_STD)
+        nn.init.normal_(self.null_embedding.weight, std=INIT_STD)
 
     @classmethod
     def from_clip(cls, clip_text_model: nn.Module, **hand_config: Any) -> "TextHandEncoder":
@@ -566,7 +404,7 @@ class TextHandEncoder(
         Attention is causal and every token carries its own position, so a hand at the end is one that nothing else can
         see. This hides a missing hand without a mask, which not every attention backend would take.
         """
-        exchanged = joints.roll(_STATES_PER_HAND, 1)
+        exchanged = joints.roll(STATES_PER_HAND, 1)
         return torch.where(hand_visible[:, 1, None, None], joints, exchanged)
 
     def _with_nulls(
@@ -581,7 +419,7 @@ class TextHandEncoder(
         told = torch.stack([self._told(name, hand_visible).any(1) for name in ("rotations", "vertices")], 1)
         theta_mesh = torch.where(told[..., None], theta_mesh, nulls[:2])
         visible_joints = self._told("joints_2d", hand_visible).flip(1)
-        visible_joints = visible_joints.repeat_interleave(_STATES_PER_HAND, 1, output_size=NUM_JOINT_STATES)
+        visible_joints = visible_joints.repeat_interleave(STATES_PER_HAND, 1, output_size=NUM_JOINT_STATES)
         joints = torch.where(visible_joints[..., None], joints, nulls[2:])
         return torch.cat([theta_mesh, text, joints], 1)
 

@@ -26,13 +26,13 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import BaseOutput
 from torch import nn
 
-from ..checked_loading import CheckedLoadingMixin
-from ..diffusers_types import register_to_config
 from ..hands.params import HandParams
 from ..hands.rotations import rot6d_to_rotmat, rotmat_to_rot6d, rotmat_to_rotvec, rotvec_to_rotmat
 from ..hands.skeleton import NUM_JOINTS
-from ..loading_lock import one_at_a_time
-from ..portable_config import PortableConfigMixin
+from ..hub.loading import CheckedLoadingMixin
+from ..hub.loading_lock import one_at_a_time
+from ..hub.saving import SavingMixin
+from ..utils.typing import register_to_config
 from .attention import Float32Buffers, HandAttention, additive_mask
 from .stored_lora import StoredLoraMixin
 
@@ -92,7 +92,7 @@ class TextToHandParamsModel(
     Float32Buffers,
     StoredLoraMixin,
     CheckedLoadingMixin,
-    PortableConfigMixin,
+    SavingMixin,
     ModelMixin,
     ConfigMixin,
     AttentionMixin,
@@ -153,7 +153,7 @@ class TextToHandParamsModel(
         self.cross_attention_dim = cross_attention_dim
         self.gradient_checkpointing = False
         self._init_weights()
-        self.put_adapters_back(lora_adapters)
+        self.restore_adapters(lora_adapters)
 
     def _init_weights(self) -> None:
         """Residual branches shrink with depth, and the first prediction is close to the mean of the data."""

@@ -5,18 +5,8 @@ text-to-image pipeline made of it, and its neighbours are the same for image-to-
 ControlNets and T2I-Adapters.
 """
 
+from ..utils.moved import moved_names
 from .hand_conditioning import HandConditioningMixin
-from .modular_handiffuser import (
-    HanDiffuserBlocks,
-    HanDiffuserDecodeStep,
-    HanDiffuserDenoiseStep,
-    HanDiffuserEncodeStep,
-    HanDiffuserModularPipeline,
-    HanDiffuserPredictNoiseStep,
-    HanDiffuserPrepareLatentsStep,
-    HanDiffuserSampleHandsStep,
-    HanDiffuserSchedulerStep,
-)
 from .pipeline_handiffuser import HanDiffuserPipeline
 from .pipeline_handiffuser_adapter import HanDiffuserAdapterPipeline
 from .pipeline_handiffuser_controlnet import HanDiffuserControlNetPipeline
@@ -26,19 +16,28 @@ from .pipeline_output import HanDiffuserPipelineOutput
 
 __all__ = [
     "HanDiffuserAdapterPipeline",
-    "HanDiffuserBlocks",
     "HanDiffuserControlNetPipeline",
     "HanDiffuserImg2ImgPipeline",
     "HanDiffuserInpaintPipeline",
-    "HanDiffuserModularPipeline",
-    "HanDiffuserDecodeStep",
-    "HanDiffuserDenoiseStep",
-    "HanDiffuserEncodeStep",
-    "HanDiffuserPredictNoiseStep",
-    "HanDiffuserPrepareLatentsStep",
-    "HanDiffuserSampleHandsStep",
-    "HanDiffuserSchedulerStep",
     "HanDiffuserPipeline",
     "HanDiffuserPipelineOutput",
     "HandConditioningMixin",
 ]
+
+__getattr__ = moved_names(
+    __name__,
+    dict.fromkeys(
+        (
+            "HanDiffuserBlocks",
+            "HanDiffuserDecodeStep",
+            "HanDiffuserDenoiseStep",
+            "HanDiffuserEncodeStep",
+            "HanDiffuserModularPipeline",
+            "HanDiffuserPredictNoiseStep",
+            "HanDiffuserPrepareLatentsStep",
+            "HanDiffuserSampleHandsStep",
+            "HanDiffuserSchedulerStep",
+        ),
+        "diffusers_handiffuser.modular_pipelines",
+    ),
+)

@@ -7,14 +7,14 @@ from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from huggingface_hub.errors import HTTPError
 from safetensors import SafetensorError
 
-from ..checked_loading import name_dtype
-from ..diffusers_types import MixinBase
 from ..hands import HandBodyModel
-from ..hub import looks_like_a_path
-from ..loading_lock import one_at_a_time
+from ..hub.loading import rename_dtype_kwarg
+from ..hub.loading_lock import one_at_a_time
+from ..hub.stored_dtype import load_in_stored_dtype
 from ..models import TextHandEncoder, TextToHandParamsModel
-from ..other_imports import refuse_other_import
-from ..stored_dtype import load_in_stored_dtype
+from ..utils.other_imports import refuse_other_import
+from ..utils.typing import MixinBase
+from .pipeline_loading import looks_like_a_path
 
 SHARED_COMPONENTS = ("vae", "tokenizer", "unet", "scheduler", "safety_checker", "feature_extractor", "image_encoder")
 STAGE_1_COMPONENTS = ("hand_tokenizer", "hand_text_encoder", "text_to_hand_params", "text_to_hand_scheduler")
@@ -116,7 +116,7 @@ def load_stable_diffusion(name: str, options: dict[str, Any]) -> DiffusionPipeli
     is_path = looks_like_a_path(name) if not is_file else "://" not in name
     if is_path and not os.path.exists(name):
         raise OSError(f"Cannot load `stable_diffusion`: {name!r} does not exist.")
-    options = name_dtype(options)
+    options = rename_dtype_kwarg(options)
     try:
         if is_file:
             return StableDiffusionPipeline.from_single_file(name, **options)

@@ -21,12 +21,11 @@ from diffusers.utils import logging, scale_lora_layers, unscale_lora_layers
 from diffusers.utils.torch_utils import is_compiled_module
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from ..checked_loading import check_loaded
 from ..hands import HandBodyModel, HandParams
-from ..hub import HubMixin, check_body, loadable_by_bare_class
+from ..hub.loading import check_loaded
 from ..models import TextHandEncoder, TextToHandParamsModel
 from ..models.text_to_hand_params import SAMPLE_SIZE
-from ..other_imports import refuse_other_import
+from ..utils.other_imports import refuse_other_import
 from .from_stable_diffusion import FromStableDiffusionMixin
 from .hand_sampling import (
     Generators,
@@ -52,6 +51,7 @@ from .inputs import (
 )
 from .lora_loading import LoraLoadingMixin
 from .one_thread import one_thread_at_a_time
+from .pipeline_loading import PipelineLoadingMixin, accept_component_overrides, check_body
 
 logger = logging.get_logger(__name__)
 
@@ -88,7 +88,7 @@ _Class = TypeVar("_Class", bound=type)
 HandCallback = Callable[[Any, int, torch.Tensor, dict[str, torch.Tensor]], dict[str, torch.Tensor] | None]
 
 
-class HandConditioningMixin(FromStableDiffusionMixin, HubMixin, LoraLoadingMixin):
+class HandConditioningMixin(FromStableDiffusionMixin, PipelineLoadingMixin, LoraLoadingMixin):
     """Samples hands for a prompt and encodes prompt and hands together.
 
     The constructor is Stable Diffusion's plus the components of stage 1 and the body model, all of which may be
@@ -121,7 +121,7 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin, LoraLoadingMixin
     _interrupt = False
     _hands_interrupted = False
 
-    @loadable_by_bare_class("image_encoder", *HAND_COMPONENTS)
+    @accept_component_overrides("image_encoder", *HAND_COMPONENTS)
     def __init__(
         self,
         vae: AutoencoderKL | None,
@@ -602,13 +602,10 @@ class HandConditioningMixin(FromStableDiffusionMixin, HubMixin, LoraLoadingMixin
         """Cross-attention states of B prompts, alone or with hands, for n pictures each.
 
         Without hands (`hand_params=None` or `hand_conditioning_scale=0`) this is Stable Diffusion's `encode_prompt`.
-        Hands are not sampled here. With hands, the negative prompt stands beside learned nulls in the places of the
-        hands.
+        Arguments that are not listed here are Stable Diffusion's. Hands are not sampled here. With hands, the negative
+        prompt stands beside learned nulls in the places of the hands.
 
         Args:
-            prompt, device, num_images_per_prompt, do_classifier_free_guidance, negative_prompt, prompt_embeds,
-            negative_prompt_embeds, lora_scale, clip_skip:
-                as in Stable Diffusion.
             hand_params (`HandParams` of batch shape `(B,)` or `(B * n,)`, *optional*): hands for each prompt or each
                 picture.
             hand_conditioning_scale (`float`): s; every hand state h of the prompt becomes null + s (h - null), null

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..hands import HandParams
-from ..other_imports import refuse_other_import
+from ..utils.other_imports import refuse_other_import
 
 LEGACY_CALLBACKS = ("callback", "callback_steps")
 """Keyword arguments that diffusers' pipelines take without naming them, with a warning."""

@@ -14,7 +14,7 @@ from diffusers.utils.peft_utils import scale_lora_layers
 from diffusers.utils.torch_utils import is_compiled_module
 from torch import nn
 
-from ..checked_loading import HUB_ARGUMENTS, one_line_error
+from ..hub.loading import HUB_ARGUMENTS, one_line_error
 from ..models.adapter_state import adapters_restored_on_error
 from ..models.lora_weights import ModelLora, read_lora, refuse_other_adapters
 

@@ -9,8 +9,8 @@ from diffusers import StableDiffusionPipeline
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.image_processor import PipelineImageInput
 
-from ..diffusers_types import replace_example_docstring
 from ..hands import HandParams
+from ..utils.typing import replace_example_docstring
 from .hand_conditioning import HandCallback, HandConditioningMixin
 from .hand_sampling import Generators
 from .inputs import LEGACY_CALLBACKS, check_names, check_number, check_size

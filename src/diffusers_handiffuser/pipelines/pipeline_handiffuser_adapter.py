@@ -9,13 +9,13 @@ from diffusers import MultiAdapter, StableDiffusionAdapterPipeline, T2IAdapter
 from diffusers.loaders import TextualInversionLoaderMixin
 from transformers import CLIPVisionModelWithProjection
 
-from ..diffusers_types import replace_example_docstring
 from ..hands import HandParams
+from ..utils.typing import replace_example_docstring
 from .hand_conditioning import HandCallback, HandConditioningMixin, with_component
 from .hand_sampling import Generators
+from .images import num_prompts, spread
 from .inputs import check_arrays, check_count, check_size
 from .one_thread import one_thread_at_a_time
-from .pictures import num_prompts, spread
 from .pipeline_output import HanDiffuserPipelineOutput
 
 AdapterImage = torch.Tensor | PIL.Image.Image | list[PIL.Image.Image] | list[torch.Tensor]

@@ -10,13 +10,13 @@ from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.image_processor import PipelineImageInput
 from diffusers.utils.torch_utils import is_compiled_module
 
-from ..diffusers_types import replace_example_docstring
 from ..hands import HandParams
+from ..utils.typing import replace_example_docstring
 from .hand_conditioning import HandCallback, HandConditioningMixin, with_component
 from .hand_sampling import Generators
+from .images import num_prompts, picture_batch, spread
 from .inputs import LEGACY_CALLBACKS, check_count, check_names, check_size
 from .one_thread import one_thread_at_a_time
-from .pictures import num_prompts, picture_batch, spread
 from .pipeline_output import HanDiffuserPipelineOutput
 
 EXAMPLE_DOC_STRING = """

@@ -8,13 +8,13 @@ from diffusers import StableDiffusionImg2ImgPipeline
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.image_processor import PipelineImageInput
 
-from ..diffusers_types import replace_example_docstring
 from ..hands import HandParams
+from ..utils.typing import replace_example_docstring
 from .hand_conditioning import HandCallback, HandConditioningMixin
 from .hand_sampling import Generators
+from .images import are_latents, check_sides, picture_batch, picture_size, spread
 from .inputs import LEGACY_CALLBACKS, check_names, check_strength
 from .one_thread import one_thread_at_a_time
-from .pictures import are_latents, check_sides, picture_batch, picture_size, spread
 from .pipeline_output import HanDiffuserPipelineOutput
 
 EXAMPLE_DOC_STRING = """

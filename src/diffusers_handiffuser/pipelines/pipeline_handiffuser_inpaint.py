@@ -10,11 +10,12 @@ from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.image_processor import PipelineImageInput
 from diffusers.utils import logging
 
-from ..diffusers_types import replace_example_docstring
 from ..hands import HandParams
-from ..hands.conditions import draw_mask
+from ..rendering.conditions import draw_mask
+from ..utils.typing import replace_example_docstring
 from .hand_conditioning import HandCallback, HandConditioningMixin
 from .hand_sampling import Generators
+from .images import are_latents, check_sides, keep_unmasked_pixels, num_prompts, picture_batch, picture_size, spread
 from .inputs import (
     LEGACY_CALLBACKS,
     check_arrays,
@@ -26,15 +27,6 @@ from .inputs import (
     hand_rows,
 )
 from .one_thread import one_thread_at_a_time
-from .pictures import (
-    are_latents,
-    check_sides,
-    keep_unmasked_pixels,
-    num_prompts,
-    picture_batch,
-    picture_size,
-    spread,
-)
 from .pipeline_output import HanDiffuserPipelineOutput
 
 logger = logging.get_logger(__name__)

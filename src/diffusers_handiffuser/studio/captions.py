@@ -24,7 +24,7 @@ def describe(scene: Scene, rng: random.Random) -> str:
     """One caption for a scene.
 
     Args:
-        scene ([`Scene`]).
+        scene ([`Scene`]): the scene to describe.
         rng (`random.Random`): chooses the words.
 
     Returns:

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from ..hands import HandBodyModel, HandParams
-from ..hands.rasterizer import Fragments, vertex_normals
 from ..hands.skeleton import FINGERTIP_VERTEX_IDS
+from ..rendering.rasterizer import Fragments, vertex_normals
 from .renderer import draw_background, render
 from .scenes import COLORS, LIGHTS, SKIN_TONES, Scene, pose_scenes
 from .skin import SkinTexture, dress, hand_and_forearm_faces, skin_color

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from ..hands.rasterizer import Fragments, rasterize, vertex_normals
+from ..rendering.rasterizer import Fragments, rasterize, vertex_normals
 
 
 def render(

@@ -23,16 +23,18 @@ from torch import nn
 from torch.nn import functional
 from transformers import CLIPTokenizer
 
-from ..command_line import run_as_command
-from ..diffusers_types import register_to_config
+from ..hands.body_model import load_body_model
 from ..models import TextHandEncoder
-from .image_models import load_body_model, load_initial_weights, load_vae, new_text_encoder
-from .image_rows import load_cached_rows
-from .options import add_data_options, add_training_options, check_training_options, json_option
-from .randomness import BatchRandom
-from .run import TrainingRun, count_training_rows, start_run
-from .sources import open_rows
-from .weights import save_model
+from ..utils.command_line import run_as_command
+from ..utils.typing import register_to_config
+from .engine.options import add_data_options, add_training_options, check_training_options, json_option
+from .engine.randomness import BatchRandom
+from .engine.run import TrainingRun, count_training_rows, start_run
+from .engine.small_models import load_vae, new_text_encoder
+from .engine.sources import open_rows
+from .engine.weights import save_model
+from .hand_params_to_image.models import load_initial_weights
+from .hand_params_to_image.rows import load_cached_rows
 
 JOINT_MAPS = 12
 """Of each hand, right first: the wrist and the five fingers."""

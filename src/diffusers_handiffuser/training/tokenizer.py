@@ -23,10 +23,10 @@ from transformers import (  # type: ignore[attr-defined]  # transformers 5 makes
     CLIPTokenizerFast,
 )
 
-from ..command_line import run_as_command
 from ..data.captions import swap_sides
 from ..data.dataset import HandDataset
 from ..data.sources import METADATA_NAME
+from ..utils.command_line import run_as_command
 
 START, END, WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
 _MADE_FROM_FILES = "vocab_file" in inspect.signature(CLIPTokenizer).parameters

@@ -7,10 +7,10 @@
 What the tools write stays under the licences of the tools and of the data they were made from.
 """
 
-from .landmarks import FittedHands, LandmarkHand, fit_landmarks, mediapipe_hands
+from ...detection.landmarks import FittedHands, LandmarkHand, fit_landmarks, mediapipe_hands
+from ...detection.placing import PlacedHands, place_hands
 from .mano import import_mano_hands
 from .motion import Caption, Motion, humanml3d_clips, read_humanml3d_captions, read_motion, sample_motion
-from .placing import PlacedHands, place_hands
 
 __all__ = [
     "Caption",

@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...detection.placing import PlacedHands, hand_targets, place_hands
 from ...hands import HandBodyModel
-from ...hands.drawing import procedural_body
+from ...hands.body_model import procedural_body
 from ...hands.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from ...hands.skeleton import SIDES
-from .placing import PlacedHands, hand_targets, place_hands
 
 _MEAN_WRIST = (0.0957, 0.0064, 0.0062)
 _NAMES = {

@@ -25,11 +25,11 @@ import numpy as np
 import torch
 
 from ...hands import HandBodyModel, HandParams
-from ...hands.drawing import procedural_body
+from ...hands.body_model import procedural_body
 from ...hands.npz_file import read_npz
 from ...hands.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from ...hands.skeleton import JOINT_NAMES, NUM_JOINTS
-from ...messages import reason_of
+from ...utils.messages import reason_of
 from ..rows import write_row
 
 FRAMINGS = {
@@ -194,7 +194,7 @@ def sample_motion(
 
     Args:
         motion ([`Motion`]): see `read_motion`.
-        captions (sequence of [`Caption`]).
+        captions (sequence of [`Caption`]): the captions of the sequence.
         frames_per_caption (`int`): drawn at random from the caption's part, one from each of as many equal pieces.
         framing (`str`): `"hands"`, `"upper_body"` or `"person"`: what the square picture would hold.
         margin (`float`): room on each side, as a part of its extent.

@@ -1,0 +1,119 @@
+"""`handiffuser data check` and `handiffuser data curate`."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..utils.command_line import load_function
+
+if TYPE_CHECKING:
+    from ..data.sources import RawRow
+    from ..hands import HandBodyModel
+
+
+def add_data_commands(tasks: Any) -> list[argparse.ArgumentParser]:
+    """Adds both to the sub-commands of `handiffuser data`."""
+    check = tasks.add_parser(
+        "check",
+        help="what is wrong with a data set, and what is in it",
+        description="Reads every row and picture; prints what is wrong, row by row, and statistics of the rest. "
+        "Exit code 1 if anything is wrong.",
+    )
+    _add_source(check)
+    check.add_argument("--sheet", metavar="FILE.png", help="draw pictures with their skeletons")
+    check.add_argument("--sheet-rows", type=int, default=64, metavar="N", help="how many (default: 64)")
+    check.add_argument("--json", action="store_true", help="print JSON")
+    check.set_defaults(run=_check)
+
+    curate = tasks.add_parser(
+        "curate",
+        help="keep the rows that stage 2 can learn from",
+        description="Copies the rows that pass every rule into a new folder and tells how many each rule dropped.",
+    )
+    _add_source(curate)
+    curate.add_argument("output", metavar="OUT", help="made if absent; must not hold a data set yet")
+    curate.add_argument("--crop", choices=("person", "hands"), help="first cut a square around them, never padded")
+    curate.add_argument("--margin", type=float, default=0.15, metavar="M", help="room around them (default: 0.15)")
+    curate.add_argument(
+        "--size", type=int, metavar="PX", help="crop no less than that, where the picture is larger, and resize to it"
+    )
+    curate.add_argument("--min-hand-pixels", type=float, metavar="N", help="drop rows with a smaller hand")
+    curate.add_argument("--max-people", type=int, metavar="P", help="drop rows with more people")
+    curate.add_argument(
+        "--people", default="people", metavar="COLUMN", help='which column holds their number (default: "people")'
+    )
+    curate.add_argument(
+        "--hands-inside", type=float, metavar="SHARE", help="drop rows with less of a hand's joints in the picture"
+    )
+    curate.add_argument(
+        "--detector", metavar="MODULE:FUNCTION", help="drop rows whose hands this function does not find"
+    )
+    curate.add_argument(
+        "--max-detector-error", type=float, default=0.2, metavar="E", help="of the hand's size (default: 0.2)"
+    )
+    curate.set_defaults(run=_curate)
+    return [check, curate]
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", metavar="DATA", help="a folder, Parquet or .tar files, or a data set on the Hub")
+    parser.add_argument("--split", default="train", metavar="NAME", help="(default: train)")
+    parser.add_argument("--revision", metavar="REV", help="branch, tag or commit on the Hub")
+    parser.add_argument(
+        "--max-row-bytes",
+        type=int,
+        default=2**28,
+        metavar="N",
+        help="largest row of an archive (default: 256 MiB)",
+    )
+    parser.add_argument("--body-model", metavar="FILE", help="your SMPL-H file (default: the procedural body)")
+
+
+def _rows(args: argparse.Namespace) -> "Iterator[RawRow]":
+    from ..data.sources import find_shards
+
+    shards = find_shards(args.data, args.split, args.revision, max_row_bytes=args.max_row_bytes)
+    return (row for shard in shards for row in shard.rows())
+
+
+def _body_model(args: argparse.Namespace) -> "HandBodyModel":
+    from ..hands import HandBodyModel
+    from ..hands.body_model import procedural_body
+
+    return procedural_body() if args.body_model is None else HandBodyModel.from_smplh(args.body_model)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from ..data.checking import check_dataset
+
+    if args.sheet is not None and Path(args.sheet).suffix.lower() != ".png":
+        raise ValueError(f"--sheet must end in .png, got {args.sheet!r}")
+    if args.sheet_rows < 1:
+        raise ValueError(f"--sheet-rows must be at least 1, got {args.sheet_rows}")
+    report = check_dataset(_rows(args), _body_model(args), args.sheet, args.sheet_rows)
+    print(json.dumps(report.to_dict()) if args.json else report)
+    return 1 if report.problems else 0
+
+
+def _curate(args: argparse.Namespace) -> None:
+    from ..data.curation import Crop, Crowd, Curation, DetectorDisagrees, HandOutside, SmallHand, curate
+
+    rules: list[Any] = []
+    if args.max_people is not None:
+        rules.append(Crowd(args.max_people, args.people))
+    if args.hands_inside is not None:
+        rules.append(HandOutside(args.hands_inside))
+    if args.min_hand_pixels is not None:
+        rules.append(SmallHand(args.min_hand_pixels))
+    if args.detector is not None:
+        rules.append(DetectorDisagrees(load_function(args.detector, "--detector"), args.max_detector_error))
+    crop = None if args.crop is None else Crop(args.crop, args.margin, args.size or 0, args.size)
+    if args.size is not None and crop is None:
+        raise ValueError("--size needs --crop")
+    curation = Curation(rules, crop, _body_model(args))
+    curate(_rows(args), args.output, curation)
+    for reason, number in curation.dropped.items():
+        print(f"{number:8} dropped: {reason}")
+    print(f"{curation.kept:8} kept in {args.output}")

@@ -1,0 +1,134 @@
+"""`handiffuser evaluate`."""
+
+import argparse
+import sys
+from typing import Any
+
+from ..evaluation.rows import add_row_options
+from ..utils.command_line import add_dtype_option, choose_device, hide_loading_bars
+
+
+def add_evaluate_command(commands: Any) -> argparse.ArgumentParser:
+    """Adds it to the sub-commands of `handiffuser`."""
+    parser = commands.add_parser(
+        "evaluate",
+        help="measure a pipeline on a data set",
+        description="Draws pictures for the captions of a data set and measures them: FID and KID of whole pictures "
+        "and of hands, what a hand detector finds, the sampled hands themselves, colours, agreement with the caption. "
+        "Writes report.json, report.md, cases.json (scores row by row) and grid.png.",
+    )
+    add_row_options(parser)
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the report; made if absent")
+    parser.add_argument("--split", default="train", metavar="NAME", help="of the data set (default: train)")
+    parser.add_argument("--reference", metavar="DATA", help="take FID and KID to this data set (default: --data)")
+    parser.add_argument("--features", default="studio", metavar="NAME", help=_FEATURES)
+    parser.add_argument("--detector", metavar="NAME", help=_DETECTOR)
+    parser.add_argument("--detector-python", metavar="PATH", help="a Python that has MediaPipe, if this one does not")
+    parser.add_argument("--clip", metavar="DIR", help="a saved CLIP, for CLIPScore")
+    hands = parser.add_mutually_exclusive_group()
+    hands.add_argument("--given-hands", action="store_true", help="draw the rows' own hands, not sampled ones")
+    hands.add_argument("--own-pictures", action="store_true", help="measure the data set's own pictures: the ceiling")
+    parser.add_argument("--through-vae", action="store_true", help=_THROUGH_VAE)
+    parser.add_argument("--condition", default="openpose", metavar="KIND", help=_CONDITION)
+    parser.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: the checkpoint's)")
+    parser.add_argument("--guidance-scale", type=float, metavar="W", help="how closely to follow the caption")
+    parser.add_argument("--hand-steps", type=int, metavar="N", help="denoising steps of the hands")
+    parser.add_argument("--hand-guidance-scale", type=float, metavar="W", help="how closely the hands follow it")
+    parser.add_argument("--hand-conditioning-scale", type=float, metavar="W", help="0 draws by the caption alone")
+    parser.add_argument("--size", type=int, metavar="PX", help="pixels per side (default: the checkpoint's)")
+    parser.add_argument("--batch-size", type=int, default=20, metavar="B", help="captions at a time (default: 20)")
+    parser.add_argument("--device", help='"cpu", "cuda", ... (default: cuda if there is one)')
+    add_dtype_option(parser)
+    parser.set_defaults(run=_evaluate)
+    return parser
+
+
+_FEATURES = (
+    '"studio" (the small network in the package, default), "inception" (the FID network, if its weights are in '
+    "torch's cache), a file of its weights (.pth), MODULE:FUNCTION, or none"
+)
+_DETECTOR = '"mediapipe" (0.10.21, which has its models), a .task file for it, or MODULE:FUNCTION'
+_THROUGH_VAE = (
+    "with --own-pictures: as the VAE of --model gives them back, the most that a U-Net on its latents can reach"
+)
+_CONDITION = 'what ControlNets are shown of the hands: "openpose" (default), "depth", "normal" or "mask"'
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    import torch
+    from tqdm.auto import tqdm
+
+    from ..detection.detector import MediaPipeDetector, load_detector
+    from ..evaluation.evaluator import evaluate
+    from ..evaluation.judges.features import load_features
+    from ..evaluation.metrics.clip_score import ClipScorer
+    from ..evaluation.rows import read_rows
+
+    if args.batch_size < 1:
+        raise ValueError(f"--batch-size must be at least 1, got {args.batch_size}")
+    if args.through_vae and not args.own_pictures:
+        raise ValueError("--through-vae goes with --own-pictures: there is no other picture to give back")
+    device = choose_device(args.device)
+    hide_loading_bars()
+    rows = read_rows(args.data, args.num, args.split)
+    reference = None if args.reference is None else read_rows(args.reference)
+    features = None if args.features == "none" else load_features(args.features, device)
+    clip = None if args.clip is None else ClipScorer(args.clip, device)
+    pipe = autoencoder = None
+    if args.through_vae:
+        autoencoder = _load_pipeline(args.model, device, getattr(torch, args.dtype)).vae.eval()
+    elif not args.own_pictures:
+        pipe = _load_pipeline(args.model, device, getattr(torch, args.dtype))
+    detector = None if args.detector is None else load_detector(args.detector, args.detector_python)
+    mediapipe = {"mediapipe": detector.version} if isinstance(detector, MediaPipeDetector) else {}
+    try:
+        with tqdm(total=len(rows), unit="caption") as bar:
+            result = evaluate(
+                pipe,
+                rows,
+                features,
+                detector,
+                clip,
+                reference,
+                args.samples,
+                args.seed,
+                args.batch_size,
+                args.given_hands,
+                args.condition,
+                args.size,
+                progress=lambda done: bar.update(done - bar.n),
+                autoencoder=autoencoder,
+                **_call_arguments(args),
+            )
+    finally:
+        if isinstance(detector, MediaPipeDetector):
+            detector.close()
+    names = ("model", "data", "split", "reference", "detector", "clip", "dtype")
+    result.settings |= {name: value for name in names if (value := getattr(args, name)) is not None}
+    result.versions |= mediapipe
+    result.settings |= {"device": device, "command": " ".join(["handiffuser", *sys.argv[1:]])}
+    result.write(args.output)
+    print(result.to_markdown(), end="")
+
+
+def _call_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """What the pipeline's call is told, of what was given."""
+    told = {
+        "num_inference_steps": args.steps,
+        "guidance_scale": args.guidance_scale,
+        "num_hand_inference_steps": args.hand_steps,
+        "hand_guidance_scale": args.hand_guidance_scale,
+        "hand_conditioning_scale": args.hand_conditioning_scale,
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _load_pipeline(model: str | None, device: str, dtype: Any) -> Any:
+    from diffusers import DiffusionPipeline
+
+    from .. import MINI
+    from ..hub.loading import rename_dtype_kwarg
+
+    pipe = DiffusionPipeline.from_pretrained(MINI if model is None else model, **rename_dtype_kwarg({"dtype": dtype}))
+    pipe.set_progress_bar_config(disable=True)
+    return pipe.to(device)

@@ -1,0 +1,1 @@
+"""Hands found in images, and bodies fitted to landmarks."""

@@ -1,0 +1,139 @@
+"""Hands from 21 landmarks, in the picture or in 3D: SMPL-H's hand is fitted to them by least squares.
+
+Landmarks stand in OpenPose's order, which is MediaPipe's as well: the wrist, then thumb, index, middle, ring and
+pinky, four each from the palm outwards. MediaPipe's `HandLandmarker` (developers.google.com, `HandLandmarkerResult`)
+gives for each hand `hand_landmarks`, x and y as parts of the picture's width and height, `hand_world_landmarks`, in
+metres about the middle of the hand with axes like the camera's, and `handedness`, that of the person; in a picture
+that is mirrored it is the other one.
+
+How little 21 points tell, and how that is made up for, is told in `fitting`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..hands import HandBodyModel
+from ..hands.body_model import procedural_body
+from ..hands.skeleton import SIDES
+from .fitting import HandFit
+from .placing import PlacedHands, place_hands
+
+_BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class LandmarkHand:
+    """A detected hand.
+
+    Args:
+        side (`str`): `"left"` or `"right"`, of the person.
+        pixels (`torch.Tensor` of shape `(21, 2)`): (x, y) in the picture; array or list will do.
+        metres (`torch.Tensor` of shape `(21, 3)`, *optional*): in a frame with x right, y down, z away from the
+            camera; the origin does not matter.
+    """
+
+    side: str
+    pixels: Any
+    metres: Any = None
+
+
+@dataclass
+class FittedHands(PlacedHands):
+    """People whose hands were fitted to landmarks.
+
+    Args:
+        hand_params, error_pixels: see [`PlacedHands`]; the error is the distance to the landmarks.
+        error_metres (`torch.Tensor` of shape `(B, 2)`): mean distance of the fitted 3D joints from the 3D landmarks
+            once both are laid on each other; NaN where there were none.
+    """
+
+    error_metres: torch.Tensor
+
+
+def mediapipe_hands(result: Any, width: int, height: int, mirrored: bool = False) -> list[LandmarkHand]:
+    """The hands in a `HandLandmarkerResult`.
+
+    Args:
+        result: what `HandLandmarker.detect` returns; anything with its attributes.
+        width, height (`int`): of the picture that was given to it.
+        mirrored (`bool`): the handedness is that of a mirrored picture, as the older `mp.solutions.hands` gives it.
+    """
+    hands = []
+    for landmarks, world, labels in zip(
+        result.hand_landmarks, result.hand_world_landmarks, result.handedness, strict=True
+    ):
+        side = labels[0].category_name.lower()
+        if mirrored:
+            side = {"left": "right", "right": "left"}[side]
+        pixels = torch.tensor([[point.x * width, point.y * height] for point in landmarks])
+        hands.append(LandmarkHand(side, pixels, torch.tensor([[point.x, point.y, point.z] for point in world])))
+    return hands
+
+
+def fit_landmarks(
+    people: Sequence[LandmarkHand | Sequence[LandmarkHand]],
+    image_sizes: Sequence[tuple[int, int]] | tuple[int, int],
+    body_model: HandBodyModel | None = None,
+    steps: int = 30,
+) -> FittedHands:
+    """Fits hands to landmarks and puts them on people.
+
+    Args:
+        people (sequence): for each person one hand, or a list of one or two hands of different sides.
+        image_sizes (sequence of `(width, height)`): of the pictures, or one for all.
+        body_model ([`HandBodyModel`], *optional*): the body whose hands are fitted; else the procedural one.
+        steps (`int`): of Levenberg-Marquardt.
+
+    Returns:
+        [`FittedHands`]: drop those with a large error, say more than a tenth of the hand's size in the picture. See
+        `placing` for the body that is assumed.
+    """
+    body_model = procedural_body() if body_model is None else body_model
+    groups = [[hands] if isinstance(hands, LandmarkHand) else list(hands) for hands in people]
+    places = [(i, _side(hand, i)) for i, hands in enumerate(groups) for hand in hands]
+    if not places or len(set(places)) < len(places) or any(not hands for hands in groups):
+        raise ValueError("`people` must hold one hand, or two of different sides, for each of at least one person.")
+    flat = [hand for hands in groups for hand in hands]
+    pixels = torch.stack([_points(hand.pixels, 2, "pixels") for hand in flat])
+    metres = {i: _points(hand.metres, 3, "metres") for i, hand in enumerate(flat) if hand.metres is not None}
+
+    fit = HandFit(body_model, steps)
+    sides = torch.tensor([side for _, side in places])
+    rotations, poses = torch.eye(3).repeat(len(flat), 1, 1), torch.zeros(len(flat), 45)
+    errors = torch.full((len(flat),), torch.nan)
+    for deep in (False, True):
+        kind = [place for place in range(len(flat)) if (place in metres) == deep]
+        for start in range(0, len(kind), _BATCH):
+            chosen = kind[start : start + _BATCH]
+            targets = torch.stack([metres[place] for place in chosen]) if deep else pixels[chosen]
+            rotations[chosen], poses[chosen], distance = fit(targets, sides[chosen])
+            if deep:
+                errors[chosen] = distance
+
+    number, index = len(groups), tuple(torch.tensor(places).T)
+    all_rotations, all_poses = torch.eye(3).repeat(number, 2, 1, 1), torch.zeros(number, 2, 45)
+    joints, visible = torch.zeros(number, 2, 21, 2), torch.zeros(number, 2, dtype=torch.bool)
+    error_metres = torch.full((number, 2), torch.nan)
+    all_rotations[index], all_poses[index], joints[index], visible[index] = rotations, poses, pixels, True
+    error_metres[index] = errors
+    sizes = torch.as_tensor(image_sizes, dtype=torch.float32).expand(number, 2)
+    placed = place_hands(all_rotations, all_poses, joints, visible, sizes, body_model)
+    return FittedHands(placed.hand_params, placed.error_pixels, error_metres)
+
+
+def _side(hand: LandmarkHand, person: int) -> int:
+    if hand.side not in SIDES:
+        raise ValueError(f"`people[{person}]`: `side` must be one of {SIDES}, got {hand.side!r}.")
+    return SIDES.index(hand.side)
+
+
+def _points(value: Any, axes: int, name: str) -> torch.Tensor:
+    points = torch.as_tensor(value, dtype=torch.float32).detach().cpu()
+    if points.shape != (21, axes):
+        raise ValueError(f"`{name}` of a hand must have shape (21, {axes}), got {tuple(points.shape)}.")
+    if not torch.isfinite(points).all() or not (points.amax(0) - points.amin(0)).amax() > 0:
+        raise ValueError(f"`{name}` of a hand must be finite and not all the same.")
+    return points

@@ -1,0 +1,1 @@
+"""What sees images for the scores: features and crops."""

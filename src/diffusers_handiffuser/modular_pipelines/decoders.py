@@ -1,0 +1,53 @@
+"""The block that decodes latents to images."""
+
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    ComponentSpec,
+    InputParam,
+    OutputParam,
+)
+
+from ..pipelines.inputs import check_finite
+from .encoders import HanDiffuserBlock
+from .modular_pipeline import HanDiffuserModularPipeline
+
+
+class HanDiffuserDecodeStep(HanDiffuserBlock):
+    """Latents to pictures."""
+
+    @property
+    def description(self) -> str:
+        return "Decodes the latents into pictures"
+
+    @property
+    def expected_components(self) -> list[ComponentSpec]:
+        return [ComponentSpec("vae", AutoencoderKL)]
+
+    @property
+    def inputs(self) -> list[InputParam]:
+        return [
+            InputParam("latents", type_hint=torch.Tensor, required=True),
+            InputParam("output_type", type_hint=str, default="pil", description="pil, np, pt or latent"),
+        ]
+
+    @property
+    def intermediate_outputs(self) -> list[OutputParam]:
+        return [OutputParam("images", description="The pictures, in the form asked for")]
+
+    @torch.no_grad()
+    def __call__(self, components: HanDiffuserModularPipeline, state: Any) -> tuple[HanDiffuserModularPipeline, Any]:
+        block_state = self.get_block_state(state)
+        vae, latents = components.vae, block_state.latents
+        check_finite("`latents`", latents)
+        if block_state.output_type == "latent":
+            block_state.images = latents
+        else:
+            decoded = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
+            check_finite("The decoded picture", decoded)
+            processor = components.as_pipeline().image_processor
+            block_state.images = processor.postprocess(decoded, output_type=block_state.output_type)
+        self.set_block_state(state, block_state)
+        return components, state

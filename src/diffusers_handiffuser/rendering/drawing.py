@@ -1,0 +1,168 @@
+"""Pictures of hand parameters for people to look at: shaded meshes and 2D skeletons, with no GL and no display."""
+
+from collections.abc import Iterator
+
+import torch
+from PIL import Image, ImageDraw
+
+from ..hands.body_model import HandBodyModel
+from ..hands.camera import project_weak_perspective, square_to_pixels
+from ..hands.geometry import HandGeometry
+from ..hands.params import HandParams
+from ..hands.skeleton import OPENPOSE_HAND_EDGES, SIDES
+from .rasterizer import rasterize, vertex_normals
+
+FINGER_COLORS = ((230, 60, 60), (240, 160, 40), (80, 190, 90), (70, 160, 230), (160, 90, 220))
+"""Thumb, index, middle, ring, pinky."""
+HAND_COLORS = {"left": (0.55, 0.72, 0.90), "right": (0.93, 0.72, 0.55)}
+"""Meshes: the left hand is bluish, the right one orange."""
+_PAPER = (0.94, 0.94, 0.95)
+
+
+@torch.no_grad()
+def draw_hand_mesh(
+    hand_params: HandParams, body_model: HandBodyModel, height: int = 256, width: int | None = None
+) -> list[Image.Image]:
+    """The visible hands as shaded 3D meshes, seen through the parameters' own camera.
+
+    Args:
+        hand_params ([`HandParams`]): any batch shape; every row is drawn.
+        body_model ([`HandBodyModel`]): the body that the parameters pose.
+        height, width (`int`): pixels; `width` defaults to `height`.
+
+    Returns:
+        `list` of `PIL.Image.Image`: one per row, empty paper where no hand is visible.
+    """
+    width = height if width is None else width
+    _check_size(height, width)
+    left, right = body_model.config.num_left_vertices, body_model.config.num_right_vertices
+    colors = torch.tensor([HAND_COLORS["left"]] * left + [HAND_COLORS["right"]] * right)
+    pictures = []
+    for vertices, faces, camera in visible_meshes(hand_params, body_model):
+        pictures.append(_shade(vertices, faces, colors.to(vertices), camera, height, width))
+    return pictures
+
+
+def visible_meshes(
+    hand_params: HandParams, body_model: HandBodyModel
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """For every row: vertices `(V, 3)` of both hands, left first, faces `(F, 3)` of the visible ones, camera `(3,)`.
+
+    Metres, camera frame, on the device of `body_model`. `F` is 0 where no hand is visible.
+    """
+    rows = hand_params.to(body_model.device).reshape(-1)
+    geometry = body_model(rows)
+    parts = (body_model.left_faces, body_model.right_faces + geometry.left_vertices.shape[-2])
+    for i, visible in enumerate(rows.hand_visible.tolist()):
+        faces = torch.cat([part if shown else part[:0] for part, shown in zip(parts, visible, strict=True)])
+        yield torch.cat([geometry.left_vertices[i], geometry.right_vertices[i]]), faces, rows.camera[i]
+
+
+def draw_skeleton(image: Image.Image, geometry: HandGeometry, hand_visible: torch.Tensor) -> Image.Image:
+    """The 2D joints of the visible hands over a picture, each finger in its colour.
+
+    The wrist is white, a disc on the left hand and a square on the right.
+
+    Args:
+        image (`PIL.Image.Image`): drawn upon in a copy.
+        geometry ([`HandGeometry`]): of one row: `joints_2d` `(2, 21, 2)` in `[-1, 1]`.
+        hand_visible (`torch.Tensor` of shape `(2,)`, `bool`): [left, right].
+
+    Returns:
+        `PIL.Image.Image`, RGB.
+    """
+    joints = geometry.joints_2d
+    if tuple(joints.shape) != (2, 21, 2):
+        raise ValueError(
+            f"`geometry` must be of one row, with joints_2d of shape (2, 21, 2), got {tuple(joints.shape)}."
+        )
+    if tuple(hand_visible.shape) != (2,):
+        raise ValueError(f"`hand_visible` must have shape (2,), got {tuple(hand_visible.shape)}.")
+    picture = image.convert("RGB").copy()
+    pen = ImageDraw.Draw(picture)
+    points = square_to_pixels(joints.detach().float().cpu(), picture.height, picture.width).tolist()
+    unit = max(1.0, min(picture.size) / 128)
+    for hand, (side, visible) in enumerate(zip(SIDES, hand_visible.tolist(), strict=True)):
+        if not visible:
+            continue
+        for bone, (start, end) in enumerate(OPENPOSE_HAND_EDGES):
+            ends = [tuple(points[hand][start]), tuple(points[hand][end])]
+            pen.line(ends, fill=FINGER_COLORS[bone // 4], width=max(1, round(1.2 * unit)))
+        for joint, (x, y) in enumerate(points[hand]):
+            color = (255, 255, 255) if joint == 0 else FINGER_COLORS[(joint - 1) // 4]
+            radius = (1.6 if joint == 0 else 1.0) * unit
+            box = (x - radius, y - radius, x + radius, y + radius)
+            if joint == 0 and side == "right":
+                pen.rectangle(box, fill=color, outline=(0, 0, 0))
+            else:
+                pen.ellipse(box, fill=color, outline=(0, 0, 0) if joint == 0 else None)
+    return picture
+
+
+@torch.no_grad()
+def draw_preview(
+    images: Image.Image | list[Image.Image], hand_params: HandParams, body_model: HandBodyModel, size: int = 256
+) -> Image.Image:
+    """Picture, 3D hands, and the picture with its skeleton, side by side; one line per row.
+
+    Args:
+        images (`PIL.Image.Image` or list): `B` pictures.
+        hand_params ([`HandParams`]): `B` rows.
+        body_model ([`HandBodyModel`]): the body that the parameters pose.
+        size (`int`): height of a line, pixels.
+
+    Returns:
+        `PIL.Image.Image`, RGB: `B` lines, as wide as the widest.
+    """
+    _check_size(size, size)
+    images = [images] if isinstance(images, Image.Image) else list(images)
+    rows = hand_params.reshape(-1)
+    if not images:
+        raise ValueError("`images` must hold at least one picture.")
+    if len(images) != len(rows):
+        raise ValueError(f"`images` must be as many as `hand_params` has rows ({len(rows)}), got {len(images)}.")
+    lines = []
+    geometry = body_model(rows.to(body_model.device))
+    for i, image in enumerate(images):
+        width = max(1, round(size * image.width / image.height))
+        picture = image.convert("RGB").resize((width, size), Image.Resampling.BICUBIC)
+        one = HandGeometry(**{name: value[i] for name, value in geometry.items()})
+        mesh = draw_hand_mesh(rows[i], body_model, size, width)[0]
+        lines.append([picture, mesh, draw_skeleton(picture, one, rows.hand_visible[i])])
+    preview = Image.new("RGB", (max(sum(p.width for p in line) for line in lines), size * len(lines)))
+    for row, line in enumerate(lines):
+        left = 0
+        for picture in line:
+            preview.paste(picture, (left, row * size))
+            left += picture.width
+    return preview
+
+
+def _shade(
+    vertices: torch.Tensor,
+    faces: torch.Tensor,
+    vertex_colors: torch.Tensor,
+    camera: torch.Tensor,
+    height: int,
+    width: int,
+    supersampling: int = 2,
+) -> Image.Image:
+    """One mesh: vertices `(V, 3)` in metres, faces `(F, 3)`, vertex colours `(V, 3)` in `[0, 1]`, camera `(3,)`."""
+    fine_height, fine_width = height * supersampling, width * supersampling
+    paper = torch.tensor(_PAPER).expand(fine_height * fine_width, 3).clone()
+    if len(faces):
+        points = square_to_pixels(project_weak_perspective(vertices, camera), fine_height, fine_width)
+        screen = torch.cat([points, vertices[:, 2:]], -1)[None]
+        seen = rasterize(screen, faces, fine_height, fine_width)
+        normal = seen.interpolate(vertex_normals(vertices[None], faces), faces)
+        light = torch.nn.functional.normalize(vertices.new_tensor([-0.35, -0.6, -1.0]), dim=0)
+        brightness = 0.35 + 0.65 * (normal @ light).clamp(0, 1)
+        color = seen.interpolate(vertex_colors[None], faces) * brightness[:, None]
+        paper[seen.pixel.cpu()] = color.clamp(0, 1).cpu()
+    pixels = (paper.view(fine_height, fine_width, 3) * 255).round().byte().numpy()
+    return Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX)
+
+
+def _check_size(height: int, width: int) -> None:
+    if height < 1 or width < 1:
+        raise ValueError(f"`height` and `width` must be at least 1 pixel, got {height} and {width}.")

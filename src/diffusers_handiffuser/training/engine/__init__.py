@@ -1,0 +1,1 @@
+"""What the training programs share: options, loop, checkpoints, randomness, logging, publishing."""

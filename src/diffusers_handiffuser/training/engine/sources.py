@@ -1,0 +1,113 @@
+"""Where a trainer's rows come from, as its options say."""
+
+import argparse
+import json
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from ...data.dataset import HandDataset, open_dataset
+from ...data.rows import HandRow
+from ...data.stream import HandStream, stream_dataset
+from ...utils.contained_paths import refuse_outside
+
+
+def data_name(args: argparse.Namespace) -> str:
+    """What the data set is called: `--dataset_name`, or else `--train_data_dir`."""
+    return args.dataset_name or args.train_data_dir
+
+
+def open_rows(args: argparse.Namespace, need_images: bool = False, split: str | None = None) -> HandDataset:
+    """The rows of `--train_split`, or of another split, in any order."""
+    return open_dataset(
+        data_name(args),
+        split=split or args.train_split,
+        revision=args.dataset_revision,
+        subset=args.dataset_config_name,
+        max_rows=args.max_train_samples if split is None else args.num_validation_rows,
+        need_images=need_images,
+        max_row_bytes=args.max_row_bytes,
+    )
+
+
+def open_stream(
+    args: argparse.Namespace, process_index: int, num_processes: int, need_images: bool = False
+) -> HandStream:
+    """The rows of `--train_split` from front to back, again and again: this process' share."""
+    return stream_dataset(
+        data_name(args),
+        split=args.train_split,
+        revision=args.dataset_revision,
+        subset=args.dataset_config_name,
+        process_index=process_index,
+        num_processes=num_processes,
+        shuffle_buffer=args.shuffle_buffer,
+        seed=args.seed,
+        repeat=True,
+        need_images=need_images,
+        max_row_bytes=args.max_row_bytes,
+    )
+
+
+class StreamReader:
+    """Takes rows off a stream, in its order; where it stands is part of checkpoints.
+
+    Args:
+        stream (`HandStream`): endless.
+        accelerator (`Accelerator`): whose checkpoints get the position.
+        prepare (`Callable`): what a row becomes as soon as it is read.
+        read_ahead (`bool`): when rows are taken, read as many more.
+    """
+
+    def __init__(
+        self,
+        stream: HandStream,
+        accelerator: Accelerator,
+        prepare: Callable[[HandRow], Any] = lambda row: row,
+        read_ahead: bool = False,
+    ):
+        self.stream, self.prepare, self.read_ahead = stream, prepare, read_ahead
+        self.name = f"stream-{accelerator.process_index}.json"
+        self._restart()
+        accelerator.register_save_state_pre_hook(self._save)
+        accelerator.register_load_state_pre_hook(self._load)
+
+    def take(self, count: int) -> list[Any]:
+        """The next rows, prepared."""
+        while len(self._waiting) < count * (1 + self.read_ahead):
+            row = self.prepare(next(self._iterator))
+            self._waiting.append((row, self.stream.state_dict()))
+        taken = [self._waiting.popleft() for _ in range(count)]
+        self._position = taken[-1][1]
+        return [row for row, _ in taken]
+
+    def _restart(self) -> None:
+        self._position = self.stream.state_dict()
+        self._iterator: Iterator = iter(self.stream)
+        self._waiting: deque = deque()
+
+    def _save(self, objectives: list, weights: list, folder: str) -> None:
+        (Path(folder) / self.name).write_text(json.dumps(self._position))
+
+    def _load(self, objectives: list, folder: str) -> None:
+        path = Path(folder) / self.name
+        if not path.is_file():
+            raise ValueError(
+                f"`resume_from_checkpoint`: {path} is missing; a stream needs as many processes as before"
+            )
+        self.stream.load_state_dict(json.loads(path.read_text()))
+        self._restart()
+
+
+def cache_folder(args: argparse.Namespace) -> Path:
+    """Where what is computed from the rows is kept."""
+    if args.cache_dir is not None:
+        return Path(args.cache_dir)
+    folder = Path(data_name(args))
+    if not folder.is_dir():
+        return Path(args.output_dir) / ".cache"
+    refuse_outside(folder / ".cache", folder)
+    return folder / ".cache"

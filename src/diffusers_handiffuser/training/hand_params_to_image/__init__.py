@@ -1,0 +1,1 @@
+"""Stage 2: text and hands to an image."""

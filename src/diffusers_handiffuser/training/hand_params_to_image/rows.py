@@ -1,0 +1,271 @@
+"""What stage 2's loop reads: latents, hand geometry and tokens, from caches on disk or computed as they come."""
+
+import argparse
+import copy
+import hashlib
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from diffusers import AutoencoderKL
+from transformers import CLIPTokenizer
+
+from ...data.captions import swap_sides
+from ...data.dataset import HandDataset
+from ...data.rows import HandRow
+from ...data.stream import HandStream
+from ...hands import HandBodyModel, HandParams
+from ...hands.params import choose_hands
+from ...models import TextHandEncoder
+from ..engine.caches import cached_together
+from ..engine.images import Batch, ImageLoader, Rows, check_resolution, encode_images, normalize_images, weights_hash
+from ..engine.small_models import vae_factor
+from ..engine.sources import StreamReader, cache_folder
+from ..engine.tracking import progress
+
+
+def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
+    """(N, 77) token numbers, as Stable Diffusion pads and truncates."""
+    return tokenizer(
+        texts, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+    ).input_ids
+
+
+@torch.no_grad()
+def cache_latents(
+    dataset: HandDataset,
+    vae: AutoencoderKL,
+    resolution: int,
+    flip: bool,
+    cache_dir: Path,
+    batch_size: int,
+    accelerator: Accelerator,
+    num_workers: int = 0,
+) -> np.ndarray:
+    """Latents of all rows, float16 (1 or 2, N, C, h, w): posterior mode times `scaling_factor`; [1] is mirrored."""
+    check_resolution(resolution, vae)
+    side = resolution // vae_factor(vae)
+    mirrored = (False, True) if flip else (False,)
+    shape = (len(mirrored), len(dataset), vae.config.latent_channels, side, side)
+    device = accelerator.device
+
+    def fill(array: np.ndarray, rows: range) -> None:
+        encoder = vae.to(device).eval()
+        batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+        with ImageLoader(dataset.load_image, resolution, num_workers) as loader:
+            for batch, following in zip(progress(batches, "latents", accelerator), [*batches[1:], []], strict=True):
+                pictures = normalize_images(loader.load(batch, following), device)
+                for number, mirror in enumerate(mirrored):
+                    latents = encode_images(encoder, pictures.flip(-1) if mirror else pictures)
+                    array[number, batch.start : batch.stop] = latents.float().cpu().numpy()
+
+    key = f"latents-{dataset.fingerprint}-{resolution}-{weights_hash(vae)}-{len(mirrored)}.npy"
+    latents = cached_together(cache_dir / key, shape, np.float16, fill, accelerator)
+    vae.to("cpu")  # the loop does not need it
+    return latents
+
+
+@torch.no_grad()
+def cache_geometry(
+    dataset: HandDataset,
+    body_model: HandBodyModel,
+    text_encoder: TextHandEncoder,
+    flip: bool,
+    cache_dir: Path,
+    accelerator: Accelerator,
+    batch_size: int = 64,
+) -> dict[str, np.ndarray]:
+    """What the encoder reads of all rows' hands, each (1 or 2, N, ...); [1] is mirrored. Distances as float16."""
+    both = [dataset.hand_params, dataset.hand_params.mirror()] if flip else [dataset.hand_params]
+    parts = {
+        "hand_rotations": ((2, 16, 3, 3), np.float32),
+        "hand_bps": ((2, text_encoder.config.num_basis_points), np.float16),
+        "hand_joints_2d": ((2, 21, 2), np.float32),
+    }
+    basis = hashlib.sha256(text_encoder.basis_points.cpu().numpy().tobytes()).hexdigest()[:8]
+    key = (
+        f"{dataset.fingerprint}-{weights_hash(body_model)}-{basis}-{text_encoder.config.basis_radius}-{len(both)}.npy"
+    )
+    shapes = {name: (len(both), len(dataset), *shape) for name, (shape, _) in parts.items()}
+    dtypes = {name: dtype for name, (_, dtype) in parts.items()}
+
+    def fill(arrays: dict[str, np.ndarray], rows: range) -> None:
+        body_model.to(accelerator.device)
+        for start in progress(range(rows.start, rows.stop, batch_size), "hand geometry", accelerator):
+            batch = slice(start, min(start + batch_size, rows.stop))
+            for number, all_hands in enumerate(both):
+                hands = all_hands[batch].to(accelerator.device)
+                prepared = text_encoder.prepare_hands(body_model(hands), hands.hand_visible)
+                for name, array in arrays.items():
+                    array[number, batch] = prepared[name].cpu().numpy()
+        body_model.to("cpu")
+
+    paths = {name: cache_dir / f"{name}-{key}" for name in parts}
+    return cached_together(paths, shapes, dtypes, fill, accelerator)
+
+
+class CachedRows:
+    """What the loop needs of all rows, as arrays over [rows, mirrored rows], gathered into batches on the device.
+
+    Args:
+        arrays (`dict[str, np.ndarray]`): latents and geometry, each (1 or 2, N, ...).
+        input_ids (`torch.Tensor` of shape (1 or 2, N, 77)): tokens of the captions.
+        hand_visible (`torch.Tensor` of shape (1 or 2, N, 2), bool).
+        on_device (`bool`): keep all of it on the device instead of on disk.
+    """
+
+    def __init__(
+        self,
+        arrays: dict[str, np.ndarray],
+        input_ids: torch.Tensor,
+        hand_visible: torch.Tensor,
+        device: torch.device,
+        on_device: bool,
+    ):
+        self.mirrored, self.num_rows = input_ids.shape[:2]
+        self.device = device
+        flat = {name: array.reshape(-1, *array.shape[2:]) for name, array in arrays.items()}
+        self.arrays = {n: torch.from_numpy(np.array(a)).to(device) for n, a in flat.items()} if on_device else flat
+        self.input_ids = input_ids.flatten(0, 1).to(device)
+        self.hand_visible = hand_visible.flatten(0, 1).to(device)
+
+    def batch(self, rows: np.ndarray, mirror: torch.Tensor | None = None, following: Rows = ()) -> Batch:
+        """Rows as float32 tensors; `mirror` (B,) bool says which of them mirrored."""
+        places = torch.as_tensor(np.asarray(rows), dtype=torch.long)
+        if mirror is not None and self.mirrored == 2:
+            places = places + self.num_rows * mirror.cpu().long()
+        on_device = places.to(self.device)
+        batch = {"input_ids": self.input_ids[on_device], "hand_visible": self.hand_visible[on_device]}
+        for name, array in self.arrays.items():
+            if isinstance(array, np.ndarray):
+                batch[name] = torch.from_numpy(array[places.numpy()]).to(self.device).float()
+            else:
+                batch[name] = array[on_device].float()
+        return batch
+
+
+class RowEncoder:
+    """Computes what the loop needs of captions, hands and pictures.
+
+    Args:
+        vae, tokenizer, text_encoder: of stage 2; of the encoder only what does not change in training is used.
+        body_model ([`HandBodyModel`]): poses the hands.
+        device (`torch.device`): where VAE and body model are moved, and what is computed lies.
+        dtype (`torch.dtype`): the VAE's.
+    """
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        tokenizer: CLIPTokenizer,
+        text_encoder: TextHandEncoder,
+        body_model: HandBodyModel,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ):
+        own = vae if vae.dtype == dtype else copy.deepcopy(vae)  # the given one is saved, and must not be rounded
+        self.vae, self.tokenizer, self.text_encoder = own.to(device, dtype).eval(), tokenizer, text_encoder
+        self.body_model, self.device = body_model.to(device), device
+
+    @torch.no_grad()
+    def __call__(
+        self, texts: list[str], hands: HandParams, pictures: np.ndarray, mirror: torch.Tensor | None = None
+    ) -> Batch:
+        """B captions, hands and uint8 pictures (B, H, W, 3); `mirror` (B,) bool says which are to be mirrored."""
+        images = normalize_images(pictures, self.device)
+        if mirror is not None:
+            mirror = mirror.cpu()
+            texts = [swap_sides(text) if flip else text for text, flip in zip(texts, mirror, strict=True)]
+            hands = choose_hands(mirror, hands.mirror(), hands)
+            images = torch.where(mirror.to(self.device)[:, None, None, None], images.flip(-1), images)
+        with torch.autocast(self.device.type, enabled=False):
+            latents = encode_images(self.vae, images).float()
+            rows = hands.to(self.device)
+            prepared = self.text_encoder.prepare_hands(self.body_model(rows), rows.hand_visible)
+        batch = {"input_ids": tokenize(self.tokenizer, texts), "latents": latents, **prepared}
+        return {name: value.to(self.device) for name, value in batch.items()}
+
+
+class LiveRows:
+    """Rows of a data set, computed when they are asked for.
+
+    Args:
+        dataset (`HandDataset`): with pictures.
+        encode (`RowEncoder`): computes.
+        resolution (`int`): of the pictures.
+        num_workers (`int`): threads that decode pictures.
+    """
+
+    def __init__(self, dataset: HandDataset, encode: RowEncoder, resolution: int, num_workers: int = 0):
+        self.dataset, self.encode = dataset, encode
+        self.loader = ImageLoader(dataset.load_image, resolution, num_workers)
+
+    def batch(self, rows: np.ndarray, mirror: torch.Tensor | None = None, following: Rows = ()) -> Batch:
+        """As that of `CachedRows`; the pictures of the `following` rows are begun to be decoded."""
+        pictures = self.loader.load(rows, following)
+        hands = self.dataset.hand_params[torch.as_tensor(np.asarray(rows))]
+        return self.encode([self.dataset.texts[row] for row in rows], hands, pictures, mirror)
+
+
+class StreamedRows:
+    """Rows of a stream, in its order, computed as they come; the position is part of checkpoints.
+
+    Args:
+        stream (`HandStream`): endless, with pictures.
+        encode (`RowEncoder`): computes.
+        resolution (`int`): of the pictures.
+        num_workers (`int`): threads that decode the pictures of the next batch; 0 reads nothing ahead.
+        accelerator (`Accelerator`): whose checkpoints get the position.
+    """
+
+    def __init__(
+        self, stream: HandStream, encode: RowEncoder, resolution: int, num_workers: int, accelerator: Accelerator
+    ):
+        self.encode, self.resolution = encode, resolution
+        self._pool = ThreadPoolExecutor(num_workers) if num_workers else None
+        self._reader = StreamReader(stream, accelerator, self._begin, read_ahead=num_workers > 0)
+
+    def batch(self, rows: np.ndarray, mirror: torch.Tensor | None = None, following: Rows = ()) -> Batch:
+        """The next `len(rows)` rows of the stream; which numbers they have is not asked."""
+        taken = self._reader.take(len(rows))
+        pictures = np.stack([picture.result() if isinstance(picture, Future) else picture for _, picture in taken])
+        hands = HandParams.cat([row.hand_params.reshape(1) for row, _ in taken])
+        return self.encode([row.text for row, _ in taken], hands, pictures, mirror)
+
+    def _begin(self, row: HandRow) -> tuple[HandRow, np.ndarray | Future]:
+        assert row.picture is not None  # which the stream was asked for
+        if self._pool is None:
+            return row, row.picture.square(self.resolution)
+        return row, self._pool.submit(row.picture.square, self.resolution)
+
+
+def load_cached_rows(
+    args: argparse.Namespace,
+    dataset: HandDataset,
+    vae: AutoencoderKL,
+    tokenizer: CLIPTokenizer,
+    text_encoder: TextHandEncoder,
+    body_model: HandBodyModel,
+    accelerator: Accelerator,
+) -> CachedRows:
+    """Latents, hand geometry and tokens of a data set, from the caches or into them."""
+    folder = cache_folder(args)
+    latents = cache_latents(
+        dataset,
+        vae,
+        args.resolution,
+        args.random_flip,
+        folder,
+        args.encode_batch_size,
+        accelerator,
+        args.dataloader_num_workers,
+    )
+    geometry = cache_geometry(dataset, body_model, text_encoder, args.random_flip, folder, accelerator)
+    ids, visible = [tokenize(tokenizer, dataset.texts)], [dataset.hand_params.hand_visible]
+    if args.random_flip:
+        ids.append(tokenize(tokenizer, [swap_sides(text) for text in dataset.texts]))
+        visible.append(visible[0].flip(-1))
+    arrays = {"latents": latents, **geometry}
+    return CachedRows(arrays, torch.stack(ids), torch.stack(visible), accelerator.device, args.cache_on_device)

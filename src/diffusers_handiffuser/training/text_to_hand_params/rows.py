@@ -1,0 +1,176 @@
+"""What stage 1's loop reads: standardised samples and tokens, of all rows at once or of a stream as they come."""
+
+import argparse
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from transformers import BatchEncoding, CLIPTokenizer
+
+from ...data.captions import swap_sides
+from ...data.dataset import HandDataset
+from ...data.rows import HandRow, stack_hand_params
+from ...data.stream import HandStream
+from ...hands import HandParams
+from ...hands.params import choose_hands
+from ...models import TextToHandParamsModel
+from ..engine.run import count_training_rows
+from ..engine.sources import StreamReader, open_rows, open_stream
+from .loss import sample_statistics
+
+Batch = dict[str, torch.Tensor]
+
+
+def tokenize_with_empty(tokenizer: CLIPTokenizer, texts: list[str]) -> BatchEncoding:
+    """Tokens of the texts and, last, of "", padded to the longest of them."""
+    return tokenizer(
+        [*texts, ""],
+        padding="longest",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    )
+
+
+class HandParamsRows:
+    """Rows, and with `mirror` the mirrored ones after them, as standardised samples and tokens on a device.
+
+    Args:
+        hands ([`HandParams`] of N rows), texts (`list[str]`): the rows.
+        model ([`TextToHandParamsModel`]): with the statistics.
+        tokenizer (`CLIPTokenizer`): of the text encoder.
+        mirror (`bool`): add the mirrored rows.
+        device (`torch.device`): of the batches.
+    """
+
+    def __init__(
+        self,
+        hands: HandParams,
+        texts: list[str],
+        model: TextToHandParamsModel,
+        tokenizer: CLIPTokenizer,
+        mirror: bool,
+        device: torch.device,
+    ):
+        self.hands, self.texts, self.device = hands, texts, device
+        if mirror:
+            hands, texts = HandParams.cat([hands, hands.mirror()]), texts + [swap_sides(text) for text in texts]
+        tokens = tokenize_with_empty(tokenizer, texts).to(device)
+        self.input_ids, self.attention_mask = tokens.input_ids, tokens.attention_mask
+        self.samples = model.encode(hands).to(device)
+        self.hand_visible = hands.hand_visible.to(device)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def batch(self, rows: np.ndarray, mirror: torch.Tensor | None = None) -> Batch:
+        """Rows, of which `mirror` (B,) says which mirrored: samples, visibility, tokens, and those of ""."""
+        places = torch.from_numpy(np.asarray(rows)).to(self.device)
+        if mirror is not None:
+            places = places + len(self) * mirror
+        return {
+            "samples": self.samples[places],
+            "hand_visible": self.hand_visible[places],
+            "input_ids": self.input_ids[places],
+            "attention_mask": self.attention_mask[places],
+            "empty_ids": self.input_ids[-1:],
+            "empty_mask": self.attention_mask[-1:],
+        }
+
+
+class StreamedHandParams:
+    """Rows of a stream, in its order; the position is part of checkpoints.
+
+    Args:
+        stream (`HandStream`): endless.
+        model ([`TextToHandParamsModel`]): with the statistics; its place does not matter, it is copied.
+        tokenizer (`CLIPTokenizer`): of the text encoder.
+        accelerator (`Accelerator`): whose checkpoints get the position.
+    """
+
+    def __init__(
+        self, stream: HandStream, model: TextToHandParamsModel, tokenizer: CLIPTokenizer, accelerator: Accelerator
+    ):
+        self.tokenizer, self.device = tokenizer, accelerator.device
+        self._model = TextToHandParamsModel.from_config(model.config)  # the other's body may be split or moved
+        self._model.set_statistics(model.sample_mean, model.sample_std)
+        self._reader = StreamReader(stream, accelerator)
+
+    def batch(self, rows: np.ndarray, mirror: torch.Tensor | None = None) -> Batch:
+        """As that of `HandParamsRows`, of the next `len(rows)` rows; which numbers they have is not asked."""
+        hands, texts = _stack(self._reader.take(len(rows)))
+        if mirror is not None:
+            mirror = mirror.cpu()
+            hands = choose_hands(mirror, hands.mirror(), hands)
+            texts = [swap_sides(text) if flip else text for text, flip in zip(texts, mirror, strict=True)]
+        tokens = tokenize_with_empty(self.tokenizer, texts)
+        batch = {
+            "samples": self._model.encode(hands),
+            "hand_visible": hands.hand_visible,
+            "input_ids": tokens.input_ids[:-1],
+            "attention_mask": tokens.attention_mask[:-1],
+            "empty_ids": tokens.input_ids[-1:],
+            "empty_mask": tokens.attention_mask[-1:],
+        }
+        return {name: value.to(self.device) for name, value in batch.items()}
+
+
+def open_hand_params(
+    args: argparse.Namespace,
+    dataset: HandDataset | None,
+    model: TextToHandParamsModel,
+    tokenizer: CLIPTokenizer,
+    accelerator: Accelerator,
+) -> tuple[HandParamsRows | StreamedHandParams, int | None, HandParamsRows | None]:
+    """(Batches to train on, how many rows there are or None for a stream, rows held out or None).
+
+    Without a `dataset`, rows are streamed. Sets the model's statistics from the rows to train on, of a stream from its
+    first `--statistics_rows`, unless the weights come from elsewhere. The last rows are held out, or with
+    `--validation_split` the first ones of another split.
+    """
+    device, held_out = accelerator.device, None
+    if args.validation_split is not None:
+        other = open_rows(args, split=args.validation_split)
+        held_out = (other.hand_params, other.texts)
+
+    def rows_of(hands: HandParams, texts: list[str], mirror: bool) -> HandParamsRows:
+        return HandParamsRows(hands, texts, model, tokenizer, mirror, device)
+
+    source: HandParamsRows | StreamedHandParams
+    if dataset is None:
+        if args.init_from is None:
+            _set_statistics(args, model, _stack(first_rows(open_stream(args, 0, 1), args.statistics_rows))[0])
+        stream = open_stream(args, accelerator.process_index, accelerator.num_processes)
+        source, num_train = StreamedHandParams(stream, model, tokenizer, accelerator), None
+    else:
+        num_train = len(dataset)
+        if held_out is None:
+            num_train = count_training_rows(len(dataset), args.num_validation_rows)
+            held_out = (dataset.hand_params[num_train:], dataset.texts[num_train:])
+        hands = dataset.hand_params[:num_train]
+        if args.init_from is None:
+            _set_statistics(args, model, hands)
+        source = rows_of(hands, dataset.texts[:num_train], args.random_flip)
+    return source, num_train, rows_of(*held_out, mirror=False) if held_out is not None and len(held_out[1]) else None
+
+
+def first_rows(stream: HandStream, count: int) -> list[HandRow]:
+    """The first rows of an endless stream, no row twice."""
+    taken: list[HandRow] = []
+    for row in stream:
+        if stream.epoch > 0 or len(taken) == count:
+            break
+        taken.append(row)
+    return taken
+
+
+def _stack(rows: Iterable[HandRow]) -> tuple[HandParams, list[str]]:
+    rows = list(rows)
+    return stack_hand_params(rows), [row.text for row in rows]
+
+
+def _set_statistics(args: argparse.Namespace, model: TextToHandParamsModel, hands: HandParams) -> None:
+    if args.random_flip:
+        hands = HandParams.cat([hands, hands.mirror()])
+    model.set_statistics(*sample_statistics(model.encode(hands), args.std_floor))

@@ -1,0 +1,35 @@
+"""Lines of the documents are short, and the files that they name exist."""
+
+import re
+
+from pages import ROOT
+
+DOCUMENTS = [
+    *ROOT.glob("*.md"),
+    *(ROOT / "docs").rglob("*.md"),
+    *(ROOT / "experiments").glob("*.md"),
+    ROOT / "model_cards" / "handiffuser-mini.md",
+]
+WIDTH = 100
+_FILE = re.compile(r"`((?:benchmarks|examples|tests|tools)/[\w/.-]+)`")
+
+
+def test_lines_are_short():
+    """Rows of tables, which cannot be broken, may be longer."""
+    long = [
+        f"{path.relative_to(ROOT)}:{number}: {len(line)} columns"
+        for path in DOCUMENTS
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if len(line) > WIDTH and not line.lstrip().startswith("|")
+    ]
+    assert not long, "\n".join(long)
+
+
+def test_files_that_they_name_exist():
+    named = [
+        (path, name)
+        for path in DOCUMENTS
+        for name in re.findall(r"`((?:benchmarks|examples|tests|tools)/[\w/.-]+)`", path.read_text(encoding="utf-8"))
+    ]
+    missing = [f"{path.relative_to(ROOT)}: {name}" for path, name in named if not (ROOT / name).exists()]
+    assert named and not missing, "\n".join(missing)
