@@ -35,8 +35,8 @@ COMMANDS = [
 def test_commands_parse(command):
     words = shlex.split(command.replace("$SD", "sd"))
     place = words.index("-m")
-    args = TRAINERS[words[place + 1].rpartition(".")[2]].parse_args([*words[place + 2 :], *needed(words)])
-    assert args.train_data_dir in ("pairs", "pictures", "train")
+    options = TRAINERS[words[place + 1].rpartition(".")[2]].parse_args([*words[place + 2 :], *needed(words)])
+    assert getattr(options, "data", options).train_data_dir in ("pairs", "pictures", "train")
 
 
 def needed(words) -> list[str]:

@@ -81,7 +81,7 @@ def test_frozen_text_encoder_stays_and_is_not_in_checkpoints(data_dir, clip_text
 def test_init_from_takes_weights_and_statistics(data_dir, tokenizer_dir, tmp_path):
     run(data_dir, tmp_path / "first", "--tokenizer_name", tokenizer_dir, "--train_text_encoder", "--use_ema")
     run(data_dir, tmp_path / "second", "--tokenizer_name", tokenizer_dir, "--train_text_encoder",
-        "--init_from", tmp_path / "first/checkpoint-4", "--learning_rate", 0, "--std_floor", 5)  # fmt: skip
+        "--init_from", tmp_path / "first/checkpoint-4", "--learning_rate", 0, "--max_train_samples", 9)  # fmt: skip
     name = "text_to_hand_params/diffusion_pytorch_model.safetensors"
     first, second = (load_file(tmp_path / folder / name) for folder in ("first", "second"))
     assert all(torch.equal(first[key], second[key]) for key in first)

@@ -5,7 +5,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .optimization import LR_SCHEDULERS
+LR_SCHEDULERS = (
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "polynomial",
+    "constant",
+    "constant_with_warmup",
+    "constant_with_decay",
+)
 
 
 def add_data_options(parser: argparse.ArgumentParser, streaming: bool = False) -> None:
@@ -138,6 +146,9 @@ def check_training_options(parser: argparse.ArgumentParser, args: argparse.Names
     """Refuses option values that could only fail later."""
     if hasattr(args, "train_data_dir"):
         _check_data_options(parser, args)
+    for part in ("run", "optimizer", "ema", "hardware", "checkpoints", "tracking"):
+        setattr(args, part, args)
+    args.name = getattr(args, "dataset_name", None) or getattr(args, "train_data_dir", None)
     if args.max_train_steps is None and args.num_train_epochs is None and args.max_train_minutes is None:
         parser.error("one of --max_train_steps, --num_train_epochs and --max_train_minutes is needed")
     for name in ("train_batch_size", "gradient_accumulation_steps", "checkpointing_steps", "logging_steps"):

@@ -28,6 +28,10 @@ LRScheduler = Literal[
 """Those of diffusers' training scripts, and ours."""
 
 
+DROPPED = {"lr_num_cycles": 1, "lr_power": 1.0}
+"""Options that all trainers had, with the value that they always had."""
+
+
 @dataclass
 class DataOptions:
     """Which data set."""

@@ -39,10 +39,10 @@ class BatchRandom:
         return torch.randint(high, (self.batch_size, *shape), generator=self.generator)[self.rows].to(self.device)
 
 
-class RowOrder:
-    """An endless stream of row numbers: one permutation per pass over the data, read at any position.
+class ShuffledRows:
+    """An endless sampler of row numbers: one permutation per pass over the data, read at any position.
 
-    Where the number of rows is not known (`None`), the data have an order of their own, and rows are told by position.
+    A stream, whose number of rows is not known (`None`), has an order of its own: rows are numbered by position.
     """
 
     def __init__(self, num_rows: int | None, seed: int):

@@ -73,7 +73,7 @@ def load_vae(folder: str) -> AutoencoderKL:
 
 def new_text_encoder(config: dict, tokenizer: CLIPTokenizer) -> TextHandEncoder:
     """A small Text+Hand encoder for a tokenizer, with fresh weights; `config` changes the small configuration."""
-    return with_large_tables(
+    return scale_embeddings(
         TextHandEncoder.from_config(
             {
                 **SMALL_TEXT_ENCODER,
@@ -87,13 +87,14 @@ def new_text_encoder(config: dict, tokenizer: CLIPTokenizer) -> TextHandEncoder:
 
 
 @torch.no_grad()
-def with_large_tables(text_encoder: TextModel) -> TextModel:
-    """Makes the tables of embeddings of a new text encoder 20 times larger than CLIP's begin, which have 0.02.
+def scale_embeddings(text_encoder: TextModel) -> TextModel:
+    """Multiplies the embeddings of a new text encoder by 20; CLIP's are initialised at 0.02.
 
-    Its layers add states of about 1 to a token, and learn to add more: what a token of 0.02 tells, a joint's place
-    among it, is lost in the sum before later layers or the U-Net can read it. The paper starts from a trained CLIP.
+    The layers add states of about 1 to each token, and learn to add more: at 0.02, what an embedding encodes, such as
+    a joint's position, is lost in the sum before later layers or the U-Net can read it. The paper starts from a
+    trained CLIP.
     """
     for name, module in text_encoder.named_modules():
-        if isinstance(module, nn.Embedding) and name != "null_embedding":  # nulls stand in the place of final states
+        if isinstance(module, nn.Embedding) and name != "null_embedding":  # nulls take the place of final states
             module.weight.mul_(20)
     return text_encoder
