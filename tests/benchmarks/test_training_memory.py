@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from diffusers_handiffuser.training.memory import training_memory
+from training_memory import training_memory
 
 from diffusers_handiffuser.training.hand_params_to_image.lora import add_lora, cast_frozen
 

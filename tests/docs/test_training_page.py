@@ -9,11 +9,11 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from pages import DOCS, blocks
+from training_memory import training_memory
 
 from diffusers_handiffuser import TextHandEncoder
 from diffusers_handiffuser.training import text_hand_encoder
 from diffusers_handiffuser.training.hand_params_to_image import trainer as hand_params_to_image
-from diffusers_handiffuser.training.memory import training_memory
 from diffusers_handiffuser.training.text_to_hand_params import trainer as text_to_hand_params
 
 PAGE = DOCS / "training.md"
