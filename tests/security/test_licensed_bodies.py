@@ -324,7 +324,7 @@ class TestWhatIsFree:
 SEARCH_LIMITED = """
 import resource, sys, time
 from pathlib import Path
-from diffusers_handiffuser import licensed_bodies
+from diffusers_handiffuser.hub import licensed_bodies
 licensed_bodies.MAX_UNPACKED_BYTES, licensed_bodies._MAX_MEMBERS = 2**28, 10_000
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 700 * 2**20,) * 2)
@@ -419,6 +419,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the memory of a process")
 class TestBombs:
     @pytest.fixture(scope="class")
