@@ -1,4 +1,4 @@
-"""Randomness keyed by seed and step: what is drawn depends on nothing that happened before."""
+"""Randomness keyed by seed and step, independent of what was drawn before."""
 
 import hashlib
 
@@ -15,8 +15,8 @@ def seeded_generator(seed: int, *key: object) -> torch.Generator:
 class BatchRandom:
     """Random numbers for the rows of one step.
 
-    Drawn on the CPU for the whole batch of all processes, then cut to `rows`, the slice that this process holds: what
-    a row receives does not depend on how the batch is shared.
+    Drawn on the CPU for the batch of all processes, then cut to `rows`, the slice of this process: the numbers of a
+    row do not depend on the number of processes.
     """
 
     def __init__(self, generator: torch.Generator, batch_size: int, rows: slice, device: torch.device | str = "cpu"):

@@ -1,9 +1,9 @@
 """The training loop: batches, optimiser, learning rate, checkpoints, resume, in one process or many.
 
 A trainer builds its data and an objective (a module whose forward computes the loss of a batch), and calls
-`TrainingRun.train`. Everything that varies from step to step is a function of the seed and the step number, so a run
-that was killed and resumed ends with the weights of one that never was. Processes, precision and sharding are
-accelerate's; a global batch is cut into what each process holds, so that their number changes no row and no noise.
+`TrainingRun.train`. All randomness is a function of the seed and the step number, so a run that was killed and resumed
+ends with the weights of an uninterrupted one. Processes, precision and sharding are accelerate's; a global batch is
+split between processes, so their number changes no row and no noise.
 """
 
 import contextlib
@@ -87,7 +87,7 @@ class TrainingRun:
         self.step = 0
         self.seconds = 0.0
         self.following_rows: np.ndarray = np.empty(0, dtype=np.int64)
-        """Rows of the forward pass after the present one, for whoever wants to read ahead."""
+        """Rows of the next forward pass, for reading ahead."""
         self._signal = 0
         self._stopped_by = 0
         self._unchecked: list[tuple[int, list[int], torch.Tensor]] = []
@@ -193,7 +193,7 @@ class TrainingRun:
         return scalars
 
     def _draw(self, part: int) -> tuple[np.ndarray, BatchRandom]:
-        """Rows and random numbers of one forward pass of this step: those of this process."""
+        """This process's rows and random numbers of one forward pass."""
         first = self.step * self.step_batch + part * self.forward_batch
         number, size = self.accelerator.process_index, self.options.run.train_batch_size
         mine = slice(number * size, (number + 1) * size)
@@ -204,7 +204,7 @@ class TrainingRun:
         return rows, BatchRandom(generator, self.forward_batch, mine, self.device)
 
     def _agree(self, seconds: float) -> None:
-        """Makes the processes stop together, whichever of them got the signal, and share one clock."""
+        """Makes all processes stop at the same step, and share one clock."""
         stopped_by, self.seconds = self.processes.largest(self._signal, seconds)
         self._stopped_by = int(stopped_by)
 
@@ -219,7 +219,7 @@ class TrainingRun:
     def _check_finite(self) -> None:
         """Stops the run if a loss of the latest step was NaN or infinite.
 
-        Called when the next step has been computed, so as not to wait, and before anything is logged or saved.
+        Called after the next step is computed, so as not to wait for the device, and before logging and saving.
         """
         bad = [(step, rows, value) for step, rows, loss in self._unchecked if not math.isfinite(value := loss.item())]
         self._unchecked = []
@@ -244,8 +244,8 @@ class TrainingRun:
         self.accelerator.wait_for_everyone()
 
     def whole_objective(self) -> contextlib.AbstractContextManager[Any]:
-        """The objective as it should be used, unwrapped, with the averaged weights if there are any: in the main
-        process. The others, which have to come here too, get `None`."""
+        """The unwrapped objective with the averaged weights, if there are any, in the main process; a collective
+        operation that gives `None` to the others."""
         return self.weights.whole_objective()
 
     def log(self, numbers: dict) -> None:
@@ -273,7 +273,7 @@ class TrainingRun:
         )
 
     def close(self) -> None:
-        """Ends the run's trackers and lets the processes go."""
+        """Ends the run's trackers and its process group."""
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
 
@@ -307,7 +307,7 @@ class TrainingRun:
             self._signal = number
 
         previous = {}
-        if threading.current_thread() is threading.main_thread():  # Python lets no other thread handle signals
+        if threading.current_thread() is threading.main_thread():  # no other may handle signals in Python
             previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
@@ -318,11 +318,11 @@ class TrainingRun:
 
 
 def start_run(options: TrainingOptions, find_unused_parameters: bool = False) -> Accelerator:
-    """Prepares process, torch and output folder as the options ask; the first thing a trainer does.
+    """Sets up logging, torch, the output folder and the accelerator; the first call of a trainer.
 
     Args:
         options (`TrainingOptions`): of the loop.
-        find_unused_parameters (`bool`): there will be steps that leave out some of the trained parameters.
+        find_unused_parameters (`bool`): some steps leave out some of the trained parameters.
     """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(line_buffering=True)  # so that a log that goes to a file can be followed
@@ -343,7 +343,7 @@ def start_run(options: TrainingOptions, find_unused_parameters: bool = False) ->
         project_config=ProjectConfiguration(run.output_dir, str(Path(run.output_dir, tracking.logging_dir))),
         kwargs_handlers=[
             DistributedDataParallelKwargs(find_unused_parameters=find_unused_parameters),
-            InitProcessGroupKwargs(timeout=timedelta(hours=2)),  # what one process does alone, the others wait for
+            InitProcessGroupKwargs(timeout=timedelta(hours=2)),  # the others wait for what one process does alone
         ],
     )
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
@@ -352,7 +352,7 @@ def start_run(options: TrainingOptions, find_unused_parameters: bool = False) ->
 
 
 def _configure_deepspeed(accelerator: Accelerator, options: TrainingOptions) -> None:
-    """Puts what the options say, and what saving needs, into DeepSpeed's configuration."""
+    """Copies the options, and what saving needs, into DeepSpeed's configuration."""
     accumulation = options.run.gradient_accumulation_steps
     accelerator.gradient_accumulation_steps = accumulation  # accelerate's own settings went first
     config = accelerator.state.deepspeed_plugin.deepspeed_config
@@ -364,7 +364,7 @@ def _configure_deepspeed(accelerator: Accelerator, options: TrainingOptions) -> 
 
 
 def prepare_model(model: Any, options: HardwareOptions, device: torch.device) -> None:
-    """Switches gradient checkpointing and xformers on in a model, as the options ask."""
+    """Enables gradient checkpointing and xformers in a model, as the options ask."""
     if options.gradient_checkpointing:
         names = (  # diffusers, transformers, older transformers
             "enable_gradient_checkpointing",
@@ -377,7 +377,7 @@ def prepare_model(model: Any, options: HardwareOptions, device: torch.device) ->
             raise ValueError(
                 f"`enable_xformers_memory_efficient_attention` needs a CUDA device, but this run is on {device}"
             )
-        if hasattr(model, "enable_xformers_memory_efficient_attention"):  # transformers' models have it not
+        if hasattr(model, "enable_xformers_memory_efficient_attention"):  # transformers' models do not
             try:
                 model.enable_xformers_memory_efficient_attention()
             except (ImportError, ModuleNotFoundError, ValueError) as error:
@@ -385,7 +385,7 @@ def prepare_model(model: Any, options: HardwareOptions, device: torch.device) ->
 
 
 def count_training_rows(num_rows: int, num_validation_rows: int) -> int:
-    """Rows that are left for training when the last ones are held out; at least one, else a `ValueError`."""
+    """Number of rows for training when the last ones are held out; a `ValueError` if there are none."""
     if num_rows - num_validation_rows < 1:
         raise ValueError(f"`num_validation_rows` ({num_validation_rows}) leaves none of {num_rows} rows")
     return num_rows - num_validation_rows

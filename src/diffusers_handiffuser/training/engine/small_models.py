@@ -21,13 +21,13 @@ SMALL_UNET: dict[str, Any] = {
 }
 """U-Net of a small model on 32 x 32 latents; sizes that follow from VAE and encoder are filled in.
 
-The time scales the features, not only shifts them as in Stable Diffusion: how much of the noise to pass on depends on
-it, and with so few channels a shift alone learns that slowly.
+The timestep scales the features, not only shifts them as in Stable Diffusion: how much of the noise to pass on depends
+on it, and with so few channels a shift alone learns that slowly.
 """
 
 
 def small_unet(sample_size: int) -> dict[str, Any]:
-    """`SMALL_UNET`, with an outer level more for every time that the latents are twice as large as 32 x 32."""
+    """`SMALL_UNET`, with one outer level more each time that the latents double from 32 x 32."""
     added = max(0, (sample_size - 1).bit_length() - 5)
     return {
         **SMALL_UNET,

@@ -48,12 +48,12 @@ def open_stream(
 
 
 class StreamReader:
-    """Takes rows off a stream, in its order; where it stands is part of checkpoints.
+    """Reads rows of a stream in its order; the position is saved in checkpoints.
 
     Args:
         stream (`HandStream`): endless.
-        accelerator (`Accelerator`): whose checkpoints get the position.
-        prepare (`Callable`): what a row becomes as soon as it is read.
+        accelerator (`Accelerator`): its checkpoints hold the position.
+        prepare (`Callable`): applied to each row as soon as it is read.
         read_ahead (`bool`): when rows are taken, read as many more.
     """
 
@@ -98,7 +98,7 @@ class StreamReader:
 
 
 def cache_folder(options: DataOptions, output_dir: str) -> Path:
-    """Where what is computed from the rows is kept."""
+    """Folder of the caches of images, latents and geometry."""
     if options.cache_dir is not None:
         return Path(options.cache_dir)
     folder = Path(options.name)

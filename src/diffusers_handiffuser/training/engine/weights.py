@@ -49,7 +49,7 @@ class RunWeights:
         self.template: Any = _without_weights(objective) if self.sharded else None
 
     def _check_sharding(self) -> None:
-        """Refuses what cannot work where accelerate's engines hold the weights."""
+        """Refuses what cannot work with accelerate's sharding engines."""
         if self.accelerator.distributed_type == DistributedType.FSDP and not self.accelerator.is_fsdp2:
             raise ValueError(
                 "FSDP version 1 is not supported: set `fsdp_version: 2` in accelerate's configuration (FSDP_VERSION=2)"
@@ -73,7 +73,7 @@ class RunWeights:
     def whole_objective(self, averaged: bool = True) -> Iterator[Any]:
         """The objective, unwrapped, with all of its weights: in the main process; the others get `None`.
 
-        All processes have to come here: weights that are spread over them are gathered.
+        A collective operation: sharded weights are gathered from all processes.
         """
         if not self.sharded:
             if not self.accelerator.is_main_process:
@@ -126,19 +126,19 @@ class RunWeights:
 
 
 def save_model(model: Any, folder: Path) -> None:
-    """`save_pretrained`, without a trace of where this machine keeps its files."""
+    """`save_pretrained`, without this machine's paths."""
     with atomic_write_dir(folder) as aside:
         model.save_pretrained(aside, safe_serialization=True)
         strip_load_paths(aside)
 
 
 def load_model(model: Any, folder: Path) -> None:
-    """Puts the weights that `save_model` wrote into an existing model of the same configuration."""
+    """Loads the weights that `save_model` wrote into an existing model of the same configuration."""
     model.load_state_dict(type(model).from_pretrained(folder).state_dict())
 
 
 def save_trained(model: torch.nn.Module, folder: Path) -> None:
-    """Writes the trained parameters alone."""
+    """Writes only the trained parameters."""
     folder.mkdir(parents=True, exist_ok=True)
     trained = {name: p.detach().contiguous() for name, p in model.named_parameters() if p.requires_grad}
     save_file(trained, folder / TRAINED_NAME)
@@ -146,7 +146,7 @@ def save_trained(model: torch.nn.Module, folder: Path) -> None:
 
 @torch.no_grad()
 def load_trained(model: torch.nn.Module, folder: Path) -> None:
-    """Puts what `save_trained` wrote into a model of which the same parameters are trained."""
+    """Loads what `save_trained` wrote into a model of which the same parameters are trained."""
     found = load_file(folder / TRAINED_NAME)
     wanted = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if found.keys() != wanted.keys():
@@ -157,7 +157,7 @@ def load_trained(model: torch.nn.Module, folder: Path) -> None:
 
 
 def _without_weights(module: torch.nn.Module) -> torch.nn.Module:
-    """A copy whose parameters hold no memory; buffers are copied."""
+    """A copy with parameters on the `meta` device; buffers are copied."""
     empty = {
         id(parameter): torch.nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
         for parameter in module.parameters()

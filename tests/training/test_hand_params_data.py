@@ -1,4 +1,4 @@
-"""Stage 1's rows: of a data set and of a stream, with the statistics that they are standardised by."""
+"""Stage 1's examples: of a data set and of a stream, with the statistics that they are standardised by."""
 
 import json
 import shutil
