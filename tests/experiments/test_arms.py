@@ -145,6 +145,7 @@ def test_text_and_skeleton_arms_do_not_train_the_hand_states(runs):
         assert same == (name in ("text", "controlnet")), name
 
 
+@pytest.mark.slow
 def test_evaluation_writes_scores_and_a_data_set(results, studio_data):
     for name in NAMES:
         found = json.loads((results / name / "results.json").read_text())

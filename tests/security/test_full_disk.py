@@ -182,6 +182,7 @@ print(failed, before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_fi
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the size of files")
+@pytest.mark.slow
 def test_files_that_may_not_grow(tmp_path):
     """No function is replaced here: the system refuses to write more than a kilobyte."""
     (tmp_path / "body.npz").write_bytes(npz_bytes(small_body()))

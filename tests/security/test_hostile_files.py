@@ -1020,6 +1020,7 @@ class TestConfigsThatAskForMuch:
         assert result.returncode == 0, result.stderr[-2000:]
         return dict(zip(LARGE, result.stdout.splitlines(), strict=True))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", LARGE)
     def test_is_refused(self, outcomes, name):
         seconds, _, message = outcomes[name].partition(" ")

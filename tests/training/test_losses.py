@@ -37,11 +37,15 @@ def test_min_snr_weights_clip_the_same_loss(prediction_type):
     scheduler = DDPMScheduler(prediction_type=prediction_type)
     timesteps = torch.tensor([0, 100, 400, 900])
     assert torch.equal(min_snr_weights(scheduler, timesteps, None), torch.ones(4))
-    alphas = scheduler.alphas_cumprod[timesteps]
-    snr = alphas / (1 - alphas)
-    weights = min_snr_weights(scheduler, timesteps, 5.0)
-    per_clean_error = {"epsilon": 1 / snr, "v_prediction": 1 / (snr + 1), "sample": torch.ones(4)}[prediction_type]
-    assert torch.allclose(weights, snr.clamp(max=5) * per_clean_error, rtol=1e-4)
+    clean, noise, error = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    signal, sigma = scheduler.alphas_cumprod[timesteps].sqrt(), (1 - scheduler.alphas_cumprod[timesteps]).sqrt()
+    noisy = signal * clean + sigma * noise
+    wrong = {"sample": clean + error, "epsilon": (noisy - signal * (clean + error)) / sigma}
+    wrong["v_prediction"] = signal * wrong["epsilon"] - sigma * wrong["sample"]
+    right = {"sample": clean, "epsilon": noise, "v_prediction": scheduler.get_velocity(clean, noise, timesteps)}
+    errors = wrong[prediction_type] - right[prediction_type]
+    loss = min_snr_weights(scheduler, timesteps, 5.0) * errors.square()
+    assert torch.allclose(loss, (signal / sigma).square().clamp(max=5) * error.square(), rtol=1e-3)
 
 
 def test_min_snr_weights_at_zero_terminal_snr():
