@@ -20,7 +20,7 @@ from valid_files import NUM_VERTICES, fingertips_of, npz_bytes, small_body, some
 
 import diffusers_handiffuser
 from diffusers_handiffuser import HandBodyModel, cli
-from diffusers_handiffuser.cli import _write
+from diffusers_handiffuser.cli.generate import _write
 from diffusers_handiffuser.pipelines import pipeline_loading as hub
 from diffusers_handiffuser.rendering.mesh_export import write_glb, write_obj
 from diffusers_handiffuser.rendering.meshes import HandMesh
@@ -183,6 +183,7 @@ print(failed, before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_fi
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the size of files")
+@pytest.mark.slow
 def test_files_that_may_not_grow(tmp_path):
     """No function is replaced here: the system refuses to write more than a kilobyte."""
     (tmp_path / "body.npz").write_bytes(npz_bytes(small_body()))
@@ -360,7 +361,7 @@ class TestNoFiles:
 
     @pytest.mark.parametrize("command", [["generate", "a fist"], ["hands", "a fist"]])
     def test_commands_say_so_before_any_work(self, place, command, capsys, monkeypatch):
-        monkeypatch.setattr(cli, "_load_pipeline", None)
+        monkeypatch.setattr(cli.generate, "_load_pipeline", None)
         path = place("hands.png")
         assert cli.main([*command, "-o", str(path)]) == 2
         assert capsys.readouterr().err.startswith(f"handiffuser: error: '{path}' is no file but")

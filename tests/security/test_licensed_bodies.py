@@ -420,6 +420,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the memory of a process")
 class TestBombs:
     @pytest.fixture(scope="class")
