@@ -20,7 +20,7 @@ from valid_files import NUM_VERTICES, fingertips_of, npz_bytes, small_body, some
 
 import diffusers_handiffuser
 from diffusers_handiffuser import HandBodyModel, cli
-from diffusers_handiffuser.cli import _write
+from diffusers_handiffuser.cli.generate import _write
 from diffusers_handiffuser.pipelines import pipeline_loading as hub
 from diffusers_handiffuser.rendering.mesh_export import write_glb, write_obj
 from diffusers_handiffuser.training.engine.checkpointing import list_checkpoints, write_checkpoint
@@ -360,7 +360,7 @@ class TestNoFiles:
 
     @pytest.mark.parametrize("command", [["generate", "a fist"], ["hands", "a fist"]])
     def test_commands_say_so_before_any_work(self, place, command, capsys, monkeypatch):
-        monkeypatch.setattr(cli, "_load_pipeline", None)
+        monkeypatch.setattr(cli.generate, "_load_pipeline", None)
         path = place("hands.png")
         assert cli.main([*command, "-o", str(path)]) == 2
         assert capsys.readouterr().err.startswith(f"handiffuser: error: '{path}' is no file but")

@@ -7,7 +7,6 @@ from PIL import Image, ImageDraw
 
 from ..hands.body_model import HandBodyModel
 from ..hands.camera import project_weak_perspective, square_to_pixels
-from ..hands.geometry import HandGeometry
 from ..hands.params import HandParams
 from ..hands.skeleton import OPENPOSE_HAND_EDGES, SIDES
 from .rasterizer import rasterize, vertex_normals
@@ -58,29 +57,26 @@ def visible_meshes(
         yield torch.cat([geometry.left_vertices[i], geometry.right_vertices[i]]), faces, rows.camera[i]
 
 
-def draw_skeleton(image: Image.Image, geometry: HandGeometry, hand_visible: torch.Tensor) -> Image.Image:
-    """The 2D joints of the visible hands over a picture, each finger in its colour.
+def draw_skeleton(image: Image.Image, joints_2d: torch.Tensor, hand_visible: torch.Tensor) -> Image.Image:
+    """The 2D joints of the visible hands over an image, each finger in its colour.
 
     The wrist is white, a disc on the left hand and a square on the right.
 
     Args:
         image (`PIL.Image.Image`): drawn upon in a copy.
-        geometry ([`HandGeometry`]): of one row: `joints_2d` `(2, 21, 2)` in `[-1, 1]`.
+        joints_2d (`torch.Tensor` of shape `(2, 21, 2)`): in `[-1, 1]` over the image's square, as in [`HandGeometry`].
         hand_visible (`torch.Tensor` of shape `(2,)`, `bool`): [left, right].
 
     Returns:
         `PIL.Image.Image`, RGB.
     """
-    joints = geometry.joints_2d
-    if tuple(joints.shape) != (2, 21, 2):
-        raise ValueError(
-            f"`geometry` must be of one row, with joints_2d of shape (2, 21, 2), got {tuple(joints.shape)}."
-        )
+    if tuple(joints_2d.shape) != (2, 21, 2):
+        raise ValueError(f"`joints_2d` must be of one row, of shape (2, 21, 2), got {tuple(joints_2d.shape)}.")
     if tuple(hand_visible.shape) != (2,):
         raise ValueError(f"`hand_visible` must have shape (2,), got {tuple(hand_visible.shape)}.")
     picture = image.convert("RGB").copy()
     pen = ImageDraw.Draw(picture)
-    points = square_to_pixels(joints.detach().float().cpu(), picture.height, picture.width).tolist()
+    points = square_to_pixels(joints_2d.detach().float().cpu(), picture.height, picture.width).tolist()
     unit = max(1.0, min(picture.size) / 128)
     for hand, (side, visible) in enumerate(zip(SIDES, hand_visible.tolist(), strict=True)):
         if not visible:
@@ -122,13 +118,12 @@ def draw_preview(
     if len(images) != len(rows):
         raise ValueError(f"`images` must be as many as `hand_params` has rows ({len(rows)}), got {len(images)}.")
     lines = []
-    geometry = body_model(rows.to(body_model.device))
+    joints_2d = body_model(rows.to(body_model.device)).joints_2d
     for i, image in enumerate(images):
         width = max(1, round(size * image.width / image.height))
         picture = image.convert("RGB").resize((width, size), Image.Resampling.BICUBIC)
-        one = HandGeometry(**{name: value[i] for name, value in geometry.items()})
         mesh = draw_hand_mesh(rows[i], body_model, size, width)[0]
-        lines.append([picture, mesh, draw_skeleton(picture, one, rows.hand_visible[i])])
+        lines.append([picture, mesh, draw_skeleton(picture, joints_2d[i], rows.hand_visible[i])])
     preview = Image.new("RGB", (max(sum(p.width for p in line) for line in lines), size * len(lines)))
     for row, line in enumerate(lines):
         left = 0

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ...hands import HandBodyModel, HandParams
-from ...hands.rotations import rotvec_to_rotmat
+from ...hands.rotations import rotmat_geodesic_distance, rotvec_to_rotmat
 from ...models.text_to_hand_params import SAMPLE_SIZE
 from ...rendering.drawing import draw_hand_mesh
 from ..engine.run import TrainingRun
@@ -84,8 +84,7 @@ def compare_hands(sampled: HandParams, wanted: HandParams, body_model: HandBodyM
             rotvec_to_rotmat(torch.stack([h.left_hand_pose, h.right_hand_pose], 1).unflatten(-1, (15, 3)))[both]
             for h in (sampled, wanted)
         )
-        trace = (ours * theirs).sum((-2, -1))
-        numbers["finger_error"] = torch.rad2deg(((trace - 1) / 2).clamp(-1, 1).acos()).mean().item()
+        numbers["finger_error"] = rotmat_geodesic_distance(ours, theirs).rad2deg().mean().item()
     if sampled.hand_visible.any():
         inside = (body_model(sampled).joints_2d.abs() <= 1).all(-1).float().mean(-1)
         numbers["in_picture"] = inside[sampled.hand_visible].mean().item()
