@@ -1,13 +1,13 @@
-"""Versions of installed packages."""
+"""Versions of installed packages, for reports and cards."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 
-def installed_versions(packages: Sequence[str]) -> dict[str, str]:
-    """Versions by name, of those packages that are installed; imports none of them."""
+def installed_versions(names: Iterable[str]) -> dict[str, str]:
+    """The version of each package that is installed, by name."""
     found = {}
-    for name in packages:
+    for name in names:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

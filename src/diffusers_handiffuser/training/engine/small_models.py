@@ -72,7 +72,7 @@ def load_vae(folder: str) -> AutoencoderKL:
 
 
 def new_text_encoder(config: dict, tokenizer: CLIPTokenizer) -> TextHandEncoder:
-    """A small Text+Hand encoder for a tokenizer, with fresh weights; `config` changes the small configuration."""
+    """A small Text+Hand encoder for a tokenizer, newly initialised; `config` changes the small configuration."""
     return scale_embeddings(
         TextHandEncoder.from_config(
             {
