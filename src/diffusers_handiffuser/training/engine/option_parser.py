@@ -73,8 +73,6 @@ def parse_options(kind: type[Options], argv: Sequence[str] | None = None, **sett
 
 def option_values(options: Any) -> dict[str, Any]:
     """All options by name, of a dataclass of options or of such dataclasses."""
-    if isinstance(options, argparse.Namespace):  # until every trainer has its dataclass of options
-        return {name: value for name, value in vars(options).items() if value is not options and name != "name"}
     values = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     flat: dict[str, Any] = {}
     for name, value in values.items():

@@ -6,14 +6,6 @@ A trainer's own dataclass adds its options to `TrainingOptions`; `option_parser`
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from .old_options import (  # noqa: F401  # until every trainer has its dataclass of options
-    add_data_options,
-    add_hub_model_options,
-    add_hub_options,
-    add_training_options,
-    check_training_options,
-    json_option,
-)
 from .option_parser import option
 
 LRScheduler = Literal[
