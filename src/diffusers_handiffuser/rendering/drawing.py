@@ -1,7 +1,5 @@
 """Pictures of hand parameters for people to look at: shaded meshes and 2D skeletons, with no GL and no display."""
 
-from collections.abc import Iterator
-
 import torch
 from PIL import Image, ImageDraw
 
@@ -9,12 +7,11 @@ from ..hands.body_model import HandBodyModel
 from ..hands.camera import project_weak_perspective, square_to_pixels
 from ..hands.params import HandParams
 from ..hands.skeleton import OPENPOSE_HAND_EDGES, SIDES
+from .meshes import join_meshes, visible_meshes
 from .rasterizer import rasterize, vertex_normals
 
 FINGER_COLORS = ((230, 60, 60), (240, 160, 40), (80, 190, 90), (70, 160, 230), (160, 90, 220))
 """Thumb, index, middle, ring, pinky."""
-HAND_COLORS = {"left": (0.55, 0.72, 0.90), "right": (0.93, 0.72, 0.55)}
-"""Meshes: the left hand is bluish, the right one orange."""
 _PAPER = (0.94, 0.94, 0.95)
 
 
@@ -34,27 +31,12 @@ def draw_hand_mesh(
     """
     width = height if width is None else width
     _check_size(height, width)
-    left, right = body_model.config.num_left_vertices, body_model.config.num_right_vertices
-    colors = torch.tensor([HAND_COLORS["left"]] * left + [HAND_COLORS["right"]] * right)
-    pictures = []
-    for vertices, faces, camera in visible_meshes(hand_params, body_model):
-        pictures.append(_shade(vertices, faces, colors.to(vertices), camera, height, width))
-    return pictures
-
-
-def visible_meshes(
-    hand_params: HandParams, body_model: HandBodyModel
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """For every row: vertices `(V, 3)` of both hands, left first, faces `(F, 3)` of the visible ones, camera `(3,)`.
-
-    Metres, camera frame, on the device of `body_model`. `F` is 0 where no hand is visible.
-    """
-    rows = hand_params.to(body_model.device).reshape(-1)
-    geometry = body_model(rows)
-    parts = (body_model.left_faces, body_model.right_faces + geometry.left_vertices.shape[-2])
-    for i, visible in enumerate(rows.hand_visible.tolist()):
-        faces = torch.cat([part if shown else part[:0] for part, shown in zip(parts, visible, strict=True)])
-        yield torch.cat([geometry.left_vertices[i], geometry.right_vertices[i]]), faces, rows.camera[i]
+    device = body_model.device
+    cameras = hand_params.camera.to(device).reshape(-1, 3)
+    return [
+        _shade(*join_meshes(meshes, device), camera, height, width)
+        for meshes, camera in zip(visible_meshes(hand_params, body_model), cameras, strict=True)
+    ]
 
 
 def draw_skeleton(image: Image.Image, joints_2d: torch.Tensor, hand_visible: torch.Tensor) -> Image.Image:

@@ -10,11 +10,11 @@ from diffusers_handiffuser.hands.camera import square_to_pixels
 from diffusers_handiffuser.hands.skeleton import LEFT_WRIST, RIGHT_WRIST
 from diffusers_handiffuser.rendering.drawing import (
     FINGER_COLORS,
-    HAND_COLORS,
     draw_hand_mesh,
     draw_preview,
     draw_skeleton,
 )
+from diffusers_handiffuser.rendering.meshes import HAND_COLORS
 
 PAPER = np.array([240, 240, 242])
 
