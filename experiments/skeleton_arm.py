@@ -157,7 +157,8 @@ def train_with_skeletons(argv: Sequence[str]) -> None:
         trainer.save_pipeline(args, trained_models, body_model, facts)
         save_model(whole.controlnet.eval(), Path(args.output_dir) / CONTROLNET)
 
-    finish_run(run, args, "hand_params_to_image", argv, save)
+    base_model = args.pretrained_model_name_or_path
+    finish_run(run, "hand_params_to_image", argv, save, data=args, hub=args, base_model=base_model)
 
 
 def load_skeleton_pipeline(pipeline: Any, folder: Path) -> SkeletonPipeline:

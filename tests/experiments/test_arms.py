@@ -15,6 +15,8 @@ from diffusers_handiffuser.evaluation import score_pictures
 from diffusers_handiffuser.studio import Scene
 from diffusers_handiffuser.training.hand_params_to_image.loss import ImageLoss
 
+pytestmark = pytest.mark.slow
+
 ENCODER = {
     "hidden_size": 16,
     "intermediate_size": 32,
@@ -145,7 +147,6 @@ def test_text_and_skeleton_arms_do_not_train_the_hand_states(runs):
         assert same == (name in ("text", "controlnet")), name
 
 
-@pytest.mark.slow
 def test_evaluation_writes_scores_and_a_data_set(results, studio_data):
     for name in NAMES:
         found = json.loads((results / name / "results.json").read_text())

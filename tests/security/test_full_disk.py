@@ -23,6 +23,7 @@ from diffusers_handiffuser import HandBodyModel, cli
 from diffusers_handiffuser.cli.generate import _write
 from diffusers_handiffuser.pipelines import pipeline_loading as hub
 from diffusers_handiffuser.rendering.mesh_export import write_glb, write_obj
+from diffusers_handiffuser.rendering.meshes import HandMesh
 from diffusers_handiffuser.training.engine.checkpointing import list_checkpoints, write_checkpoint
 from diffusers_handiffuser.training.engine.weights import save_model
 from diffusers_handiffuser.utils.atomic_files import ASIDE_PREFIX, atomic_write, atomic_write_dir
@@ -65,12 +66,13 @@ def full_disk(monkeypatch):
     return fill
 
 
+TRIANGLE = HandMesh("a", torch.zeros(3, 3), torch.tensor([[0, 1, 2]]), (1.0, 1.0, 1.0))
 HANDS = {
     "safetensors": lambda path: some_hands().save(path),
     "json": lambda path: some_hands().save(path),
     "glb": lambda path: some_hands()[0].to_glb(path),
     "html": lambda path: some_hands()[0].view_3d().save(path),
-    "obj": lambda path: write_obj(path, ["a"], [torch.zeros(3, 3)], [torch.tensor([[0, 1, 2]])]),
+    "obj": lambda path: write_obj(path, [TRIANGLE]),
     "npz": lambda path: HandBodyModel.procedural().to_smplx(path),
     "png": lambda path: _write(path, Image.new("RGB", (64, 64)).save),
 }
@@ -88,12 +90,11 @@ def test_single_files(tmp_path, full_disk, suffix):
 
 
 def test_glb_of_a_mesh(tmp_path, full_disk):
-    arguments = (["a"], [torch.zeros(3, 3)], [torch.tensor([[0, 1, 2]])], [(1.0, 1.0, 1.0)])
-    write_glb(tmp_path / "a.glb", *arguments)
+    write_glb(tmp_path / "a.glb", [TRIANGLE])
     before = contents(tmp_path)
     full_disk()
     with pytest.raises(OSError, match="No space left"):
-        write_glb(tmp_path / "a.glb", *arguments)
+        write_glb(tmp_path / "a.glb", [TRIANGLE])
     assert contents(tmp_path) == before
 
 

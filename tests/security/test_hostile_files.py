@@ -341,6 +341,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the memory of a process")
 class TestBombs:
     """Small files that ask for much: in a process of their own, with 700 MiB beside the libraries."""

@@ -58,7 +58,8 @@ def _evaluate(args: argparse.Namespace) -> None:
     import torch
     from tqdm.auto import tqdm
 
-    from ..detection.detector import MediaPipeDetector, load_detector
+    from ..detection.loading import load_detector
+    from ..detection.mediapipe_hands import MediaPipeDetector
     from ..evaluation.evaluator import evaluate
     from ..evaluation.judges.features import load_features
     from ..evaluation.metrics.clip_score import ClipScorer

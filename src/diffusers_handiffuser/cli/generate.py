@@ -123,15 +123,15 @@ def _hands(args: argparse.Namespace) -> None:
 
 
 def _write_mesh(output: Path, hands: "HandParams", pipe: "HanDiffuserPipeline") -> None:
-    from ..rendering.mesh_export import visible_meshes, write_glb, write_obj
+    from ..rendering.mesh_export import meshes_of_one_row, write_glb, write_obj
 
-    names, vertices, faces, colors = visible_meshes(hands[0], pipe.body_model)
-    if not names:
+    meshes = meshes_of_one_row(hands[0], pipe.body_model)
+    if not meshes:
         raise ValueError("no hand is visible in the sampled parameters: there is no mesh to write; try another seed")
     if output.suffix.lower() == ".obj":
-        _write(output, lambda path: write_obj(path, names, vertices, faces))
+        _write(output, lambda path: write_obj(path, meshes))
     else:
-        _write(output, lambda path: write_glb(path, names, vertices, faces, colors))
+        _write(output, lambda path: write_glb(path, meshes))
 
 
 def _load_pipeline(args: argparse.Namespace) -> "HanDiffuserPipeline":

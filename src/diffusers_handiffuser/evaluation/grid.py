@@ -4,7 +4,6 @@ import torch
 from diffusers.utils import make_image_grid
 from PIL import Image
 
-from ..hands import HandGeometry
 from ..rendering.drawing import draw_skeleton
 from .batches import ImageBatch
 
@@ -32,11 +31,7 @@ class SkeletonGrid:
                 return
             image = Image.fromarray(batch.images[number].numpy())
             joints_2d = (2 * joints[number] / torch.tensor([width, height]) - 1) * scale
-            none = joints_2d.new_empty(0)
-            geometry = HandGeometry(
-                rotations=none, joints_3d=none, joints_2d=joints_2d, left_vertices=none, right_vertices=none
-            )
-            self._tiles += [image, draw_skeleton(image, geometry, batch.hands.hand_visible[number])]
+            self._tiles += [image, draw_skeleton(image, joints_2d, batch.hands.hand_visible[number])]
 
     def draw(self) -> Image.Image | None:
         """The grid; `None` if no image was added."""

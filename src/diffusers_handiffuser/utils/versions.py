@@ -1,13 +1,13 @@
-"""Versions of installed packages, for reports and cards."""
+"""Versions of installed packages."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 
-def installed_versions(names: Iterable[str]) -> dict[str, str]:
-    """The version of each package that is installed, by name."""
+def installed_versions(packages: Sequence[str]) -> dict[str, str]:
+    """Versions by name, of those packages that are installed; imports none of them."""
     found = {}
-    for name in names:
+    for name in packages:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -1,6 +1,5 @@
 """What stage 2's loop reads: latents, hand geometry and tokens, from caches on disk or computed as they come."""
 
-import argparse
 import copy
 import hashlib
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,8 +20,9 @@ from ...hands.params import choose_hands
 from ...models import TextHandEncoder
 from ..engine.caches import cached_together
 from ..engine.images import Batch, ImageLoader, Rows, check_resolution, encode_images, normalize_images, weights_hash
+from ..engine.options import LatentOptions
 from ..engine.small_models import vae_factor
-from ..engine.sources import StreamReader, cache_folder
+from ..engine.sources import StreamReader
 from ..engine.tracking import progress
 
 
@@ -242,7 +242,9 @@ class StreamedRows:
 
 
 def load_cached_rows(
-    args: argparse.Namespace,
+    options: LatentOptions,
+    cache_dir: Path,
+    num_workers: int,
     dataset: HandDataset,
     vae: AutoencoderKL,
     tokenizer: CLIPTokenizer,
@@ -251,21 +253,20 @@ def load_cached_rows(
     accelerator: Accelerator,
 ) -> CachedRows:
     """Latents, hand geometry and tokens of a data set, from the caches or into them."""
-    folder = cache_folder(args)
     latents = cache_latents(
         dataset,
         vae,
-        args.resolution,
-        args.random_flip,
-        folder,
-        args.encode_batch_size,
+        options.resolution,
+        options.random_flip,
+        cache_dir,
+        options.encode_batch_size,
         accelerator,
-        args.dataloader_num_workers,
+        num_workers,
     )
-    geometry = cache_geometry(dataset, body_model, text_encoder, args.random_flip, folder, accelerator)
+    geometry = cache_geometry(dataset, body_model, text_encoder, options.random_flip, cache_dir, accelerator)
     ids, visible = [tokenize(tokenizer, dataset.texts)], [dataset.hand_params.hand_visible]
-    if args.random_flip:
+    if options.random_flip:
         ids.append(tokenize(tokenizer, [swap_sides(text) for text in dataset.texts]))
         visible.append(visible[0].flip(-1))
     arrays = {"latents": latents, **geometry}
-    return CachedRows(arrays, torch.stack(ids), torch.stack(visible), accelerator.device, args.cache_on_device)
+    return CachedRows(arrays, torch.stack(ids), torch.stack(visible), accelerator.device, options.cache_on_device)

@@ -51,7 +51,7 @@ from ..engine.options import (
 from ..engine.publishing import finish_run, open_repository, write_lora_card
 from ..engine.randomness import BatchRandom
 from ..engine.run import TrainingRun, count_training_rows, start_run
-from ..engine.sources import open_rows, open_stream
+from ..engine.sources import cache_folder, open_rows, open_stream
 from ..engine.weights import save_model
 from .joint_head import new_joint_finder
 from .lora import add_lora, cast_frozen, save_lora, without_lora
@@ -291,12 +291,14 @@ def open_data(
 
     source: CachedRows | LiveRows | StreamedRows
     if dataset is None:
-        stream = open_stream(args, accelerator.process_index, accelerator.num_processes, need_images=True)
+        stream = open_stream(args, args.seed, accelerator.process_index, accelerator.num_processes, need_images=True)
         source = StreamedRows(stream, row_encoder(), args.resolution, args.dataloader_num_workers, accelerator)
     elif args.no_cache:
         source = live(dataset)
     else:
-        source = load_cached_rows(args, dataset, *parts, accelerator)
+        source = load_cached_rows(
+            args, cache_folder(args, args.output_dir), args.dataloader_num_workers, dataset, *parts, accelerator
+        )
     if args.validation_split is not None:
         other = open_rows(args, True, args.validation_split)
         held_out = HeldOutRows(other, np.arange(len(other)), live(other))
@@ -311,7 +313,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     accelerator = start_run(args, find_unused_parameters=args.text_only_steps > 0 or args.joint_loss_weight > 0)
     if accelerator.is_main_process:
-        open_repository(args)
+        open_repository(args, args.output_dir)
     torch.manual_seed(args.seed)
     models, body_model = load_image_models(args), load_body_model(args.body_model)
     make_fast(models.unet, accelerator)
@@ -344,7 +346,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         result = replace(models, unet=whole.unet.eval(), text_encoder=whole.text_encoder.eval())
         (save_pipeline if args.train_method == "full" else save_lora_result)(args, result, body_model, facts)
 
-    finish_run(run, args, "hand_params_to_image", argv, save)
+    base_model = args.pretrained_model_name_or_path
+    finish_run(run, "hand_params_to_image", argv, save, data=args, hub=args, base_model=base_model)
 
 
 def save_pipeline(
@@ -364,7 +367,7 @@ def save_lora_result(
     if not args.merge_lora:
         save_lora(folder, models.unet, models.text_encoder)
         save_model(plain, folder / "text_encoder")
-        write_lora_card(args, facts, base_is_ours=_is_ours(args))
+        write_lora_card(folder, args.pretrained_model_name_or_path, args.rank, facts, base_is_ours=_is_ours(args))
         return
     save_lora(folder / LORA_FOLDER, models.unet, models.text_encoder)
     fresh = load_image_models(args)  # the U-Net in full precision

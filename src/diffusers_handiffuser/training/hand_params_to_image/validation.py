@@ -11,7 +11,7 @@ from ...data.dataset import HandDataset
 from ...hands import HandBodyModel, HandParams
 from ...rendering.drawing import draw_hand_mesh
 from ..engine.run import TrainingRun
-from ..engine.tracking import picture_grid
+from ..engine.tracking import image_grid
 from .loss import ImageLoss, ImageObjective
 from .models import ImageModels, build_pipeline
 from .rows import CachedRows, LiveRows
@@ -65,9 +65,9 @@ class ImageValidation:
             originals = [dataset.load_image(row, args.resolution) for row in shown]
             hands = dataset.hand_params[torch.from_numpy(shown)].to(self.run.device)
             lines = self.sample([dataset.texts[row] for row in shown], hands)
-            self.run.show("held-out", picture_grid([originals, *lines]))
+            self.run.show("held-out", image_grid([originals, *lines]))
         if args.validation_prompts:
-            self.run.show("prompts", picture_grid(self.sample(args.validation_prompts, None)))
+            self.run.show("prompts", image_grid(self.sample(args.validation_prompts, None)))
         self.models.vae.disable_slicing()
         self.models.vae.to(resting_place)
         return numbers

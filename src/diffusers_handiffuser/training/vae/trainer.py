@@ -26,7 +26,7 @@ from ..engine.options import add_data_options, add_training_options, check_train
 from ..engine.randomness import BatchRandom
 from ..engine.run import TrainingRun, count_training_rows, start_run
 from ..engine.sources import cache_folder, open_rows
-from ..engine.tracking import picture_grid
+from ..engine.tracking import image_grid
 from ..engine.weights import save_model
 from .latents import (
     latent_statistics,
@@ -151,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     dataset = open_rows(args, need_images=True)
     num_train = count_training_rows(len(dataset), args.num_validation_rows)
     with accelerator.main_process_first():
-        pictures = dataset.images(args.resolution, cache_folder(args))
+        pictures = dataset.images(args.resolution, cache_folder(args, args.output_dir))
 
     torch.manual_seed(args.seed)
     if args.init_from is not None:
@@ -229,7 +229,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             return {}
         decoded = np.concatenate(batches)
         errors = np.square(decoded.astype(np.float32) - held_out).mean((1, 2, 3))
-        run.show("reconstructions", picture_grid([held_out[:12], decoded[:12]]))
+        run.show("reconstructions", image_grid([held_out[:12], decoded[:12]]))
         return {"psnr": float(np.mean(10 * np.log10(255.0**2 / np.maximum(errors, 1e-3))))}
 
     run.train(compute_loss, validate)
