@@ -30,7 +30,7 @@ from diffusers_handiffuser.evaluation import (
     load_features,
     score_pictures,
 )
-from diffusers_handiffuser.evaluation.rows import check_studio_rows, hands_of, sample_generators
+from diffusers_handiffuser.evaluation.rows import check_studio_rows, sample_generators, stack_hands
 from diffusers_handiffuser.hands import HandBodyModel, HandParams
 from diffusers_handiffuser.studio import Scene
 
@@ -107,7 +107,7 @@ def own_painter(folder: Path, size: int | None) -> tuple[dict, Painter]:
 def hands_to_draw(args: argparse.Namespace, rows: Sequence[dict]) -> HandParams:
     """A hand for every sample of every row: the row's own, or of stage 1, which is the same for all arms."""
     if args.hands == "own":
-        return hands_of(rows).repeat_interleave(args.samples)
+        return stack_hands(rows).repeat_interleave(args.samples)
     pipeline = HanDiffuserPipeline.from_pretrained(args.stage_1)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to(args.device)
@@ -157,7 +157,7 @@ def evaluate(args: argparse.Namespace) -> None:
                 Image.fromarray(to_pixels(picture).numpy()).save(args.output_dir / file_name)
                 told = {name: wanted[number].get(name) for name in ("text", "source", "crop", "scene")}
                 metadata.write(json.dumps({**told, **hands[number].to_dict(), "file_name": file_name}) + "\n")
-    own, own_hands = drawn, hands_of(rows)
+    own, own_hands = drawn, stack_hands(rows)
     if not args.own_pictures:
         own = PictureSet(features, body_model)
         _, own_pictures = own_painter(args.data, pictures.shape[1])

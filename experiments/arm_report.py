@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 from arm_pictures import RESULTS_FILE
+from fairness import group_gap
 from PIL import Image, ImageDraw
 
-from diffusers_handiffuser.evaluation.fairness import group_gap
 from diffusers_handiffuser.evaluation.metrics.estimates import Estimate, bootstrap_mean
 
 FULL, CEILING = "full", "data"

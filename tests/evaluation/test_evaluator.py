@@ -1,6 +1,4 @@
-"""`evaluate` and `handiffuser evaluate` on tiny pipelines of several kinds, and on pictures whose scores are known."""
-
-import json
+"""`evaluate` on tiny pipelines of several kinds, and on pictures whose scores are known."""
 
 import numpy as np
 import pytest
@@ -9,9 +7,8 @@ from diffusers import ControlNetModel, StableDiffusionControlNetPipeline, Stable
 from PIL import Image
 
 from diffusers_handiffuser import HandBodyModel
-from diffusers_handiffuser.cli import main
 from diffusers_handiffuser.data.geometry import hand_joints_in_pixels
-from diffusers_handiffuser.evaluation import Cases, Detection, FeatureNetwork, evaluate, load_features, read_rows
+from diffusers_handiffuser.evaluation import Detection, FeatureNetwork, evaluate, load_features, read_rows
 from diffusers_handiffuser.studio import make_dataset
 
 ROWS = 12
@@ -206,63 +203,3 @@ def test_data_without_scenes_or_pictures(pipe, rows):
         evaluate(None, [])
     with pytest.raises(ValueError, match="`samples`"):
         evaluate(pipe, plain, samples=0)
-
-
-def test_cases():
-    cases = Cases(4)
-    cases.add("a/b", torch.tensor([0, 0, 1]), torch.tensor([1.0, 0.0, float("nan")]))
-    cases.add("a/b", [2, 0], [1.0, 0.5])
-    assert cases.to_dict() == {"a/b": [0.5, None, 1.0, None]}
-    assert cases.estimates(seed=3)["a/b"].n == 2 and cases.estimates(seed=3)["a/b"].value == 0.75
-
-
-class TestCommand:
-    def test_writes_a_report(self, folder, tmp_path, monkeypatch, capsys):
-        monkeypatch.chdir(tmp_path)
-        (tmp_path / "my_detector.py").write_text("def nothing(picture): return []\n")
-        command = f"evaluate --data {folder} --num 4 --samples 1 --seed 5 --steps 2 --hand-steps 2 --output out"
-        assert main([*command.split(), "--detector", "my_detector:nothing", "--device", "cpu"]) == 0, (
-            capsys.readouterr().err
-        )
-        out = tmp_path / "out"
-        report = json.loads((out / "report.json").read_text())
-        assert report["settings"]["seed"] == 5 and report["settings"]["arguments"]["num_inference_steps"] == 2
-        assert report["estimates"]["detector"]["detected"] == {"value": 0, "low": 0, "high": 0, "n": 4, "seed": 5}
-        assert report["versions"]["diffusers"] and "CLIPScore" in report["absent"]
-        table = (out / "report.md").read_text()
-        assert table in capsys.readouterr().out and "| fidelity: fid |" in table and "interval" in table
-        assert len(json.loads((out / "cases.json").read_text())["detector/detected"]) == 4
-        assert Image.open(out / "grid.png").size == (8 * 128, 128)
-
-    def test_own_pictures(self, folder, tmp_path, capsys):
-        command = f"evaluate --data {folder} --own-pictures --output {tmp_path / 'out'}"
-        assert main(command.split()) == 0, capsys.readouterr().err
-        found = json.loads((tmp_path / "out" / "report.json").read_text())["estimates"]["fidelity"]
-        assert found["fid"]["value"] == pytest.approx(0, abs=1e-6) and abs(found["kid"]["value"]) < 1e-6
-
-    def test_through_vae(self, folder, tmp_path, capsys):
-        command = f"evaluate --data {folder} --own-pictures --through-vae --size 128 --output {tmp_path / 'out'}"
-        assert main(command.split()) == 0, capsys.readouterr().err
-        report = json.loads((tmp_path / "out" / "report.json").read_text())
-        assert report["settings"]["autoencoder"] == "AutoencoderKL" and report["settings"]["pipeline"] is None
-        assert report["estimates"]["fidelity"]["fid"]["value"] > 1e-3  # something was lost
-        assert report["estimates"]["stage_1"]["side_consistency"]["value"] == 1  # the rows' own hands
-        assert main(f"evaluate --data {folder} --through-vae --output {tmp_path / 'no'}".split()) == 2
-        assert "--through-vae goes with --own-pictures" in capsys.readouterr().err
-
-    @pytest.mark.parametrize(
-        "wrong, message",
-        [
-            (["--num", "0"], "`num` must be at least 1"),
-            (["--features", "resnet"], "--features must be MODULE:FUNCTION"),
-            (["--features", "none", "--detector", "yolo"], "--detector must be MODULE:FUNCTION"),
-            (["--clip", "nowhere"], "has no config.json"),
-            (["--batch-size", "0"], "--batch-size must be at least 1"),
-            (["--detector", "mediapipe", "--detector-python", "nowhere"], "nowhere"),
-        ],
-    )
-    def test_bad_input_is_one_line(self, folder, tmp_path, capsys, wrong, message):
-        command = ["evaluate", "--data", str(folder), "--own-pictures", "--output", str(tmp_path / "out")]
-        assert main([*command, *wrong]) == 2
-        err = capsys.readouterr().err
-        assert message in err and len(err.strip().splitlines()) == 1 and not (tmp_path / "out").exists()

@@ -4,7 +4,7 @@ import torch
 from diffusers_handiffuser import HandParams
 from diffusers_handiffuser.evaluation import limit_violations, read_rows, side_consistency
 from diffusers_handiffuser.evaluation.metrics.hand_checks import named_sides, parameter_features
-from diffusers_handiffuser.evaluation.rows import hands_of
+from diffusers_handiffuser.evaluation.rows import stack_hands
 from diffusers_handiffuser.studio import make_dataset
 
 
@@ -16,7 +16,7 @@ def rows(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def hands(rows):
-    return hands_of(rows)
+    return stack_hands(rows)
 
 
 def bent(joint, *angles):

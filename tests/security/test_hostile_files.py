@@ -1075,4 +1075,4 @@ class TestConfigsThatAskForMuch:
         with (tmp_path / WEIGHTS).open("wb") as file:
             file.write(content)
             file.truncate(len(content) + end)
-        check_size("model", build, tmp_path)
+        check_size("model", build, tmp_path, torch.nn.Module, name)

@@ -1,14 +1,13 @@
 """Measures how well models do, every number with an interval.
 
-`evaluate` (or `handiffuser evaluate`) takes any pipeline and any data set in the package's format. `hands_from_text`
-and `pictures_from_text` are short commands of their own, for the studio's captions alone.
+`evaluate` (or `handiffuser evaluate`) takes any pipeline and any data set in the package's format.
 """
 
 import importlib
 from typing import Any
 
 _MODULES = {
-    "Cases": ".metrics.cases",
+    "Cases": ".metrics.estimates",
     "ClipScorer": ".metrics.clip_score",
     "Detection": "diffusers_handiffuser.detection.detector",
     "Estimate": ".metrics.estimates",
@@ -20,9 +19,9 @@ _MODULES = {
     "StudioFeatureNetwork": ".judges.studio_judge",
     "bootstrap_mean": ".metrics.estimates",
     "evaluate": ".evaluator",
-    "evaluate_own_pictures": ".metrics.colors",
-    "evaluate_text_to_hands": ".metrics.gestures",
-    "evaluate_text_to_pictures": ".metrics.colors",
+    "evaluate_own_pictures": ".deprecated",
+    "evaluate_text_to_hands": ".deprecated",
+    "evaluate_text_to_pictures": ".deprecated",
     "extended_fingers": ".metrics.detection",
     "frechet_distance": ".metrics.distances",
     "frechet_estimate": ".metrics.distances",

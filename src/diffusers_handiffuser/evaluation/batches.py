@@ -1,5 +1,4 @@
-"""The pictures that are judged: those a pipeline draws for the captions of rows, or the rows' own, as they are or as
-an autoencoder gives them back."""
+"""The images that are measured: drawn for the captions of rows, the rows' own, or reconstructions of these."""
 
 import inspect
 from collections.abc import Iterator, Sequence
@@ -16,18 +15,17 @@ _STAGE_1_ARGUMENTS = ("num_hand_inference_steps", "hand_guidance_scale")
 
 
 @dataclass(frozen=True, eq=False)
-class PictureBatch:
-    """Pictures of some rows, the samples of a row one after the other.
+class ImageBatch:
+    """Images of some rows, the samples of a row one after the other.
 
     Args:
-        rows (`torch.Tensor` of shape `(N,)`, int64): the number of each picture's row.
-        pictures (`torch.Tensor` of shape `(N, H, W, 3)`, uint8): RGB.
-        hands ([`HandParams`] of batch shape `(N,)`): what they were drawn from, or the rows' own where the pipeline
-            knows of no hands.
+        rows (`torch.Tensor` of shape `(N,)`, int64): the number of each image's row.
+        images (`torch.Tensor` of shape `(N, H, W, 3)`, uint8): RGB.
+        hands ([`HandParams`] of batch shape `(N,)`): of the condition, or the rows' own where the pipeline takes none.
     """
 
     rows: torch.Tensor
-    pictures: torch.Tensor
+    images: torch.Tensor
     hands: HandParams
 
 
@@ -37,7 +35,7 @@ def samples_hands(pipe: Any) -> bool:
 
 
 def wants_condition(pipe: Any) -> bool:
-    """Whether a pipeline draws by a picture of the hands: it has a ControlNet or a T2I-Adapter."""
+    """Whether a pipeline is conditioned on an image of the hands, by a ControlNet or a T2I-Adapter."""
     return any(getattr(pipe, name, None) is not None for name in ("controlnet", "adapter"))
 
 
@@ -52,18 +50,18 @@ def drawn_batches(
     size: int | None = None,
     body_model: Any = None,
     **arguments: Any,
-) -> Iterator[PictureBatch]:
-    """Draws pictures for the captions of rows with any text-to-image pipeline of diffusers.
+) -> Iterator[ImageBatch]:
+    """Draws images for the captions of rows with any text-to-image pipeline of diffusers.
 
     Args:
-        pipe: one with a stage 1 samples the hands; one that takes `hand_params` is given them; one with a ControlNet
-            or T2I-Adapter is given pictures of them; any other is given the caption alone.
+        pipe: one with a stage 1 samples the hands; one that takes `hand_params` gets them; one with a ControlNet or
+            T2I-Adapter gets images of them; any other gets the caption alone.
         rows (`Sequence[HandRow]`): captions, and hands where they are not sampled.
         samples (`int`): per caption.
-        seed (`int`): sample `k` of row `i` draws from the seed `seed + i * samples + k`, hands and picture.
+        seed (`int`): sample `k` of row `i` draws from the seed `seed + i * samples + k`, hands and image.
         batch_size (`int`): captions at a time.
         given_hands (`bool`): draw the rows' own hands instead of sampled ones.
-        condition (`str`): what the pictures of hands show, see `HandParams.to_condition`.
+        condition (`str`): what the images of hands show, see `HandParams.to_condition`.
         size (`int`, *optional*): pixels per side; the pipeline's own by default.
         body_model ([`HandBodyModel`], *optional*): for `condition`.
         arguments: further arguments of the pipeline's call.
@@ -80,9 +78,9 @@ def drawn_batches(
         texts = [row.text for row in part for _ in range(samples)]
         seeds = (seed, start, len(part), samples)
         if samples_hands(pipe) and not given_hands:
-            told = {name: arguments[name] for name in _STAGE_1_ARGUMENTS if arguments.get(name) is not None}
+            stage_1 = {name: arguments[name] for name in _STAGE_1_ARGUMENTS if arguments.get(name) is not None}
             hands = pipe.sample_hand_params(
-                [row.text for row in part], samples, hand_generator=sample_generators(*seeds), **told
+                [row.text for row in part], samples, hand_generator=sample_generators(*seeds), **stage_1
             )
         else:
             hands = stack_hand_params(part).repeat_interleave(samples)
@@ -92,50 +90,50 @@ def drawn_batches(
         if wants_condition(pipe):
             side = size or pipe.unet.config.sample_size * pipe.vae_scale_factor
             call["image"] = hands.to_condition(condition, side, body_model=body_model)
-        pictures = pipe(texts, generator=sample_generators(*seeds), output_type="np", **call)[0]
-        yield PictureBatch(
+        images = pipe(texts, generator=sample_generators(*seeds), output_type="np", **call)[0]
+        yield ImageBatch(
             torch.arange(start, start + len(part)).repeat_interleave(samples),
-            (torch.as_tensor(pictures) * 255).round().clamp(0, 255).to(torch.uint8),
+            (torch.as_tensor(images) * 255).round().clamp(0, 255).to(torch.uint8),
             hands.to("cpu"),
         )
 
 
-def own_batches(rows: Sequence[HandRow], batch_size: int = 20, size: int | None = None) -> Iterator[PictureBatch]:
-    """The rows' own pictures: the centred square of each, resized to `size` (by default: as the first one is)."""
-    check_pictures(rows)
+def own_batches(rows: Sequence[HandRow], batch_size: int = 20, size: int | None = None) -> Iterator[ImageBatch]:
+    """The rows' own images: the centred square of each, resized to `size` (by default: as the first one is)."""
+    check_images(rows)
     for start in range(0, len(rows), batch_size):
         part = rows[start : start + batch_size]
-        pictures = []
+        images = []
         for row in part:
             if row.picture is not None:
                 size = size or min(row.picture.size)
-                pictures.append(torch.tensor(row.picture.square(size)))
-        yield PictureBatch(torch.arange(start, start + len(part)), torch.stack(pictures), stack_hand_params(part))
+                images.append(torch.tensor(row.picture.square(size)))
+        yield ImageBatch(torch.arange(start, start + len(part)), torch.stack(images), stack_hand_params(part))
 
 
 @torch.no_grad()
 def reconstructed_batches(
     autoencoder: Any, rows: Sequence[HandRow], batch_size: int = 20, size: int | None = None
-) -> Iterator[PictureBatch]:
-    """`own_batches` as an autoencoder gives them back: the most that a U-Net on its latents can reach.
+) -> Iterator[ImageBatch]:
+    """Autoencoder reconstructions of `own_batches`: the upper bound for a U-Net on its latents.
 
     Args:
         autoencoder (`AutoencoderKL`): of any pipeline of diffusers.
-        rows, batch_size, size: as in `own_batches`; the pictures' sides have to suit the autoencoder.
+        rows, batch_size, size: as in `own_batches`; the images' sides have to suit the autoencoder.
     """
     for batch in own_batches(rows, batch_size, size):
-        given = batch.pictures.permute(0, 3, 1, 2).to(autoencoder.device, autoencoder.dtype) / 127.5 - 1
-        returned = autoencoder.decode(autoencoder.encode(given).latent_dist.mode()).sample
-        if returned.shape != given.shape:
+        pixels = batch.images.permute(0, 3, 1, 2).to(autoencoder.device, autoencoder.dtype) / 127.5 - 1
+        decoded = autoencoder.decode(autoencoder.encode(pixels).latent_dist.mode()).sample
+        if decoded.shape != pixels.shape:
             raise ValueError(
-                f"`size`: the autoencoder makes pictures of {tuple(returned.shape[2:])} pixels from those of "
-                f"{tuple(given.shape[2:])}"
+                f"`size`: the autoencoder makes pictures of {tuple(decoded.shape[2:])} pixels from those of "
+                f"{tuple(pixels.shape[2:])}"
             )
-        pixels = ((returned.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        yield replace(batch, pictures=pixels.permute(0, 2, 3, 1).cpu())
+        images = ((decoded.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        yield replace(batch, images=images.permute(0, 2, 3, 1).cpu())
 
 
-def check_pictures(rows: Sequence[HandRow]) -> None:
+def check_images(rows: Sequence[HandRow]) -> None:
     missing = next((row for row in rows if row.picture is None), None)
     if missing is not None:
         raise ValueError(f"{missing.where}: the row has no picture")

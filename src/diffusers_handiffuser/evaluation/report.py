@@ -1,7 +1,8 @@
-"""What an evaluation found, and how it is written down."""
+"""The result of an evaluation, and its report."""
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,9 @@ class Evaluation:
         absent (`dict[str, str]`): what could not be measured, and why.
         settings, versions (`dict`): what it was measured with.
         cases (`dict[str, list]`): each row's score by `"section/metric"`, None where it has none; in the order of the
-            rows, so that metrics can be split by what the rows are of, and two evaluations compared row by row.
+            rows, so that metrics can be split by properties of the rows, and two evaluations compared row by row.
         features (`dict`): features `(N, D)` and the row `(N,)` of each, of `"pictures"`, `"hands"`, `"parameters"`.
-        grid (`PIL.Image.Image`, *optional*): pictures of the first rows, each also with its hands' skeletons.
+        grid (`PIL.Image.Image`, *optional*): images of the first rows, each also with its hands' skeletons.
     """
 
     estimates: dict[str, dict[str, Estimate]]
@@ -85,6 +86,15 @@ class Evaluation:
                 self.grid.save(path)
             paths.append(folder / GRID_FILE)
         return paths
+
+
+def by_section(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, Estimate]]:
+    """Estimates under `"section/metric"` by section, then by metric."""
+    sections: dict[str, dict[str, Estimate]] = {}
+    for name, estimate in estimates.items():
+        section, _, metric = name.partition("/")
+        sections.setdefault(section, {})[metric] = estimate
+    return sections
 
 
 def _finite(values: dict[str, float]) -> dict[str, float | None]:

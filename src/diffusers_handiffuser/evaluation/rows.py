@@ -1,6 +1,5 @@
-"""The rows that are evaluated, the seeds of their samples, and the options that the commands share."""
+"""The rows that are evaluated, and the seeds of their samples."""
 
-import argparse
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -9,20 +8,6 @@ import torch
 
 from ..data import HandRow, RowError, find_shards, parse_row
 from ..hands import HandParams
-
-
-def add_row_options(parser: argparse.ArgumentParser, samples: int = 2) -> None:
-    """`--model --data --num --samples --seed`.
-
-    Args:
-        parser (`argparse.ArgumentParser`): gets them.
-        samples (`int`): what `--samples` is by default.
-    """
-    parser.add_argument("--model", metavar="PATH_OR_HUB_ID", help="a checkpoint (default: the one in the package)")
-    parser.add_argument("--data", required=True, metavar="DATA", help="a folder, Parquet or .tar files, or on the Hub")
-    parser.add_argument("--num", type=int, metavar="N", help="the first rows only")
-    parser.add_argument("--samples", type=int, default=samples, metavar="K", help=f"per caption (default: {samples})")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="sample k of row i draws from S + i K + k")
 
 
 def read_rows(data: str | Path, num: int | None = None, split: str = "train") -> list[HandRow]:
@@ -56,8 +41,8 @@ def check_samples(samples: int) -> None:
         raise ValueError(f"`samples` must be at least 1, got {samples}.")
 
 
-def hands_of(rows: Sequence[Mapping]) -> HandParams:
-    """The hands of rows, `(N,)`."""
+def stack_hands(rows: Sequence[Mapping]) -> HandParams:
+    """The hands of rows of a studio data set, batch shape `(N,)`."""
     return HandParams.cat([HandParams.from_dict(row).reshape(1) for row in rows])
 
 

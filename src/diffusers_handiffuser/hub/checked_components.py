@@ -77,13 +77,18 @@ def check_component(folder: Path, name: str, component: Any, is_ours: bool = Fal
         if config.is_file() and (is_transformers or issubclass(one, ConfigMixin)):
             check_config(read_json(config))
             if is_transformers or issubclass(one, ModelMixin):
-                check_size(name, functools.partial(_build, one, place), place)
+                check_size(name, functools.partial(_build, one, place), place, one, _config_texts(place))
 
 
 def _build(model_class: Any, place: Path) -> Any:
     if issubclass(model_class, PreTrainedModel):
         return model_class(model_class.config_class.from_pretrained(place, local_files_only=True))
     return model_class.from_config(model_class.load_config(place))
+
+
+def _config_texts(place: Path) -> str:
+    """All configs in a folder: of several, transformers reads the one that is named for its release."""
+    return "\n".join(f"{path.name} {path.read_text(encoding='utf-8')}" for path in sorted(place.glob("config*.json")))
 
 
 def _component_bases() -> Iterator[type]:

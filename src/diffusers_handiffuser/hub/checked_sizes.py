@@ -3,16 +3,19 @@
 Models are built from their config before their weights are looked at, in time and memory that a config of a hundred
 bytes can ask for at will. Here they are first built without memory, on torch's meta device, and counted as they grow:
 as soon as there is more of them than the safetensors files of their folder can fill, that is an error. Neither the
-names of a config's entries nor the kind of model matter for it.
+names of a config's entries nor the kind of model matter for it. What passed once is not built again in this process
+when the same class is loaded from the same config and as many weights.
 
 `check_sizes=False`, an argument of `from_pretrained` of this package's models and pipelines, turns the bounds off.
 """
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from accelerate import init_empty_weights
@@ -26,6 +29,8 @@ _TENSORS_PER_TENSOR = 4
 _SPARE_NUMBERS, _SPARE_TENSORS = 2**26, 1000
 """What small models may have on top, such as tables that are computed rather than stored."""
 
+_passed: WeakKeyDictionary[type, set[bytes]] = WeakKeyDictionary()
+"""By class, digests of the config and the sizes of the weights of models that are not too large."""
 _enabled: ContextVar[bool] = ContextVar("check_sizes", default=True)
 
 
@@ -50,19 +55,23 @@ def sizes_are_checked() -> bool:
     return _enabled.get()
 
 
-def check_size(name: str, build: Callable[[], Any], folder: Path) -> None:
+def check_size(name: str, build: Callable[[], Any], folder: Path, model_class: type, config: str) -> None:
     """Refuses a model that is much larger than the weights in its folder.
 
     Args:
         name (`str`): of the component.
         build (`Callable`): makes it, with weights of its own, of its config.
-        folder (`Path`): with its weights. If there are none, which loading tells of, nothing is built.
+        folder (`Path`): with its weights. If there are none, which loading reports, nothing is built.
+        model_class (`type`), config (`str`): all that `build` depends on.
     """
     files = sorted(path for path in folder.glob("*.safetensors") if path.is_file())
     if not files or not sizes_are_checked():
         return
     num_bytes = sum(path.stat().st_size for path in files)
     num_tensors = sum(_count_tensors(path) for path in files)
+    digest = hashlib.sha256(f"{num_bytes} {num_tensors}\n{config}".encode()).digest()
+    if digest in (passed := _passed.setdefault(model_class, set())):
+        return
     try:
         _build_counted(
             build,
@@ -74,6 +83,7 @@ def check_size(name: str, build: Callable[[], Any], folder: Path) -> None:
             f"the config of `{name}` asks for a model much larger than its weights ({num_bytes} bytes in "
             f"{num_tensors} tensors); `check_sizes=False` builds it all the same"
         ) from None
+    passed.add(digest)
 
 
 def _build_counted(build: Callable[[], Any], numbers: int, tensors: int) -> None:

@@ -117,7 +117,9 @@ class CheckedLoadingMixin(MixinBase):
             _files_to_check.set(None)
             folder, subfolder = find_files()
             check_files(folder, subfolder)
-            check_size(os.path.basename(os.path.normpath(folder / subfolder)), build, folder / subfolder)
+            place = folder / subfolder
+            described = json.dumps([config, kwargs], sort_keys=True, default=repr)
+            check_size(os.path.basename(os.path.normpath(place)), build, place, cls, described)
         return build()
 
     @classmethod

@@ -1,30 +1,22 @@
-"""Measures stage 2: do pictures show the background, the skin and the hands that they were asked for?
+"""Do images show the background, the skin and the hands that they were conditioned on?
 
-    python -m diffusers_handiffuser.evaluation.metrics.colors --data test --num 200 --samples 2
-
-Nothing learned judges here, only colours: the studio's words for colours have known values, and the hands that a
-picture was conditioned on have a known outline. It therefore works on the studio's captions and says nothing of
-photographs. The same rules on the data set's own pictures give the ceiling. The paper reports no such numbers.
+Colours alone are compared, no network judges: the studio's words for colours have known values, and the hands that an
+image was conditioned on have a known outline. It therefore works on the studio's captions and says nothing of
+photographs. The same rules on the data set's own images give the ceiling. The paper reports no such numbers.
 """
 
-import argparse
 import re
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from ...hands import HandBodyModel, HandParams
 from ...hands.palms import palm_share
 from ...studio import Scene
 from ...studio.scenes import COLORS, SKIN_TONES
 from ...studio.skin import skin_tones
-from ...utils.command_line import run_as_command
-from ..rows import add_row_options, check_samples, check_studio_rows, hands_of, read_rows, sample_generators
-from .estimates import Estimate, bootstrap_mean
 
 METRICS = ("background", "skin", "skin_within_one", "hand_iou")
 
@@ -41,7 +33,7 @@ _BOX_MARGIN = 0.25
 def score_pictures(
     pictures: torch.Tensor, hand_params: HandParams, scenes: Sequence[Scene], body_model: HandBodyModel | None = None
 ) -> dict[str, torch.Tensor]:
-    """Scores of pictures against the scenes that their captions tell of and the hands that they were made from.
+    """Scores of pictures against the scenes that their captions describe and the hands that they were conditioned on.
 
     Args:
         pictures (`torch.Tensor` of shape `(N, H, W, 3)`): RGB in [0, 1].
@@ -64,18 +56,20 @@ def score_pictures(
     body_model = body_model or HandBodyModel.procedural()
     masks: Any = hand_params.to_condition("mask", (width, height), body_model=body_model)
     colors = torch.tensor(list(COLORS.values()))
-    tones = skin_tones(_PALM_PART * _seen_palm(hand_params, body_model))
+    tones = skin_tones(_PALM_PART * _visible_palm(hand_params, body_model))
     wanted = torch.tensor([list(SKIN_TONES).index(scene.skin) for scene in scenes])
 
-    papers = pictures[:, : max(1, height // _STRIP)].flatten(1, 2).mean(1)
-    background = _nearest(papers, colors) == torch.tensor([list(COLORS).index(scene.background) for scene in scenes])
+    backgrounds = pictures[:, : max(1, height // _STRIP)].flatten(1, 2).mean(1)
+    background = _nearest(backgrounds, colors) == torch.tensor(
+        [list(COLORS).index(scene.background) for scene in scenes]
+    )
     distance, overlap = torch.full((2, len(scenes)), torch.nan)
     for row, mask in enumerate(masks):
         inside = torch.from_numpy(np.array(mask)) > 127
         if inside.any():
             skin = _bright_part(pictures[row][inside]) / _LIT_SHADE
             distance[row] = (_nearest(skin, tones[row]) - wanted[row]).abs()
-            overlap[row] = _hand_iou(pictures[row], inside, papers[row])
+            overlap[row] = _hand_iou(pictures[row], inside, backgrounds[row])
     unseen = distance.isnan()
     return {
         "background": background.float(),
@@ -86,7 +80,7 @@ def score_pictures(
 
 
 def named_in_caption(text: str, scene: Scene) -> dict[str, bool]:
-    """Whether the caption of a studio scene tells its `"background"` colour and its tone of `"skin"`."""
+    """Whether the caption of a studio scene names its `"background"` colour and its tone of `"skin"`."""
     return {
         "background": re.search(rf"\b{scene.background}\b( \w+)? background\b", text) is not None,
         "skin": f"{scene.skin} skin" in text,
@@ -94,7 +88,7 @@ def named_in_caption(text: str, scene: Scene) -> dict[str, bool]:
 
 
 @torch.no_grad()
-def _seen_palm(hand_params: HandParams, body_model: HandBodyModel) -> torch.Tensor:
+def _visible_palm(hand_params: HandParams, body_model: HandBodyModel) -> torch.Tensor:
     """`(N,)`: how much the visible hands show their palms, on average; 0 without any."""
     visible = hand_params.hand_visible.float().cpu()
     share = palm_share(body_model(hand_params.to(body_model.device)).joints_2d).cpu()
@@ -112,7 +106,7 @@ def _bright_part(pixels: torch.Tensor) -> torch.Tensor:
     return pixels[brightness >= brightness.quantile(_LIT_PART)].mean(0)
 
 
-def _hand_iou(picture: torch.Tensor, inside: torch.Tensor, paper: torch.Tensor) -> torch.Tensor:
+def _hand_iou(picture: torch.Tensor, inside: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
     """Intersection over union, in the outline's box with a margin, of the outline and what has the hand's colour."""
     rows, columns = inside.any(1).nonzero()[:, 0], inside.any(0).nonzero()[:, 0]
     box = []
@@ -121,110 +115,6 @@ def _hand_iou(picture: torch.Tensor, inside: torch.Tensor, paper: torch.Tensor) 
         margin = round(_BOX_MARGIN * (last - first))
         box.append(slice(max(0, first - margin), min(limit, last + margin)))
     hand = picture[inside].median(0).values
-    near = (picture[tuple(box)] - hand).norm(dim=-1) < (picture[tuple(box)] - paper).norm(dim=-1)
+    near = (picture[tuple(box)] - hand).norm(dim=-1) < (picture[tuple(box)] - background).norm(dim=-1)
     outline = inside[tuple(box)]
     return (near & outline).sum() / (near | outline).sum()
-
-
-def evaluate_text_to_pictures(
-    pipe: Any,
-    rows: Sequence[dict],
-    samples: int = 2,
-    seed: int = 0,
-    batch_size: int = 20,
-    given_hands: bool = False,
-    progress: Callable[[int], None] | None = None,
-) -> dict[str, Estimate]:
-    """Makes pictures for the captions of studio rows and scores them.
-
-    Args:
-        pipe (`HanDiffuserPipeline`): both stages are used.
-        rows (`Sequence[dict]`): of a studio data set: `text`, `scene` and the `HandParams` fields.
-        samples (`int`): per caption; a caption counts once, with the mean of its samples.
-        seed (`int`): sample `k` of row `i` draws from the seed `seed + i * samples + k`.
-        batch_size (`int`): captions at a time.
-        given_hands (`bool`): draw the rows' own hands instead of sampled ones.
-        progress: called with the number of captions that are done.
-
-    Returns:
-        `dict`: an [`Estimate`] for each of `METRICS`; captions for whose samples a metric is not defined are left out
-        of it, as its `n` shows.
-    """
-    check_samples(samples)
-    check_studio_rows(rows)
-    scores: dict[str, list[torch.Tensor]] = {name: [] for name in METRICS}
-    for start in range(0, len(rows), batch_size):
-        part = rows[start : start + batch_size]
-        generators = sample_generators(seed, start, len(part), samples)
-        hands = hands_of(part) if given_hands else None
-        out = pipe(
-            [row["text"] for row in part],
-            hand_params=hands,
-            num_images_per_prompt=samples,
-            generator=generators,
-            output_type="pt",
-        )
-        scenes = [Scene(**row["scene"]) for row in part for _ in range(samples)]
-        found = score_pictures(out.images.permute(0, 2, 3, 1), out.hand_params, scenes, pipe.body_model)
-        for name, values in found.items():
-            scores[name].append(values.view(len(part), samples).nanmean(1))
-        if progress is not None:
-            progress(start + len(part))
-    return _estimates(scores)
-
-
-def evaluate_own_pictures(folder: Path, rows: Sequence[dict], body_model: HandBodyModel) -> dict[str, Estimate]:
-    """The same scores of a studio data set's own pictures, which are the ceiling.
-
-    Args:
-        folder (`Path`): of the data set.
-        rows (`Sequence[dict]`): its rows, with `file_name`.
-        body_model (`HandBodyModel`): the body they were drawn with.
-    """
-    check_studio_rows(rows)
-    pictures = []
-    for row in rows:
-        with Image.open(Path(folder) / row["file_name"]) as picture:
-            pictures.append(torch.from_numpy(np.array(picture.convert("RGB"))))
-    scenes = [Scene(**row["scene"]) for row in rows]
-    found = score_pictures(torch.stack(pictures) / 255, hands_of(rows), scenes, body_model)
-    return _estimates({name: [values] for name, values in found.items()})
-
-
-def _estimates(scores: dict[str, list[torch.Tensor]]) -> dict[str, Estimate]:
-    joined = {name: torch.cat(values) for name, values in scores.items()}
-    return {name: bootstrap_mean(values[~values.isnan()]) for name, values in joined.items()}
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    from tqdm.auto import tqdm
-
-    from ... import MINI, HanDiffuserPipeline
-
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add_row_options(parser)
-    parser.add_argument("--given_hands", action="store_true", help="draw the rows' own hands, not sampled ones")
-    parser.add_argument("--own_pictures", action="store_true", help="score the data set's pictures instead")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    args = parser.parse_args(argv)
-    rows = [row.columns for row in read_rows(args.data, args.num)]
-    if args.own_pictures:
-        report = evaluate_own_pictures(args.data, rows, HandBodyModel.procedural())
-    else:
-        pipe = HanDiffuserPipeline.from_pretrained(args.model or MINI)
-        pipe.set_progress_bar_config(disable=True)
-        with tqdm(total=len(rows), unit="caption") as bar:
-            report = evaluate_text_to_pictures(
-                pipe,
-                rows,
-                args.samples,
-                args.seed,
-                given_hands=args.given_hands,
-                progress=lambda done: bar.update(done - bar.n),
-            )
-    for name, estimate in report.items():
-        print(f"{name:16} {estimate}")
-
-
-if __name__ == "__main__":
-    run_as_command(main)

@@ -1,5 +1,6 @@
-"""Means with bootstrap intervals."""
+"""Means with bootstrap intervals, and scores row by row."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import torch
@@ -48,3 +49,45 @@ def bootstrap_mean(values: torch.Tensor, seed: int = 0, resamples: int = 2000) -
     means = torch.cat([values[rows].mean(1) for rows in drawn])
     low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return Estimate(values.mean().item(), low, high, len(values), seed)
+
+
+class Cases:
+    """Scores of rows under names like `"detector/handedness"`; a row counts once, with its mean.
+
+    Args:
+        num_rows (`int`): how many rows there are.
+    """
+
+    def __init__(self, num_rows: int):
+        self.num_rows = num_rows
+        self._sums: dict[str, torch.Tensor] = {}
+
+    def add(self, name: str, rows: torch.Tensor | Iterable[int], values: torch.Tensor | Iterable[float]) -> None:
+        """Scores `(N,)` of rows `(N,)`; NaN where a score is not defined."""
+        numbers = torch.as_tensor(rows if isinstance(rows, torch.Tensor) else list(rows), dtype=torch.long).cpu()
+        scores = torch.as_tensor(values if isinstance(values, torch.Tensor) else list(values)).double().cpu()
+        sums = self._sums.setdefault(name, torch.zeros(2, self.num_rows, dtype=torch.float64))
+        defined = ~scores.isnan()
+        sums[0].index_add_(0, numbers[defined], scores[defined])
+        sums[1].index_add_(0, numbers[defined], torch.ones_like(scores[defined]))
+
+    def by_row(self, name: str) -> torch.Tensor:
+        """Each row's mean `(R,)`, NaN where it has none."""
+        total, count = self._sums[name]
+        return total / count
+
+    def estimates(self, seed: int = 0) -> dict[str, Estimate]:
+        """The mean over the rows that have a score, for each name with any."""
+        found = {}
+        for name in self._sums:
+            values = self.by_row(name)
+            values = values[~values.isnan()]
+            if len(values):
+                found[name] = bootstrap_mean(values, seed)
+        return found
+
+    def to_dict(self) -> dict[str, list[float | None]]:
+        """Each row's mean under each name, None where it has none: for JSON."""
+        return {
+            name: [None if value != value else value for value in self.by_row(name).tolist()] for name in self._sums
+        }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .metrics.estimates import Estimate
+from diffusers_handiffuser.evaluation.metrics.estimates import Estimate
 
 
 @dataclass(frozen=True)

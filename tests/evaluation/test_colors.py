@@ -10,11 +10,13 @@ from PIL import Image
 
 from diffusers_handiffuser import HandBodyModel, HandParams
 from diffusers_handiffuser.evaluation import evaluate_own_pictures, evaluate_text_to_pictures, score_pictures
-from diffusers_handiffuser.evaluation.metrics.colors import METRICS, main, named_in_caption
+from diffusers_handiffuser.evaluation.metrics.colors import METRICS, named_in_caption
 from diffusers_handiffuser.studio import Scene, make_dataset
 from diffusers_handiffuser.studio.captions import describe
 from diffusers_handiffuser.studio.scenes import SKIN_TONES, sample_scene
 from diffusers_handiffuser.studio.skin import skin_tones
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*use `evaluate`:FutureWarning")
 
 NUM = 32
 
@@ -129,15 +131,9 @@ def test_bad_input(folder, rows, truth):
         score_pictures(pictures[:, :, :, 0], hands, scenes)
     with pytest.raises(ValueError, match="`pictures`"):
         score_pictures(pictures[:3], hands, scenes)
-    with pytest.raises(ValueError, match="`samples`"):
+    with pytest.raises(ValueError, match="`samples`"), pytest.warns(FutureWarning, match="use `evaluate`"):
         evaluate_text_to_pictures(None, rows, samples=0)
     with pytest.raises(ValueError, match="`rows`"):
         evaluate_text_to_pictures(None, [{"text": "a hand"}])
-    with pytest.raises(ValueError, match="`rows`"):
+    with pytest.raises(ValueError, match="`rows`"), pytest.warns(FutureWarning, match="use `evaluate`"):
         evaluate_own_pictures(folder, [], HandBodyModel.procedural())
-
-
-def test_command_scores_own_pictures(folder, capsys):
-    main(["--data", str(folder), "--own_pictures", "--num", "8"])
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(METRICS) and all(line.endswith("n = 8") for line in lines)

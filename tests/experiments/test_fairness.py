@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from diffusers_handiffuser.evaluation.fairness import group_gap
+
+@pytest.fixture
+def group_gap(experiment_scripts):
+    from fairness import group_gap
+
+    return group_gap
 
 
 def scores(means, number, seed=0, spread=0.1):
@@ -14,7 +19,7 @@ def scores(means, number, seed=0, spread=0.1):
     ), labels
 
 
-def test_a_gap_is_found_with_its_groups():
+def test_a_gap_is_found_with_its_groups(group_gap):
     values, labels = scores({"a": 0.5, "b": 0.9, "c": 0.7}, 50)
     gap = group_gap(values, labels)
     assert (gap.best, gap.worst) == ("b", "a") and gap.low < gap.value < gap.high
@@ -28,7 +33,7 @@ def test_a_gap_is_found_with_its_groups():
     assert "b over a" in str(gap)
 
 
-def test_groups_that_are_alike_have_a_gap_by_chance_alone():
+def test_groups_that_are_alike_have_a_gap_by_chance_alone(group_gap):
     """Of eight equal groups one is best and one is worst, and the interval of the two may well exclude 0."""
     p_values = []
     for seed in range(40):
@@ -39,7 +44,7 @@ def test_groups_that_are_alike_have_a_gap_by_chance_alone():
     assert sum(p < 0.05 for p in p_values) <= 6 and sum(p > 0.5 for p in p_values) >= 12
 
 
-def test_interval_covers_the_truth_about_as_often_as_it_says():
+def test_interval_covers_the_truth_about_as_often_as_it_says(group_gap):
     covered = 0
     for seed in range(60):
         values, labels = scores({"a": 0.3, "b": 0.6}, 40, seed, spread=0.2)
@@ -48,18 +53,18 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     assert covered >= 52
 
 
-def test_cases_without_a_score_are_left_out():
+def test_cases_without_a_score_are_left_out(group_gap):
     values, labels = torch.tensor([1.0, torch.nan, 0.0, 0.0, torch.nan]), ["a", "a", "b", "b", "c"]
     gap = group_gap(values, labels)
     assert gap.value == 1 and set(gap.groups) == {"a", "b"} and gap.groups["a"].n == 1
 
 
-def test_no_gap_at_all():
+def test_no_gap_at_all(group_gap):
     gap = group_gap(torch.ones(6), ["a", "b"] * 3)
     assert (gap.value, gap.low, gap.high, gap.p_value) == (0, 0, 0, 1) and "all alike" in str(gap)
 
 
-def test_bad_input():
+def test_bad_input(group_gap):
     with pytest.raises(ValueError, match="`labels` must be as many as `scores`"):
         group_gap(torch.ones(3), ["a", "b"])
     with pytest.raises(ValueError, match="at least two groups with a score"):

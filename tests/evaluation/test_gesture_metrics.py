@@ -7,6 +7,8 @@ from diffusers_handiffuser import HandBodyModel, HandParams
 from diffusers_handiffuser.evaluation import GestureRule, evaluate_text_to_hands, score_hands
 from diffusers_handiffuser.studio import Scene, make_dataset
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*use `evaluate`:FutureWarning")
+
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
@@ -88,7 +90,7 @@ def test_evaluates_a_pipeline(truth, rows, body_model):
 
 
 def test_bad_input(truth, rows, body_model):
-    with pytest.raises(ValueError, match="`samples`"):
+    with pytest.raises(ValueError, match="`samples`"), pytest.warns(FutureWarning, match="use `evaluate`"):
         evaluate_text_to_hands(None, rows, samples=0)
     with pytest.raises(ValueError, match="`rows`"):
         evaluate_text_to_hands(None, [{"text": "a hand"}])

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from diffusers_handiffuser.evaluation import bootstrap_mean
+from diffusers_handiffuser.evaluation import Cases, bootstrap_mean
 
 
 def test_interval_covers_and_shrinks():
@@ -17,3 +17,11 @@ def test_bad_values():
         bootstrap_mean(torch.zeros(0))
     with pytest.raises(ValueError, match="finite"):
         bootstrap_mean(torch.tensor([1.0, float("nan")]))
+
+
+def test_cases():
+    cases = Cases(4)
+    cases.add("a/b", torch.tensor([0, 0, 1]), torch.tensor([1.0, 0.0, float("nan")]))
+    cases.add("a/b", [2, 0], [1.0, 0.5])
+    assert cases.to_dict() == {"a/b": [0.5, None, 1.0, None]}
+    assert cases.estimates(seed=3)["a/b"].n == 2 and cases.estimates(seed=3)["a/b"].value == 0.75
