@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import torch
+from diffusers import AutoencoderKL
 from diffusers.image_processor import VaeImageProcessor
 
 from .inputs import check_finite
@@ -41,6 +42,11 @@ def picture_size(pictures: Pictures, is_latents: bool, vae_scale_factor: int) ->
         return pictures.shape[1], pictures.shape[2]
     scale = vae_scale_factor if is_latents else 1
     return pictures.shape[2] * scale, pictures.shape[3] * scale
+
+
+def vae_factor(vae: AutoencoderKL) -> int:
+    """Pixels of an image per latent, along a side."""
+    return 2 ** (len(vae.config.block_out_channels) - 1)
 
 
 def are_latents(pictures: Pictures, processor: VaeImageProcessor) -> bool:

@@ -11,7 +11,8 @@ from diffusers.image_processor import PipelineImageInput
 
 from ..hands import HandParams
 from ..utils.typing import replace_example_docstring
-from .hand_conditioning import HandCallback, HandConditioningMixin
+from .hand_conditioning import HandConditioningMixin
+from .hand_inputs import HandCallback
 from .hand_sampling import Generators
 from .inputs import LEGACY_CALLBACKS, check_names, check_number, check_size
 from .one_thread import one_thread_at_a_time

@@ -11,7 +11,9 @@ from transformers import CLIPVisionModelWithProjection
 
 from ..hands import HandParams
 from ..utils.typing import replace_example_docstring
-from .hand_conditioning import HandCallback, HandConditioningMixin, with_component
+from .component_checks import require
+from .hand_conditioning import HandConditioningMixin, with_component
+from .hand_inputs import HandCallback
 from .hand_sampling import Generators
 from .images import num_prompts, spread
 from .inputs import check_arrays, check_count, check_size
@@ -116,7 +118,7 @@ class HanDiffuserAdapterPipeline(HandConditioningMixin, TextualInversionLoaderMi
 
         Examples:
         """
-        self._require("a picture", "adapter")
+        require(self, "a picture", "adapter")
         check_size(height, width, 8)
         check_count("num_images_per_prompt", num_images_per_prompt)
         check_arrays("image", image)

@@ -12,7 +12,9 @@ from diffusers.utils.torch_utils import is_compiled_module
 
 from ..hands import HandParams
 from ..utils.typing import replace_example_docstring
-from .hand_conditioning import HandCallback, HandConditioningMixin, with_component
+from .component_checks import require
+from .hand_conditioning import HandConditioningMixin, with_component
+from .hand_inputs import HandCallback
 from .hand_sampling import Generators
 from .images import num_prompts, picture_batch, spread
 from .inputs import LEGACY_CALLBACKS, check_count, check_names, check_size
@@ -111,7 +113,7 @@ class HanDiffuserControlNetPipeline(HandConditioningMixin, StableDiffusionContro
 
         Examples:
         """
-        self._require("a picture", "controlnet")
+        require(self, "a picture", "controlnet")
         check_size(height, width, self.vae_scale_factor)
         check_names("keyword argument", kwargs, LEGACY_CALLBACKS)
         check_count("num_images_per_prompt", num_images_per_prompt)

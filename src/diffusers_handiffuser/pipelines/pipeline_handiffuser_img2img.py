@@ -10,7 +10,8 @@ from diffusers.image_processor import PipelineImageInput
 
 from ..hands import HandParams
 from ..utils.typing import replace_example_docstring
-from .hand_conditioning import HandCallback, HandConditioningMixin
+from .hand_conditioning import HandConditioningMixin
+from .hand_inputs import HandCallback
 from .hand_sampling import Generators
 from .images import are_latents, check_sides, picture_batch, picture_size, spread
 from .inputs import LEGACY_CALLBACKS, check_names, check_strength

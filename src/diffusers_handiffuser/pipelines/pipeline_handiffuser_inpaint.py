@@ -13,7 +13,9 @@ from diffusers.utils import logging
 from ..hands import HandParams
 from ..rendering.conditions import draw_mask
 from ..utils.typing import replace_example_docstring
-from .hand_conditioning import HandCallback, HandConditioningMixin
+from .component_checks import require
+from .hand_conditioning import HandConditioningMixin
+from .hand_inputs import HandCallback
 from .hand_sampling import Generators
 from .images import are_latents, check_sides, keep_unmasked_pixels, num_prompts, picture_batch, picture_size, spread
 from .inputs import (
@@ -219,7 +221,7 @@ class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPi
         Returns:
             `PIL.Image.Image` of mode "L", or a list of them for more than one row.
         """
-        self._require("an outline of hands", "body_model")
+        require(self, "an outline of hands", "body_model")
         masks = draw_mask(hand_params, self.body_model, height, width, margin)
         return masks[0] if len(masks) == 1 else masks
 
@@ -264,7 +266,7 @@ class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPi
     def _check_hands_to_outline(
         self, prompt: str | list[str] | None, hand_params: HandParams | None, hand_conditioning_scale: float
     ) -> None:
-        self._require("an outline of hands", "body_model")
+        require(self, "an outline of hands", "body_model")
         sampled = self.text_to_hand_params is not None and prompt is not None and hand_conditioning_scale != 0
         if hand_params is None and not sampled:
             raise ValueError("`mask_image` must be given, as there are no hands whose outline could be the mask.")
