@@ -12,7 +12,7 @@ from diffusers import (
 from diffusers.image_processor import VaeImageProcessor
 
 from ..pipelines.images import vae_factor
-from ..pipelines.inputs import check_finite
+from ..pipelines.inputs import check_finite_tensor
 from .encoders import HanDiffuserBlock
 from .modular_pipeline import HanDiffuserModularPipeline
 
@@ -43,12 +43,12 @@ class HanDiffuserDecodeStep(HanDiffuserBlock):
     def __call__(self, components: HanDiffuserModularPipeline, state: Any) -> tuple[HanDiffuserModularPipeline, Any]:
         block_state = self.get_block_state(state)
         vae, latents = components.vae, block_state.latents
-        check_finite("`latents`", latents)
+        check_finite_tensor("`latents`", latents)
         if block_state.output_type == "latent":
             block_state.images = latents
         else:
             decoded = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
-            check_finite("The decoded picture", decoded)
+            check_finite_tensor("The decoded image", decoded)
             processor = VaeImageProcessor(vae_scale_factor=vae_factor(vae))
             block_state.images = processor.postprocess(decoded, output_type=block_state.output_type)
         self.set_block_state(state, block_state)

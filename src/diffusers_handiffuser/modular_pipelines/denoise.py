@@ -21,10 +21,10 @@ from ..pipelines.hand_encoding import cast_to_unet
 from ..pipelines.images import vae_factor
 from ..pipelines.inputs import (
     check_count,
+    check_finite_numbers,
     check_generators,
     check_latents,
-    check_number,
-    check_numbers,
+    check_scalar,
     check_size,
 )
 from ..pipelines.pipeline_handiffuser import HanDiffuserPipeline
@@ -81,7 +81,7 @@ class HanDiffuserPrepareLatentsStep(HanDiffuserBlock):
         check_generators("generator", block_state.generator, len(embeds))
         for name in ("timesteps", "sigmas"):
             if getattr(block_state, name) is not None:
-                check_numbers(name, getattr(block_state, name))
+                check_finite_numbers(name, getattr(block_state, name))
         if block_state.latents is not None:
             check_latents("latents", block_state.latents)
         block_state.timesteps, block_state.num_inference_steps = retrieve_timesteps(
@@ -176,7 +176,7 @@ class HanDiffuserSchedulerStep(HanDiffuserBlock):
     def __call__(
         self, components: HanDiffuserModularPipeline, block_state: Any, i: int, t: torch.Tensor
     ) -> tuple[HanDiffuserModularPipeline, Any]:
-        check_number("eta", block_state.eta)
+        check_scalar("eta", block_state.eta)
         accepted = HanDiffuserPipeline.prepare_extra_step_kwargs(components, block_state.generator, block_state.eta)
         dtype = block_state.latents.dtype
         latents = components.scheduler.step(

@@ -22,7 +22,7 @@ from ..pipelines.component_checks import check_caption_length, check_stage_1, re
 from ..pipelines.hand_encoding import encode_text_and_hands
 from ..pipelines.hand_inputs import HandInputs, as_list, check_prompts, negative_texts
 from ..pipelines.hand_sampling import clone_generators, sample_hands
-from ..pipelines.inputs import check_count, check_finite, check_text, hand_rows
+from ..pipelines.inputs import check_count, check_finite_tensor, check_text, hand_rows
 from .modular_pipeline import MODEL_NAME, SAVED_DEFAULTS, HanDiffuserModularPipeline
 
 
@@ -179,7 +179,7 @@ class HanDiffuserEncodeStep(HanDiffuserBlock):
                 block_state.clip_skip,
             )
         for states in embeds:
-            check_finite("The output of `text_encoder`", states)
+            check_finite_tensor("The output of `text_encoder`", states)
         block_state.prompt_embeds, block_state.negative_prompt_embeds = embeds
         self.set_block_state(state, block_state)
         return components, state

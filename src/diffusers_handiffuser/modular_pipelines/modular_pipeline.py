@@ -59,7 +59,7 @@ class HanDiffuserModularPipeline(
 ):
     """Runs [`HanDiffuserBlocks`] or any choice of its blocks; loads what `HanDiffuserPipeline` saves.
 
-    The guidance of the picture is the component `guider`, at first a `ClassifierFreeGuidance` of the scale that the
+    The guidance of the image is the component `guider`, at first a `ClassifierFreeGuidance` of the scale that the
     checkpoint asks for; `update_components(guider=...)` changes it. `save_pretrained` writes a folder that
     `HanDiffuserPipeline` loads, too.
 

@@ -37,6 +37,23 @@ def check_stage_1(components: Any) -> None:
     check_sample_prediction(components.text_to_hand_scheduler)
 
 
+def check_drawing_components(components: Any, call: dict[str, Any]) -> None:
+    """Refuses a call whose models are missing, do not fit each other, or are not those that its arguments need.
+
+    Args:
+        components: a pipeline.
+        call (`dict`): the arguments of its `__call__` by name.
+    """
+    require(components, "an image", "unet", "scheduler")
+    check_ip_adapter(components, call.get("ip_adapter_image"), call.get("ip_adapter_image_embeds"))
+    # An image to start from, which comes with a strength, is encoded even where none is decoded.
+    uses_vae = call["output_type"] != "latent" or "strength" in call
+    drawing = ("controlnet", "adapter", *(("vae", "safety_checker") if uses_vae else ()))
+    encoding = () if call["prompt"] is None else ("text_encoder", "body_model")
+    check_one_device(components, "unet", *drawing, *encoding)
+    check_one_dtype(components, *drawing)
+
+
 def check_caption_length(components: Any) -> None:
     """Refuses a tokenizer that pads captions to more tokens than the text encoder takes."""
     length = components.tokenizer.model_max_length

@@ -1,16 +1,23 @@
 """Stage 2's conditioning: the cross-attention states of text and hands, in one sequence [theta, M, caption, joints].
 
-`encode_text_and_hands` is the whole of it; without hands, Stable Diffusion's own `encode_prompt` encodes the text.
+`encode_text_and_hands` does it; `HandEncodingMixin` makes it the `encode_prompt` of a pipeline, which without hands is
+Stable Diffusion's own.
 """
+
+import contextlib
+from collections.abc import Iterator
 
 import torch
 from diffusers import UNet2DConditionModel
-from diffusers.utils import logging
+from diffusers.utils import logging, scale_lora_layers, unscale_lora_layers
 from transformers import CLIPTokenizer
 
 from ..hands import HandBodyModel, HandParams
 from ..models import TextHandEncoder
-from .inputs import check_finite
+from ..utils.typing import MixinBase
+from .component_checks import check_caption_length, require
+from .hand_inputs import as_list, negative_texts
+from .inputs import check_finite_tensor, check_scalar, check_text, hand_rows
 
 logger = logging.get_logger(__name__)
 
@@ -114,6 +121,18 @@ def caption_states(states: torch.Tensor, text_encoder: TextHandEncoder) -> torch
     return _split_states(states, caption_length)[0]
 
 
+@contextlib.contextmanager
+def _lora_scaled(text_encoder: TextHandEncoder, scale: float | None) -> Iterator[None]:
+    """Scales the LoRA layers of the text encoder within the block, if a scale is given."""
+    if scale is not None:
+        scale_lora_layers(text_encoder, scale)
+    try:
+        yield
+    finally:
+        if scale is not None:
+            unscale_lora_layers(text_encoder, scale)
+
+
 def cast_to_unet(states: torch.Tensor, unet: UNet2DConditionModel | None) -> torch.Tensor:
     """States in the dtype of the U-Net, unless there is none or it is quantised to integers."""
     return states if unet is None or not unet.dtype.is_floating_point else states.to(unet.dtype)
@@ -130,7 +149,7 @@ def _encode_hands(
     """`(B, 77)` tokens and B rows of hands to `(B, 165, D)` states."""
     geometry = body_model(hand_params)
     for name, value in geometry.items():
-        check_finite(f"The geometry of `hand_params` (`{name}`)", value)
+        check_finite_tensor(f"The geometry of `hand_params` (`{name}`)", value)
     hands = text_encoder.prepare_hands(geometry, hand_params.hand_visible)
     output = text_encoder(input_ids, **hands, output_hidden_states=clip_skip is not None)
     states = output.last_hidden_state
@@ -152,3 +171,94 @@ def _split_states(states: torch.Tensor, caption_length: int) -> tuple[torch.Tens
 def _join_states(caption: torch.Tensor, hand_states: torch.Tensor) -> torch.Tensor:
     """The inverse of `_split_states`."""
     return torch.cat([hand_states[:, :2], caption, hand_states[:, 2:]], 1)
+
+
+class HandEncodingMixin(MixinBase):
+    """Gives `encode_prompt` hands, before a Stable Diffusion pipeline in the bases of a class."""
+
+    def encode_prompt(
+        self,
+        prompt: str | list[str] | None,
+        device: torch.device,
+        num_images_per_prompt: int,
+        do_classifier_free_guidance: bool,
+        negative_prompt: str | list[str] | None = None,
+        prompt_embeds: torch.Tensor | None = None,
+        negative_prompt_embeds: torch.Tensor | None = None,
+        lora_scale: float | None = None,
+        clip_skip: int | None = None,
+        hand_params: HandParams | None = None,
+        hand_conditioning_scale: float = 1.0,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Cross-attention states of B prompts, alone or with hands, for n images each.
+
+        Without hands (`hand_params=None` or `hand_conditioning_scale=0`) this is Stable Diffusion's `encode_prompt`.
+        Arguments that are not listed here are Stable Diffusion's. Hands are not sampled here. With hands, the negative
+        prompt is encoded beside the learned null states, which take the places of the hands.
+
+        Args:
+            hand_params (`HandParams` of batch shape `(B,)` or `(B * n,)`, *optional*): hands for each prompt or each
+                image.
+            hand_conditioning_scale (`float`): s; every hand state h of the prompt becomes null + s (h - null), where
+                null is the learned null state in its place.
+
+        Returns:
+            `tuple`: `prompt_embeds` and `negative_prompt_embeds` (`None` without guidance), both `(B * n, N, D)`; N is
+            165 with hands, [theta, M, caption 77, joints 86], and 77 without.
+        """
+        check_scalar("hand_conditioning_scale", hand_conditioning_scale, minimum=0)
+        if hand_params is not None and hand_conditioning_scale > 0:
+            if prompt_embeds is not None:
+                raise ValueError("`hand_params` cannot be given with `prompt_embeds`, which are used as they are.")
+            check_text("prompt", prompt)
+            assert prompt is not None
+            require(self, "conditioning on hands", "body_model")
+            check_caption_length(self)
+            rows = hand_rows(hand_params, len(as_list(prompt)), num_images_per_prompt).to(device)
+            wants_negative = do_classifier_free_guidance and negative_prompt_embeds is None
+            negative = negative_texts(prompt, negative_prompt) if wants_negative else None
+            with _lora_scaled(self.text_encoder, lora_scale):
+                prompt_embeds, encoded_negative = encode_text_and_hands(
+                    self.maybe_convert_prompt(as_list(prompt), self.tokenizer),
+                    negative and self.maybe_convert_prompt(negative, self.tokenizer),
+                    rows,
+                    self.tokenizer,
+                    self.text_encoder,
+                    self.body_model,
+                    hand_conditioning_scale,
+                    clip_skip,
+                )
+            if negative_prompt_embeds is None:
+                negative_prompt_embeds = encoded_negative
+            else:
+                negative_prompt_embeds = negative_prompt_embeds.repeat_interleave(num_images_per_prompt, 0)
+            prompt, num_images_per_prompt, lora_scale = None, 1, None
+        elif prompt_embeds is not None and do_classifier_free_guidance and negative_prompt_embeds is None:
+            require(self, "a negative prompt", "tokenizer", "text_encoder")
+            check_caption_length(self)
+            with _lora_scaled(self.text_encoder, lora_scale):
+                texts = self.maybe_convert_prompt(as_list(negative_prompt or ""), self.tokenizer)
+                negative_prompt_embeds = encode_negative_for(
+                    prompt_embeds, texts, self.tokenizer, self.text_encoder, device
+                )
+        if prompt is not None:
+            check_caption_length(self)
+        prompt_embeds, negative_prompt_embeds = super().encode_prompt(
+            prompt,
+            device,
+            num_images_per_prompt,
+            do_classifier_free_guidance,
+            negative_prompt,
+            prompt_embeds=prompt_embeds,
+            negative_prompt_embeds=negative_prompt_embeds,
+            lora_scale=lora_scale,
+            clip_skip=clip_skip,
+        )
+        prompt_embeds = cast_to_unet(prompt_embeds, self.unet)
+        if negative_prompt_embeds is not None:
+            negative_prompt_embeds = cast_to_unet(negative_prompt_embeds, self.unet)
+        return prompt_embeds, negative_prompt_embeds
+
+    def caption_states(self, prompt_embeds: torch.Tensor) -> torch.Tensor:
+        """The caption's `(B, 77, D)` out of `(B, 165, D)` states of caption and hands; others are returned whole."""
+        return prompt_embeds if self.text_encoder is None else caption_states(prompt_embeds, self.text_encoder)

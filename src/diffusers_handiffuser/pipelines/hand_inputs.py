@@ -7,8 +7,9 @@ from typing import Any, Self
 import torch
 
 from ..hands import HandParams
+from .component_checks import check_caption_length, check_stage_1, require
 from .hand_sampling import Generators
-from .inputs import check_count, check_embeds, check_generators, check_number, check_text, checked_callback, hand_rows
+from .inputs import check_count, check_embeds, check_generators, check_scalar, check_text, checked_callback, hand_rows
 from .saved_defaults import with_default
 
 HandCallback = Callable[[Any, int, torch.Tensor, dict[str, torch.Tensor]], dict[str, torch.Tensor] | None]
@@ -40,8 +41,8 @@ class HandInputs:
         if self.num_hand_inference_steps is not None:
             check_count("num_hand_inference_steps", self.num_hand_inference_steps)
         if self.hand_guidance_scale is not None:
-            check_number("hand_guidance_scale", self.hand_guidance_scale)
-        check_number("hand_conditioning_scale", self.hand_conditioning_scale, minimum=0)
+            check_scalar("hand_guidance_scale", self.hand_guidance_scale)
+        check_scalar("hand_conditioning_scale", self.hand_conditioning_scale, minimum=0)
         if (callback := self.hand_callback_on_step_end) is not None:
             checked_callback("hand_callback_on_step_end", callback, may_return_none=True)
 
@@ -89,6 +90,19 @@ def check_prompts(
         return len(as_list(prompt))
     assert prompt_embeds is not None
     return len(prompt_embeds)
+
+
+def check_conditioning_components(components: Any, prompt: str | list[str] | None, hands: HandInputs) -> None:
+    """Refuses a call whose prompt or hands need a component that is missing or unsuitable."""
+    if prompt is None:
+        return
+    require(components, "a prompt", "tokenizer", "text_encoder")
+    check_caption_length(components)
+    samples = hands.hand_params is None and components.text_to_hand_params is not None
+    if hands.hand_conditioning_scale > 0 and (samples or hands.hand_params is not None):
+        require(components, "conditioning on hands", "body_model")
+        if samples:
+            check_stage_1(components)
 
 
 def as_list(prompt: str | list[str]) -> list[str]:

@@ -14,7 +14,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from ..hands import HandParams
 from ..models import TextHandEncoder, TextToHandParamsModel
 from ..models.text_to_hand_params import SAMPLE_SIZE
-from .inputs import check_finite
+from .inputs import check_finite_tensor
 from .prompt_weights import without_weights
 
 Generators = torch.Generator | list[torch.Generator] | None
@@ -86,7 +86,7 @@ def sample_hands(
                 sample = on_step_end(i, t, sample)
             if bar is not None:
                 bar.update()
-    check_finite("The sample of `text_to_hand_params`", sample)
+    check_finite_tensor("The sample of `text_to_hand_params`", sample)
     return model.decode(sample).to("cpu")
 
 
