@@ -19,11 +19,11 @@ from diffusers import UNet2DConditionModel
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
+from training_memory import training_memory
 
 from diffusers_handiffuser import TextHandEncoder
 from diffusers_handiffuser.training.hand_params_to_image.lora import add_lora, cast_frozen
 from diffusers_handiffuser.training.hand_params_to_image.loss import ImageObjective
-from diffusers_handiffuser.training.memory import training_memory
 
 SD_1_5_UNET = {"sample_size": 64, "cross_attention_dim": 768}
 TINY_UNET = {

@@ -22,7 +22,7 @@ from typing import Any
 
 from diffusers_handiffuser import MINI
 from diffusers_handiffuser.models.text_hand_encoder import HAND_REPRESENTATIONS
-from diffusers_handiffuser.training.engine.options import json_option
+from diffusers_handiffuser.training.engine.option_parser import option_values, read_json_object
 from diffusers_handiffuser.training.engine.sources import open_rows
 from diffusers_handiffuser.training.hand_params_to_image import trainer
 from diffusers_handiffuser.utils.command_line import run_as_command
@@ -103,7 +103,7 @@ ARMS = {arm.name: arm for arm in _arms()}
 def trainer_arguments(arm: Arm, options: Sequence[str]) -> list[str]:
     """The trainer's command line for an arm: the recipe, what the user changes, and what the arm is."""
     parser = argparse.ArgumentParser(prog="arms.py train", add_help=False, allow_abbrev=False)
-    parser.add_argument("--text_encoder_config", type=json_option, default={})
+    parser.add_argument("--text_encoder_config", type=read_json_object, default={})
     parser.add_argument("--text_only_steps")
     parser.add_argument("--pretrained_model_name_or_path")
     parser.add_argument("--pretrained_vae_model_name_or_path", default=f"{MINI}/vae")
@@ -128,8 +128,9 @@ def trainer_arguments(arm: Arm, options: Sequence[str]) -> list[str]:
 def train(arm: Arm, options: Sequence[str]) -> None:
     """Trains an arm into `--output_dir`, where `arm.json` then says which one it is."""
     argv = trainer_arguments(arm, options)
-    args = trainer.parse_args(argv)
-    if args.streaming or args.no_cache or args.train_method != "full":
+    options = trainer.parse_args(argv)
+    values = option_values(options)
+    if options.data.streaming or options.images.no_cache or options.lora.train_method != "full":
         raise ValueError("the experiment trains whole models from cached rows: no --streaming, --no_cache or LoRA")
     if arm.tells == "skeleton":
         from skeleton_arm import train_with_skeletons
@@ -137,16 +138,17 @@ def train(arm: Arm, options: Sequence[str]) -> None:
         train_with_skeletons(argv)
     else:
         trainer.main(argv)
-    last = json.loads((Path(args.output_dir) / "log.jsonl").read_text().splitlines()[-1])
-    encoder = {name: value for name, value in args.text_encoder_config.items() if name not in arm.encoder}
-    shared = {name: getattr(args, name) for name in SHARED}
+    folder = Path(options.run.output_dir)
+    last = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
+    encoder = {name: value for name, value in options.models.text_encoder_config.items() if name not in arm.encoder}
+    shared = {name: values[name] for name in SHARED}
     facts = {
         **asdict(arm),
-        "shared": {**shared, "text_encoder_config": encoder, "data": open_rows(args).fingerprint},
+        "shared": {**shared, "text_encoder_config": encoder, "data": open_rows(options.data).fingerprint},
         "steps": last["step"],
         "minutes": last["minutes"],
     }
-    (Path(args.output_dir) / ARM_FILE).write_text(json.dumps(facts, indent=2) + "\n")
+    (folder / ARM_FILE).write_text(json.dumps(facts, indent=2) + "\n")
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -5,7 +5,6 @@ tower, on the same batches and noise as the other arms. Where they lose their ha
 black picture; so guidance strengthens caption and hands here as it does there.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,14 +30,15 @@ from diffusers_handiffuser.training.engine.tracking import progress
 from diffusers_handiffuser.training.engine.weights import save_model
 from diffusers_handiffuser.training.hand_params_to_image import trainer
 from diffusers_handiffuser.training.hand_params_to_image.joint_head import (
-    JointFinder,
+    JointHead,
     JointLogits,
     last_features,
-    new_joint_finder,
+    new_joint_head,
 )
 from diffusers_handiffuser.training.hand_params_to_image.loss import ImageLoss
 from diffusers_handiffuser.training.hand_params_to_image.models import load_image_models, make_fast
-from diffusers_handiffuser.training.hand_params_to_image.rows import CachedRows, tokenize
+from diffusers_handiffuser.training.hand_params_to_image.options import ImageTrainingOptions
+from diffusers_handiffuser.training.hand_params_to_image.rows import CachedDataset, tokenize
 
 CONTROLNET = "controlnet"
 CONDITION_CHANNELS = (16, 32, 96, 256)
@@ -55,26 +55,27 @@ def draw_skeletons(hand_params: HandParams, body_model: HandBodyModel, size: int
     return skeletons * hand_params.hand_visible.any(-1).cpu()[:, None, None, None]
 
 
-def cache_skeletons(args: argparse.Namespace, body_model: HandBodyModel, accelerator: Accelerator) -> np.ndarray:
+def cache_skeletons(options: ImageTrainingOptions, body_model: HandBodyModel, accelerator: Accelerator) -> np.ndarray:
     """Skeletons of all rows, uint8 (1 or 2, N, 3, resolution, resolution); [1] are those of mirrored rows."""
-    dataset = open_rows(args, need_images=True)
-    both = [dataset.hand_params, dataset.hand_params.mirror()] if args.random_flip else [dataset.hand_params]
+    dataset, size = open_rows(options.data, need_images=True), options.images.resolution
+    both = [dataset.hand_params, dataset.hand_params.mirror()] if options.images.random_flip else [dataset.hand_params]
 
     def fill(array: np.ndarray, rows: range) -> None:
         for start in progress(range(rows.start, rows.stop, 64), "skeletons", accelerator):
             batch = slice(start, min(start + 64, rows.stop))
             for number, hands in enumerate(both):
-                array[number, batch] = draw_skeletons(hands[batch], body_model, args.resolution).numpy()
+                array[number, batch] = draw_skeletons(hands[batch], body_model, size).numpy()
 
-    shape = (len(both), len(dataset), 3, args.resolution, args.resolution)
-    key = f"skeletons-{dataset.fingerprint}-{args.resolution}-{weights_hash(body_model)}-{len(both)}.npy"
-    return cached_together(cache_folder(args) / key, shape, np.uint8, fill, accelerator)
+    shape = (len(both), len(dataset), 3, size, size)
+    key = f"skeletons-{dataset.fingerprint}-{size}-{weights_hash(body_model)}-{len(both)}.npy"
+    folder = cache_folder(options.data, options.run.output_dir)
+    return cached_together(folder / key, shape, np.uint8, fill, accelerator)
 
 
 class SkeletonObjective(nn.Module):
     """The U-Net's prediction for noisy latents, given tokens and skeletons; what `ImageLoss` calls.
 
-    A joint finder, if there is one, reads the U-Net's features alone: here no states tell of joints.
+    A joint head, if there is one, reads the U-Net's features alone: here no states tell of joints.
     """
 
     def __init__(
@@ -82,11 +83,11 @@ class SkeletonObjective(nn.Module):
         unet: UNet2DConditionModel,
         text_encoder: TextHandEncoder,
         controlnet: ControlNetModel,
-        joint_finder: JointFinder | None = None,
+        joint_head: JointHead | None = None,
     ):
         super().__init__()
         self.unet, self.text_encoder, self.controlnet = unet, text_encoder, controlnet
-        self.joint_finder = joint_finder
+        self.joint_head = joint_head
 
     def forward(
         self,
@@ -109,7 +110,7 @@ class SkeletonObjective(nn.Module):
                 down_block_additional_residuals=down,
                 mid_block_additional_residual=middle,
             ).sample
-        return prediction if self.joint_finder is None else (prediction, self.joint_finder(features[0]))
+        return prediction if self.joint_head is None else (prediction, self.joint_head(features[0]))
 
 
 class SkeletonPipeline(HanDiffuserControlNetPipeline):
@@ -124,40 +125,43 @@ class SkeletonPipeline(HanDiffuserControlNetPipeline):
 
 def train_with_skeletons(argv: Sequence[str]) -> None:
     """As the trainer's `main`, with a ControlNet; `controlnet/` lies inside the pipeline that it writes."""
-    args = trainer.parse_args(argv)
-    accelerator = start_run(args, find_unused_parameters=True)
-    torch.manual_seed(args.seed)
-    models, body_model = load_image_models(args), load_body_model(args.body_model)
+    options = trainer.parse_args(argv)
+    accelerator = start_run(options, find_unused_parameters=True)
+    torch.manual_seed(options.run.seed)
+    models = load_image_models(options.models, options.schedule, options.images.resolution)
+    body_model = load_body_model(options.models.body_model)
     make_fast(models.unet, accelerator)
     channels = CONDITION_CHANNELS[: len(models.vae.config.block_out_channels)]
     controlnet = ControlNetModel.from_unet(models.unet, conditioning_embedding_out_channels=channels)
-    source, num_train, _ = trainer.open_data(args, accelerator, models, body_model)
-    assert isinstance(source, CachedRows)
-    skeletons = cache_skeletons(args, body_model, accelerator)
+    source, num_train, _ = trainer.open_data(options, accelerator, models, body_model)
+    assert isinstance(source, CachedDataset)
+    skeletons = cache_skeletons(options, body_model, accelerator)
     source.arrays["hand_skeleton"] = skeletons.reshape(-1, *skeletons.shape[2:])
 
     trained = {"unet": models.unet, "text_encoder": models.text_encoder, CONTROLNET: controlnet}
-    joint_finder = None
-    if args.joint_loss_weight > 0:
-        joint_finder = trained["joint_finder"] = new_joint_finder(models.unet, args.palm_loss_weight > 0)
+    joint_head = None
+    if options.loss.joint_loss_weight > 0:
+        joint_head = trained["joint_finder"] = new_joint_head(models.unet, options.loss.palm_loss_weight > 0)
     make_fast(controlnet, accelerator)
-    objective = SkeletonObjective(models.unet, models.text_encoder, controlnet, joint_finder)
-    loss = ImageLoss(args, models.noise_scheduler, tokenize(models.tokenizer, [""]), accelerator.device)
+    objective = SkeletonObjective(models.unet, models.text_encoder, controlnet, joint_head)
+    empty_ids = tokenize(models.tokenizer, [""])
+    loss = ImageLoss(options.loss, options.conditions, models.noise_scheduler, empty_ids, accelerator.device)
     loss.keep_in_checkpoints(accelerator)
-    run = TrainingRun(args, accelerator, objective, trained, num_train)
+    run = TrainingRun(options, accelerator, objective, trained, num_train)
 
     def compute_loss(rows: np.ndarray, random: BatchRandom) -> dict[str, torch.Tensor]:
-        mirror = random.uniform() < 0.5 if args.random_flip else None
+        mirror = random.uniform() < 0.5 if options.images.random_flip else None
         return loss(run.objective, source.batch(rows, mirror, run.following_rows), random)
 
     run.train(compute_loss)
 
     def save(whole: SkeletonObjective, facts: dict[str, str]) -> None:
         trained_models = replace(models, unet=whole.unet.eval(), text_encoder=whole.text_encoder.eval())
-        trainer.save_pipeline(args, trained_models, body_model, facts)
-        save_model(whole.controlnet.eval(), Path(args.output_dir) / CONTROLNET)
+        trainer.save_pipeline(options, trained_models, body_model, facts)
+        save_model(whole.controlnet.eval(), run.output_dir / CONTROLNET)
 
-    finish_run(run, args, "hand_params_to_image", argv, save)
+    base_model = options.models.pretrained_model_name_or_path
+    finish_run(run, "hand_params_to_image", argv, save, data=options.data, hub=options.hub, base_model=base_model)
 
 
 def load_skeleton_pipeline(pipeline: Any, folder: Path) -> SkeletonPipeline:

@@ -57,16 +57,14 @@ def test_import_has_no_side_effects(tmp_path):
 
 
 def test_public_names():
-    for name in diffusers_handiffuser.__all__:
-        assert getattr(diffusers_handiffuser, name) is not None
-    assert diffusers_handiffuser.__version__ == "0.1.0"
+    assert set(diffusers_handiffuser.__all__) <= set(dir(diffusers_handiffuser))
     assert isinstance(diffusers_handiffuser.MINI, str)
     assert diffusers_handiffuser.MINI.endswith(
         os.path.join("diffusers_handiffuser", "checkpoints", "handiffuser-mini")
     )
 
 
-@pytest.mark.parametrize("name", ["data", "studio", "training"])
+@pytest.mark.parametrize("name", ["data", "evaluation", "studio", "training"])
 def test_lazy_rooms(name):
     assert getattr(diffusers_handiffuser, name).__name__ == f"diffusers_handiffuser.{name}"
 

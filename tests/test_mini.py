@@ -70,6 +70,7 @@ class TestLoading:
     def test_body_is_the_one_the_package_ships(self, mini):
         assert mini.body_model.config.sha256 == HandBodyModel.procedural().config.sha256
 
+    @pytest.mark.slow
     def test_silent_and_offline_in_a_new_process(self):
         code = (
             "import socket\n"
@@ -103,6 +104,7 @@ class TestLoading:
         assert np.array_equal(*pictures)
 
 
+@pytest.mark.slow
 class TestSampling:
     def test_side_follows_the_text(self, mini):
         """Hands appear on the side that the caption names, in at least nine of ten samples."""

@@ -22,7 +22,7 @@ COMMANDS = [
     line.rpartition("&& ")[2]
     for language, code in BLOCKS
     if language == "bash"
-    for line in code.splitlines()
+    for line in code.replace("\\\n", " ").splitlines()
     if line.rpartition("&& ")[2].startswith(("handiffuser ", "python -m diffusers_handiffuser"))
 ]
 

@@ -23,7 +23,14 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tests" / "fixtures" / "runs_593c802"
 MANIFEST = json.loads((FOLDER / "manifest.json").read_text())
 RUNS = MANIFEST["runs"]
-GONE: dict[str, Any] = {}
+GONE: dict[str, Any] = {
+    "lr_num_cycles": 1,
+    "lr_power": 1.0,
+    "std_floor": 0.02,
+    "joint_map_weight": 1.5,
+    "pyramid_levels": 3,
+    "detail_weight": 1.0,
+}
 """Options that 593c802 had and nobody used, with the default that they always had."""
 TOLERANCE = {"rtol": 5e-6, "atol": 5e-6}
 """Ten times what the instructions of other processors, or joints that are 1e-6 m off, change in the weights. Where

@@ -5,11 +5,10 @@ import re
 import shlex
 
 import pytest
-from diffusers_handiffuser.evaluation.feature_network import STUDIO_FEATURES
 from pages import DOCS, blocks
 
-import diffusers_handiffuser
 from diffusers_handiffuser.cli import main
+from diffusers_handiffuser.evaluation.judges.studio_judge import STUDIO_FEATURES
 
 PAGES = [page for page in sorted(DOCS.rglob("*.md")) if page.name != "training.md" and blocks(page)]
 
@@ -33,7 +32,6 @@ def run_line(line: str, capsys) -> None:
 def test_blocks_run(page, quick_mini, tmp_path, monkeypatch, capsys):
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets cache")
-    monkeypatch.setattr(diffusers_handiffuser, "MINI", quick_mini)
     monkeypatch.chdir(tmp_path)
     for number, (language, code) in enumerate(blocks(page)):
         if language == "python":

@@ -9,11 +9,11 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from pages import DOCS, blocks
+from training_memory import training_memory
 
 from diffusers_handiffuser import TextHandEncoder
 from diffusers_handiffuser.training import text_hand_encoder
 from diffusers_handiffuser.training.hand_params_to_image import trainer as hand_params_to_image
-from diffusers_handiffuser.training.memory import training_memory
 from diffusers_handiffuser.training.text_to_hand_params import trainer as text_to_hand_params
 
 PAGE = DOCS / "training.md"
@@ -35,8 +35,8 @@ COMMANDS = [
 def test_commands_parse(command):
     words = shlex.split(command.replace("$SD", "sd"))
     place = words.index("-m")
-    args = TRAINERS[words[place + 1].rpartition(".")[2]].parse_args([*words[place + 2 :], *needed(words)])
-    assert args.train_data_dir in ("pairs", "pictures", "train")
+    options = TRAINERS[words[place + 1].rpartition(".")[2]].parse_args([*words[place + 2 :], *needed(words)])
+    assert getattr(options, "data", options).train_data_dir in ("pairs", "pictures", "train")
 
 
 def needed(words) -> list[str]:

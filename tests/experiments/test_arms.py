@@ -15,6 +15,8 @@ from diffusers_handiffuser.evaluation import score_pictures
 from diffusers_handiffuser.studio import Scene
 from diffusers_handiffuser.training.hand_params_to_image.loss import ImageLoss
 
+pytestmark = pytest.mark.slow
+
 ENCODER = {
     "hidden_size": 16,
     "intermediate_size": 32,

@@ -12,7 +12,8 @@ from safetensors.numpy import load_file
 from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save_file as save_tensors
 
-from diffusers_handiffuser.hands.body_model import PROCEDURAL_BODY_FILE, HandBodyModel, body_sha256
+from diffusers_handiffuser.hands.body_arrays import PROCEDURAL_BODY_FILE, body_sha256
+from diffusers_handiffuser.hands.body_model import HandBodyModel
 from diffusers_handiffuser.hands.camera import project_weak_perspective
 from diffusers_handiffuser.hands.params import HandParams
 from diffusers_handiffuser.hands.rotations import rotvec_to_rotmat

@@ -352,11 +352,11 @@ class TestDictionaries:
             HandParams.from_dict(row)
 
     @pytest.mark.parametrize("name", HandParams.FIELDS)
-    @pytest.mark.parametrize("value", ["abc", None, ["a"], [[1.0], [1.0, 2.0]], {"x": 1.0}, [10**400]], ids=repr_start)
-    def test_what_is_not_a_list_of_numbers(self, name, value):
-        with pytest.raises(ValueError, match=f"`{name}` is not a list of (numbers|true and false)") as error:
-            HandParams.from_dict({**random_params().to_dict(), name: value})
-        assert "\n" not in str(error.value)
+    def test_what_is_not_a_list_of_numbers(self, name):
+        for value in ("abc", None, ["a"], [[1.0], [1.0, 2.0]], {"x": 1.0}, [10**400]):
+            with pytest.raises(ValueError, match=f"`{name}` is not a list of (numbers|true and false)") as error:
+                HandParams.from_dict({**random_params().to_dict(), name: value})
+            assert "\n" not in str(error.value)
 
     @pytest.mark.parametrize("value", [[0.3, 1.0], [2, 0], [True, 1], ["true", "false"]])
     def test_visibility_is_not_guessed_from_numbers(self, value):

@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from diffusers_handiffuser.hands.rotations import (
     rot6d_to_rotmat,
+    rotmat_geodesic_distance,
     rotmat_to_rot6d,
     rotmat_to_rotvec,
     rotvec_to_rotmat,
@@ -205,3 +206,37 @@ def test_any_batch_shape(shape):
 def test_wrong_shapes_are_named(function, name, shape):
     with pytest.raises(ValueError, match=f"`{name}` must have shape.*got"):
         function(torch.zeros(shape))
+
+
+class TestGeodesicDistance:
+    @pytest.mark.parametrize("dtype", DTYPES)
+    def test_agrees_with_scipy(self, dtype):
+        vectors = rotvecs(dtype)
+        others = vectors.roll(7, 0)
+        first, second = (Rotation.from_rotvec(v.double().numpy()) for v in (vectors, others))
+        expected = torch.from_numpy((first.inv() * second).magnitude())
+        found = rotmat_geodesic_distance(rotvec_to_rotmat(vectors), rotvec_to_rotmat(others))
+        assert found.dtype == dtype
+        # Half turns apart, an error of the chord is its square root in the angle.
+        assert (found.double() - expected).abs().max() < 3 * TOLERANCE[dtype] ** 0.5
+        less = expected < 3
+        assert (found.double() - expected)[less].abs().max() < 20 * TOLERANCE[dtype]
+
+    def test_of_identical_float32_rotations_is_zero(self):
+        rotations = rotvec_to_rotmat(rotvecs(torch.float32))
+        assert torch.equal(rotmat_geodesic_distance(rotations, rotations), torch.zeros(len(rotations)))
+
+    def test_small_angles_are_exact_in_float32(self):
+        turns = rotvec_to_rotmat(torch.tensor([[1e-3, 0.0, 0.0], [0.0, 1e-4, 0.0]]))
+        assert rotmat_geodesic_distance(turns, torch.eye(3)).tolist() == pytest.approx([1e-3, 1e-4], rel=1e-3)
+
+    def test_leading_shapes_broadcast(self):
+        rotations = rotvec_to_rotmat(rotvecs()[:6])
+        assert rotmat_geodesic_distance(rotations[:, None], rotations).shape == (6, 6)
+        with pytest.raises(ValueError, match=r"`second` must have shape \(..., 3, 3\)"):
+            rotmat_geodesic_distance(rotations, rotations[..., 0])
+
+    def test_gradient_at_zero_is_finite(self):
+        vector = torch.zeros(1, 3, requires_grad=True)
+        rotmat_geodesic_distance(rotvec_to_rotmat(vector), torch.eye(3)).sum().backward()
+        assert torch.isfinite(vector.grad).all()

@@ -98,6 +98,7 @@ def test_asked_for_twice_is_done_once():
     assert dynamic_modules_utils.find_pipeline_class is before
 
 
+@pytest.mark.slow
 def test_without_an_import_before(tmp_path):
     """The file itself is the first to import the package."""
     (tmp_path / "mine.py").write_text(IMPORT + mine())

@@ -139,6 +139,7 @@ def without_import(layouts, tmp_path_factory):
     return json.loads(result.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["folder", "hub"])
 class TestWithoutImport:
     def test_loader_code_works_when_trusted(self, without_import, place):

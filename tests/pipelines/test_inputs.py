@@ -10,9 +10,12 @@ NAN, INF = float("nan"), float("inf")
 
 
 def refuses(call, name: str, *arguments, **keywords) -> None:
-    with pytest.raises((ValueError, TypeError)) as caught:
+    try:
         call(*arguments, **keywords)
-    message = str(caught.value)
+    except (ValueError, TypeError) as error:
+        message = str(error)
+    else:
+        pytest.fail(f"nothing was said of {arguments} {keywords}")
     assert name in message, message
     assert "\n" not in message and len(message) < 300, message
 
@@ -26,49 +29,48 @@ def nothing_is_computed(pipe, monkeypatch):
         monkeypatch.setattr(type(getattr(pipe, name)), "forward", fail)
 
 
-@pytest.mark.parametrize(
-    "name, value",
-    [
-        ("prompt", []),
-        ("prompt", 3),
-        ("prompt", ["a", 3]),
-        ("prompt", ("a", "b")),
-        ("prompt", b"a"),
-        ("prompt", None),
-        ("negative_prompt", 3),
-        ("negative_prompt", ["a"]),
-        ("num_images_per_prompt", 0),
-        ("num_images_per_prompt", -1),
-        ("num_images_per_prompt", 1.5),
-        ("num_images_per_prompt", None),
-        *[("num_inference_steps", value) for value in (0, -3, NAN, 2.5, 4.0, "4", True)],
-        *[("num_hand_inference_steps", value) for value in (0, -3, NAN, 2.5, 4.0, "4", True)],
-        *[(name, value) for name in ("guidance_scale", "hand_guidance_scale") for value in (NAN, INF, -INF, "7")],
-        *[("hand_conditioning_scale", value) for value in (NAN, INF, -1, "1", None)],
-        ("guidance_rescale", NAN),
-        ("eta", NAN),
-        ("generator", [torch.Generator()] * 2),
-        ("generator", []),
-        ("generator", [None]),
-        ("generator", 3),
-        ("hand_generator", [torch.Generator()] * 2),
-        ("hand_generator", "seed"),
-        ("hand_params", torch.zeros(1, 327)),
-        ("hand_params", {"camera": 1}),
-        ("hand_params", HandParams.zeros(2)),
-        ("hand_params", HandParams.zeros(0)),
-        ("hand_params", HandParams.zeros(1, 1)),
-        ("callback_on_step_end_tensor_inputs", ["latent"]),
-        ("callback_on_step_end", "print"),
-        ("hand_callback_on_step_end", 3),
-        ("ip_adapter_image", PIL.Image.new("RGB", (8, 8))),
-        ("ip_adapter_image_embeds", [torch.zeros(2, 1, 8)]),
-        ("hand_param", HandParams.zeros(1)),
-    ],
-)
-def test_call(pipe, name, value):
-    arguments = {"prompt": "a hand", name: value}
-    refuses(pipe, name, **arguments)
+BAD_ARGUMENTS = [
+    ("prompt", []),
+    ("prompt", 3),
+    ("prompt", ["a", 3]),
+    ("prompt", ("a", "b")),
+    ("prompt", b"a"),
+    ("prompt", None),
+    ("negative_prompt", 3),
+    ("negative_prompt", ["a"]),
+    ("num_images_per_prompt", 0),
+    ("num_images_per_prompt", -1),
+    ("num_images_per_prompt", 1.5),
+    ("num_images_per_prompt", None),
+    *[("num_inference_steps", value) for value in (0, -3, NAN, 2.5, 4.0, "4", True)],
+    *[("num_hand_inference_steps", value) for value in (0, -3, NAN, 2.5, 4.0, "4", True)],
+    *[(name, value) for name in ("guidance_scale", "hand_guidance_scale") for value in (NAN, INF, -INF, "7")],
+    *[("hand_conditioning_scale", value) for value in (NAN, INF, -1, "1", None)],
+    ("guidance_rescale", NAN),
+    ("eta", NAN),
+    ("generator", [torch.Generator()] * 2),
+    ("generator", []),
+    ("generator", [None]),
+    ("generator", 3),
+    ("hand_generator", [torch.Generator()] * 2),
+    ("hand_generator", "seed"),
+    ("hand_params", torch.zeros(1, 327)),
+    ("hand_params", {"camera": 1}),
+    ("hand_params", HandParams.zeros(2)),
+    ("hand_params", HandParams.zeros(0)),
+    ("hand_params", HandParams.zeros(1, 1)),
+    ("callback_on_step_end_tensor_inputs", ["latent"]),
+    ("callback_on_step_end", "print"),
+    ("hand_callback_on_step_end", 3),
+    ("ip_adapter_image", PIL.Image.new("RGB", (8, 8))),
+    ("ip_adapter_image_embeds", [torch.zeros(2, 1, 8)]),
+    ("hand_param", HandParams.zeros(1)),
+]
+
+
+def test_call(pipe):
+    for name, value in BAD_ARGUMENTS:
+        refuses(pipe, name, **{"prompt": "a hand", name: value})
 
 
 @pytest.mark.parametrize("height, width", [(12, 16), (16, 20), (0, 16), (-8, 16), (16.0, 16), (NAN, 16), ("16", 16)])

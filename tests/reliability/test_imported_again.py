@@ -66,6 +66,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [PURGE, RELOAD], ids=["modules deleted", "modules reloaded"])
 def test_loads_anew_and_tells_what_is_left_from_before(again, tmp_path):
     source = str(Path(diffusers_handiffuser.__file__).parents[1])

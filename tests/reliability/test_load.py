@@ -21,12 +21,13 @@ takes_minutes = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the memory in use from Linux' /proc")
 @pytest.mark.parametrize(
     "checkpoint, warm_up, generations",
     [
         pytest.param(CONTRACT, 30, 100, id="tiny"),
-        pytest.param(MINI, 50, 500, id="mini", marks=[takes_minutes, pytest.mark.slow]),
+        pytest.param(MINI, 50, 500, id="mini", marks=takes_minutes),
     ],
 )
 def test_memory_stays_flat(checkpoint, warm_up, generations):

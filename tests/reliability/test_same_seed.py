@@ -133,6 +133,7 @@ class TestElsewhere:
         case.pipe.set_progress_bar_config(disable=True)
         same(expected, draw(case, range(2)))
 
+    @pytest.mark.slow
     def test_bundled_checkpoint_in_a_new_process(self, tmp_path):
         """Batch and picture alike; on another machine or with other libraries the last digits may differ."""
         pipe = HanDiffuserPipeline.from_pretrained(MINI)

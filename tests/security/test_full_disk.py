@@ -20,9 +20,10 @@ from valid_files import NUM_VERTICES, fingertips_of, npz_bytes, small_body, some
 
 import diffusers_handiffuser
 from diffusers_handiffuser import HandBodyModel, cli
-from diffusers_handiffuser.cli import _write
+from diffusers_handiffuser.cli.generate import _write
 from diffusers_handiffuser.pipelines import pipeline_loading as hub
 from diffusers_handiffuser.rendering.mesh_export import write_glb, write_obj
+from diffusers_handiffuser.rendering.meshes import HandMesh
 from diffusers_handiffuser.training.engine.checkpointing import list_checkpoints, write_checkpoint
 from diffusers_handiffuser.training.engine.weights import save_model
 from diffusers_handiffuser.utils.atomic_files import ASIDE_PREFIX, atomic_write, atomic_write_dir
@@ -65,12 +66,13 @@ def full_disk(monkeypatch):
     return fill
 
 
+TRIANGLE = HandMesh("a", torch.zeros(3, 3), torch.tensor([[0, 1, 2]]), (1.0, 1.0, 1.0))
 HANDS = {
     "safetensors": lambda path: some_hands().save(path),
     "json": lambda path: some_hands().save(path),
     "glb": lambda path: some_hands()[0].to_glb(path),
     "html": lambda path: some_hands()[0].view_3d().save(path),
-    "obj": lambda path: write_obj(path, ["a"], [torch.zeros(3, 3)], [torch.tensor([[0, 1, 2]])]),
+    "obj": lambda path: write_obj(path, [TRIANGLE]),
     "npz": lambda path: HandBodyModel.procedural().to_smplx(path),
     "png": lambda path: _write(path, Image.new("RGB", (64, 64)).save),
 }
@@ -88,12 +90,11 @@ def test_single_files(tmp_path, full_disk, suffix):
 
 
 def test_glb_of_a_mesh(tmp_path, full_disk):
-    arguments = (["a"], [torch.zeros(3, 3)], [torch.tensor([[0, 1, 2]])], [(1.0, 1.0, 1.0)])
-    write_glb(tmp_path / "a.glb", *arguments)
+    write_glb(tmp_path / "a.glb", [TRIANGLE])
     before = contents(tmp_path)
     full_disk()
     with pytest.raises(OSError, match="No space left"):
-        write_glb(tmp_path / "a.glb", *arguments)
+        write_glb(tmp_path / "a.glb", [TRIANGLE])
     assert contents(tmp_path) == before
 
 
@@ -182,6 +183,7 @@ print(failed, before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_fi
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the size of files")
+@pytest.mark.slow
 def test_files_that_may_not_grow(tmp_path):
     """No function is replaced here: the system refuses to write more than a kilobyte."""
     (tmp_path / "body.npz").write_bytes(npz_bytes(small_body()))
@@ -359,7 +361,7 @@ class TestNoFiles:
 
     @pytest.mark.parametrize("command", [["generate", "a fist"], ["hands", "a fist"]])
     def test_commands_say_so_before_any_work(self, place, command, capsys, monkeypatch):
-        monkeypatch.setattr(cli, "_load_pipeline", None)
+        monkeypatch.setattr(cli.generate, "_load_pipeline", None)
         path = place("hands.png")
         assert cli.main([*command, "-o", str(path)]) == 2
         assert capsys.readouterr().err.startswith(f"handiffuser: error: '{path}' is no file but")

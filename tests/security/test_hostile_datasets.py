@@ -446,6 +446,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.slow
 @linux
 class TestBombs:
     """Small files that ask for much: in a process of its own, with 1.2 GiB beside the libraries."""

@@ -341,6 +341,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the memory of a process")
 class TestBombs:
     """Small files that ask for much: in a process of their own, with 700 MiB beside the libraries."""
@@ -1020,6 +1021,7 @@ class TestConfigsThatAskForMuch:
         assert result.returncode == 0, result.stderr[-2000:]
         return dict(zip(LARGE, result.stdout.splitlines(), strict=True))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", LARGE)
     def test_is_refused(self, outcomes, name):
         seconds, _, message = outcomes[name].partition(" ")

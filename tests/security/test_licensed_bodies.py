@@ -26,6 +26,7 @@ from safetensors.torch import save, save_file
 from valid_files import fingertips_of, npz_bytes, picture_bytes
 
 from diffusers_handiffuser import MINI, HandBodyModel
+from diffusers_handiffuser.hands.body_arrays import smplh_arrays
 from diffusers_handiffuser.hub import licensed_bodies
 from diffusers_handiffuser.hub.licensed_bodies import refuse_licensed_bodies
 
@@ -33,7 +34,7 @@ SOURCE = Path(licensed_bodies.__file__).parents[1]
 
 
 def arrays_of(body: HandBodyModel, scale: float = 1.0) -> dict[str, np.ndarray]:
-    arrays = body._smplh_arrays()
+    arrays = smplh_arrays(body)
     return {
         name: array * array.dtype.type(scale) if array.dtype == np.float32 else array for name, array in arrays.items()
     }
@@ -324,7 +325,7 @@ class TestWhatIsFree:
 SEARCH_LIMITED = """
 import resource, sys, time
 from pathlib import Path
-from diffusers_handiffuser import licensed_bodies
+from diffusers_handiffuser.hub import licensed_bodies
 licensed_bodies.MAX_UNPACKED_BYTES, licensed_bodies._MAX_MEMBERS = 2**28, 10_000
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 700 * 2**20,) * 2)
@@ -419,6 +420,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the memory of a process")
 class TestBombs:
     @pytest.fixture(scope="class")

@@ -48,14 +48,14 @@ class TestTruth:
             for name in drawn.gestures.values():
                 assert any(phrase in caption for phrase in gesture_by_name(name).phrases), caption
 
-    @pytest.mark.parametrize("name", [*GESTURES, "fingers_00000", "fingers_11111", "fingers_01100", "fingers_10000"])
     @pytest.mark.parametrize("kind", KINDS)
-    def test_every_phrase_of_a_gesture_comes_up(self, name, kind):
+    def test_every_phrase_of_a_gesture_comes_up(self, kind):
         sides = SIDES if kind == "two_hands" else ("left",)
-        drawn = scene(kind=kind, gestures=dict.fromkeys(sides, name), views=dict.fromkeys(sides, "palm"))
-        said = captions(drawn, 60)
-        for phrase in gesture_by_name(name).phrases:
-            assert any(phrase in caption for caption in said)
+        for name in (*GESTURES, "fingers_00000", "fingers_11111", "fingers_01100", "fingers_10000"):
+            drawn = scene(kind=kind, gestures=dict.fromkeys(sides, name), views=dict.fromkeys(sides, "palm"))
+            said = "\n".join(captions(drawn, 60))
+            absent = [phrase for phrase in gesture_by_name(name).phrases if phrase not in said]
+            assert not absent, name
 
     def test_no_wrong_side_is_named(self, described):
         for drawn, caption in described:

@@ -10,7 +10,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from diffusers_handiffuser.hands.body_model import PROCEDURAL_BODY_FILE
+from diffusers_handiffuser.hands.body_arrays import PROCEDURAL_BODY_FILE
 from diffusers_handiffuser.hands.skeleton import FINGERTIP_VERTEX_IDS, OPENPOSE_FINGERS
 
 pytest.importorskip("scipy")

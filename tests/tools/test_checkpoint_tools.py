@@ -26,6 +26,7 @@ def tool(name: str):
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strength", [0.04, 0.24])
 def test_redrawn_latents_are_of_their_pictures(tmp_path, monkeypatch, strength):
     """Drawn again for one step of 25 they are nearly the encoder's; for a quarter of the way, others, row by row."""
@@ -67,6 +68,7 @@ def test_the_card_tells_what_was_read_blind():
         assert [line for line in card.splitlines() if line.startswith(f"| {name}") and wanted in line], (name, wanted)
 
 
+@pytest.mark.slow
 def test_loss_by_timestep_knows_a_good_model(tmp_path, monkeypatch, capsys):
     """A trained U-Net errs less than one whose last layer is scaled up, everywhere, and every tenth has its line."""
     make_dataset(tmp_path / "data", 3, progress=False)

@@ -1,5 +1,3 @@
-from argparse import Namespace
-
 import torch
 from diffusers import DDPMScheduler
 
@@ -10,27 +8,20 @@ from diffusers_handiffuser.training.hand_params_to_image.joint_head import (
     JointLogits,
     joint_cross_entropy,
     near_hands,
-    new_joint_finder,
+    new_joint_head,
     palm_cross_entropy,
 )
 from diffusers_handiffuser.training.hand_params_to_image.loss import ImageLoss, ImageObjective
+from diffusers_handiffuser.training.hand_params_to_image.options import ConditionOptions, LossOptions
 
-OPTIONS = {
-    "text_only_steps": 0.0,
-    "condition_dropout": 0.0,
-    "hand_dropout": 0.0,
-    "joint_jitter": 0.0,
-    "noise_offset": 0.0,
-    "input_perturbation": 0.0,
-    "timestep_bias_strategy": "none",
-    "timestep_bias_multiplier": 1.0,
-    "timestep_bias_portion": 0.25,
-    "snr_gamma": None,
-    "balance_timesteps": False,
-    "hand_loss_weight": 0.0,
-    "joint_loss_weight": 0.0,
-    "palm_loss_weight": 0.0,
-}
+NO_DROPOUT = {"condition_dropout": 0.0, "hand_dropout": 0.0}
+
+
+def image_loss(conditions=None, **options) -> ImageLoss:
+    """A loss without dropout unless `conditions` ask for it."""
+    conditions = ConditionOptions(**{**NO_DROPOUT, **(conditions or {})})
+    empty_ids = torch.zeros(1, 77, dtype=torch.long)
+    return ImageLoss(LossOptions(**options), conditions, DDPMScheduler(), empty_ids, torch.device("cpu"))
 
 
 def test_near_hands_is_one_on_the_joints_of_visible_hands():
@@ -54,8 +45,7 @@ def test_weight_of_hands_counts_errors_on_them():
 
     def losses(weight: float, place: tuple[int, int]) -> tuple[float, float]:
         """With a prediction that is 1 off at one place and right elsewhere."""
-        arguments = Namespace(**{**OPTIONS, "hand_loss_weight": weight})
-        loss = ImageLoss(arguments, DDPMScheduler(), torch.zeros(1, 77, dtype=torch.long), torch.device("cpu"))
+        loss = image_loss(hand_loss_weight=weight)
         wrong = torch.zeros(1, 4, 4, 4)
         wrong[:, :, *place] = 1
 
@@ -110,8 +100,7 @@ class TestTimestepBalance:
             "hand_joints_2d": torch.zeros(2, 2, 21, 2),
             "hand_visible": torch.zeros(2, 2, dtype=torch.bool),
         }
-        arguments = Namespace(**{**OPTIONS, "balance_timesteps": True})
-        loss = ImageLoss(arguments, DDPMScheduler(), torch.zeros(1, 77, dtype=torch.long), torch.device("cpu"))
+        loss = image_loss(balance_timesteps=True)
 
         def objective(noisy, timesteps, *_, **__):
             """Errors of about 1 at the noisier half of the steps, of 0.01 at the others."""
@@ -158,38 +147,42 @@ class TestJoints:
                 and palm_cross_entropy(torch.randn(2, 2, 4, 4), *told) == 0
             )
 
-    def test_finder_reads_the_unet_and_changes_nothing(self, picture_components, hand_components):
+    def test_head_reads_the_unet_and_changes_nothing(self, picture_components, hand_components):
         unet, text_encoder = picture_components["unet"], hand_components["text_encoder"]
         given, hands = self.given(text_encoder)
-        prediction, logits = ImageObjective(unet, text_encoder, new_joint_finder(unet, palms=True))(*given, **hands)
-        assert logits.over.shape == (2, 2, 21, 8, 8) and logits.along.shape == (2, 2, 21, 2, 32)
-        assert logits.palm.shape == (2, 2, 8, 8)
+        prediction, logits = ImageObjective(unet, text_encoder, new_joint_head(unet, palms=True))(*given, **hands)
+        assert logits.heatmap_logits.shape == (2, 2, 21, 8, 8) and logits.coordinate_logits.shape == (2, 2, 21, 2, 32)
+        assert logits.palm_logits.shape == (2, 2, 8, 8)
         assert torch.equal(prediction, ImageObjective(unet, text_encoder)(*given, **hands))
         assert not any(block._forward_hooks for block in unet.up_blocks)
-        logits.over.square().sum().backward()
+        logits.heatmap_logits.square().sum().backward()
         assert unet.down_blocks[0].resnets[0].conv1.weight.grad.abs().sum() > 0
         unet.zero_grad(), text_encoder.zero_grad()
 
-    def test_without_states_of_joints_the_finder_reads_the_unet_alone(self, picture_components, hand_components):
+    def test_without_states_of_joints_the_head_reads_the_unet_alone(self, picture_components, hand_components):
         unet, text_encoder = picture_components["unet"], hand_components["text_encoder"]
         given, hands = self.given(text_encoder)
-        finder = new_joint_finder(unet)
-        prediction, logits = ImageObjective(unet, text_encoder, finder)(*given)
-        assert logits.over.shape == (2, 2, 21, 8, 8) and logits.along is None and logits.palm is None
+        head = new_joint_head(unet)
+        prediction, logits = ImageObjective(unet, text_encoder, head)(*given)
+        assert (
+            logits.heatmap_logits.shape == (2, 2, 21, 8, 8)
+            and logits.coordinate_logits is None
+            and logits.palm_logits is None
+        )
         assert torch.equal(prediction, ImageObjective(unet, text_encoder)(*given))
         other = TextHandEncoder.from_config(text_encoder.config, hand_representations=["rotations", "vertices"])
-        assert ImageObjective(unet, other, finder)(*given, **hands)[1].along is None
+        assert ImageObjective(unet, other, head)(*given, **hands)[1].coordinate_logits is None
 
-    def test_finder_reads_each_joint_from_its_own_state(self, picture_components, hand_components):
+    def test_head_reads_each_joint_from_its_own_state(self, picture_components, hand_components):
         """Attention is causal: a joint's y knows nothing of later joints; the right hand's come first."""
         unet, text_encoder = picture_components["unet"], hand_components["text_encoder"]
         given, hands = self.given(text_encoder)
-        objective = ImageObjective(unet, text_encoder, new_joint_finder(unet))
+        objective = ImageObjective(unet, text_encoder, new_joint_head(unet))
         for side, joint, coordinate in ((0, 5, 1), (1, 5, 0)):
             moved = hands["hand_joints_2d"].clone()
             moved[:, side, joint, coordinate] += 0.5
             before, after = (
-                objective(*given, **{**hands, "hand_joints_2d": joints})[1].along
+                objective(*given, **{**hands, "hand_joints_2d": joints})[1].coordinate_logits
                 for joints in (hands["hand_joints_2d"], moved)
             )
             changed = (before != after).any(-1).any(-1).all(0)
@@ -217,13 +210,12 @@ class TestJoints:
             "hand_visible": torch.tensor([[True, True]]),
         }
 
-        def found(**options):
-            arguments = Namespace(**{**OPTIONS, "joint_loss_weight": 0.5, **options})
-            loss = ImageLoss(arguments, DDPMScheduler(), torch.zeros(1, 77, dtype=torch.long), torch.device("cpu"))
+        def found(palm_loss_weight=0.0, **conditions):
+            loss = image_loss(conditions, joint_loss_weight=0.5, palm_loss_weight=palm_loss_weight)
 
             def objective(noisy, *_, **hands):
                 along = torch.zeros(1, 2, 21, 2, 8) if hands else None
-                palm = torch.full((1, 2, 4, 4), 3.0) if arguments.palm_loss_weight > 0 else None
+                palm = torch.full((1, 2, 4, 4), 3.0) if palm_loss_weight > 0 else None
                 return torch.zeros_like(noisy), JointLogits(torch.zeros(1, 2, 21, 4, 4), along, palm)
 
             return loss(objective, batch, BatchRandom(torch.Generator().manual_seed(0), 1, slice(0, 1)))

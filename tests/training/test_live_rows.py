@@ -15,9 +15,9 @@ from diffusers_handiffuser.data import HandDataset, hand_features, open_dataset
 from diffusers_handiffuser.training.engine.caches import cached_together
 from diffusers_handiffuser.training.engine.images import ImageLoader
 from diffusers_handiffuser.training.hand_params_to_image.rows import (
-    CachedRows,
-    LiveRows,
-    RowEncoder,
+    BatchEncoder,
+    CachedDataset,
+    LiveDataset,
     cache_geometry,
     cache_latents,
     tokenize,
@@ -50,8 +50,8 @@ def test_batches_are_those_of_the_caches(data_dir, picture_components, hand_comp
     flipped = [text.replace("left", "?").replace("right", "left").replace("?", "right") for text in dataset.texts]
     ids = torch.stack([tokenize(tokenizer, dataset.texts), tokenize(tokenizer, flipped)])
     visible = dataset.hand_params.hand_visible
-    cached = CachedRows(arrays, ids, torch.stack([visible, visible.flip(-1)]), "cpu", False)
-    live = LiveRows(dataset, RowEncoder(vae, tokenizer, encoder, body, torch.device("cpu")), 16, num_workers=1)
+    cached = CachedDataset(arrays, ids, torch.stack([visible, visible.flip(-1)]), "cpu", False)
+    live = LiveDataset(dataset, BatchEncoder(vae, tokenizer, encoder, body, torch.device("cpu")), 16, num_workers=1)
     rows, mirror = np.array([3, 7, 0]), torch.tensor([True, False, True])
     ours, theirs = live.batch(rows, mirror, following=np.array([1])), cached.batch(rows, mirror)
     assert ours.keys() == theirs.keys()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diffusers_handiffuser.training import tokenizer
-from diffusers_handiffuser.training.engine.timesteps import timestep_chances
+from diffusers_handiffuser.training.engine.timesteps import TimestepSampler
 from diffusers_handiffuser.training.hand_params_to_image import trainer as hand_params_to_image
 from diffusers_handiffuser.training.text_to_hand_params import trainer as text_to_hand_params
 from diffusers_handiffuser.utils.command_line import run_as_command
@@ -92,11 +92,12 @@ def test_bad_row_is_named(monkeypatch, capsys, tmp_path):
 
 def test_timestep_bias():
     def chances(*options):
-        args = hand_params_to_image.parse_args(
+        loss = hand_params_to_image.parse_args(
             ["--train_data_dir", "d", "--output_dir", "o", "--max_train_steps", "1", "--pretrained_model_name_or_path",
              "sd", *options]
-        )  # fmt: skip
-        cumulative = timestep_chances(args, 1000)
+        ).loss  # fmt: skip
+        bias = (loss.timestep_bias_strategy, loss.timestep_bias_multiplier, loss.timestep_bias_portion)
+        cumulative = TimestepSampler(1000, *bias).cumulative
         return cumulative.diff(prepend=torch.zeros(1))
 
     assert torch.allclose(chances(), torch.full((1000,), 1e-3), atol=1e-6)

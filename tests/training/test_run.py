@@ -1,6 +1,5 @@
 """The frame of a run, with the smallest model there can be."""
 
-import argparse
 import json
 import os
 import shutil
@@ -16,9 +15,10 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.optimization import get_scheduler
 
 from diffusers_handiffuser.training.engine.checkpointing import find_checkpoint, list_checkpoints
-from diffusers_handiffuser.training.engine.optimization import build_optimizer, learning_rate_schedule
-from diffusers_handiffuser.training.engine.options import add_training_options, check_training_options
-from diffusers_handiffuser.training.engine.randomness import BatchRandom, RowOrder, seeded_generator
+from diffusers_handiffuser.training.engine.optimization import LearningRate, build_optimizer
+from diffusers_handiffuser.training.engine.option_parser import parse_options
+from diffusers_handiffuser.training.engine.options import TrainingOptions
+from diffusers_handiffuser.training.engine.randomness import BatchRandom, ShuffledRows, seeded_generator
 from diffusers_handiffuser.training.engine.run import TrainingRun, count_training_rows, prepare_model, start_run
 
 ROWS = 10
@@ -36,14 +36,12 @@ class Line(ModelMixin, ConfigMixin):
 
 
 def make_run(folder, *options) -> tuple[TrainingRun, Line]:
-    parser = argparse.ArgumentParser()
-    add_training_options(parser, train_batch_size=4, logging_steps=2, learning_rate=0.01, lr_warmup_steps=2)
-    args = parser.parse_args(["--output_dir", str(folder), *map(str, options)])
-    check_training_options(parser, args)
+    defaults = {"train_batch_size": 4, "logging_steps": 2, "learning_rate": 0.01, "lr_warmup_steps": 2}
+    parsed = parse_options(TrainingOptions, ["--output_dir", str(folder), *map(str, options)], defaults=defaults)
     torch.manual_seed(0)
     model = Line()
     model.offset.fill_(0.5)
-    return TrainingRun(args, start_run(args), model, {"line": model}, ROWS), model
+    return TrainingRun(parsed, start_run(parsed), model, {"line": model}, ROWS), model
 
 
 def train(folder, *options, compute=None, validate=None) -> TrainingRun:
@@ -155,11 +153,11 @@ def test_run_by_time_ends_and_decays(tmp_path):
 
 
 def test_every_row_comes_once_per_epoch():
-    order = RowOrder(7, seed=3)
+    order = ShuffledRows(7, seed=3)
     stream = np.concatenate([order[start : start + 5] for start in range(0, 35, 5)])
     assert all(sorted(epoch) == list(range(7)) for epoch in stream.reshape(5, 7))
     assert not np.array_equal(stream[:7], stream[7:14])
-    assert np.array_equal(RowOrder(7, seed=3)[12:20], stream[12:20])
+    assert np.array_equal(ShuffledRows(7, seed=3)[12:20], stream[12:20])
 
 
 def test_random_numbers_of_a_row_do_not_depend_on_the_processes():
@@ -173,24 +171,26 @@ def test_random_numbers_of_a_row_do_not_depend_on_the_processes():
         assert torch.equal(ours, torch.cat([first, second]))
 
 
-def options_of(*options, **defaults):
-    parser = argparse.ArgumentParser()
-    add_training_options(parser, **defaults)
-    return parser.parse_args(["--output_dir", "o", *map(str, options)])
+def parsed(*options) -> TrainingOptions:
+    return parse_options(TrainingOptions, ["--output_dir", "o", "--max_train_steps", "1", *map(str, options)])
+
+
+def schedule(max_steps, name, *options) -> LearningRate:
+    """With rates from 0 to 1."""
+    optimizer = parsed("--lr_scheduler", name, "--learning_rate", 1, *options).optimizer
+    return LearningRate(optimizer, max_steps)
 
 
 @pytest.mark.parametrize(
     "name", ["linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"]
 )
 def test_learning_rates_are_those_of_diffusers_step_for_step(name):
-    args = options_of("--lr_scheduler", name, "--lr_warmup_steps", 3, "--lr_num_cycles", 2, "--lr_power", 2)
-    ours = learning_rate_schedule(args, 10)
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=args.learning_rate)
-    scheduler = get_scheduler(
-        name, optimizer, num_warmup_steps=3, num_training_steps=10, num_cycles=2, power=2.0
-    )  # fmt: skip
+    options = parsed("--lr_scheduler", name, "--lr_warmup_steps", 3).optimizer
+    ours = LearningRate(options, 10)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=options.learning_rate)
+    scheduler = get_scheduler(name, optimizer, num_warmup_steps=3, num_training_steps=10)
     for step in range(10):
-        assert args.learning_rate * ours(step, 0.0) == pytest.approx(scheduler.get_last_lr()[0], abs=1e-12)
+        assert ours(step, 0.0) == pytest.approx(scheduler.get_last_lr()[0], abs=1e-12)
         optimizer.step()
         scheduler.step()
 
@@ -206,23 +206,20 @@ def test_learning_rates_are_those_of_diffusers_step_for_step(name):
     ],
 )
 def test_learning_rates_of_a_run_by_time(name, factors):
-    schedule = learning_rate_schedule(options_of("--lr_scheduler", name, "--lr_warmup_steps", 10), None)
+    rate = schedule(None, name, "--lr_warmup_steps", 10)
     points = ((5, 0.0), (50, 0.5), (100, 1.0))
-    assert [schedule(step, progress) for step, progress in points] == pytest.approx(factors, abs=1e-6)
+    assert [rate(step, progress) for step, progress in points] == pytest.approx(factors, abs=1e-6)
 
 
 def test_constant_with_decay_falls_over_the_last_part_of_the_steps():
-    args = options_of("--lr_scheduler", "constant_with_decay", "--lr_warmup_steps", 2, "--lr_decay_fraction", 0.5)
-    schedule = learning_rate_schedule(args, 8)
-    assert [schedule(step, step / 8) for step in range(8)] == pytest.approx([0, 0.5, 1, 1, 1, 0.75, 0.5, 0.25])
+    rate = schedule(8, "constant_with_decay", "--lr_warmup_steps", 2, "--lr_decay_fraction", 0.5)
+    assert [rate(step, step / 8) for step in range(8)] == pytest.approx([0, 0.5, 1, 1, 1, 0.75, 0.5, 0.25])
 
 
 def test_scale_lr_multiplies_by_the_batch_of_a_step(tmp_path):
-    args = options_of("--scale_lr", "--train_batch_size", 4, "--gradient_accumulation_steps", 3, "--use_cpu",
-                      "--learning_rate", 0.01)  # fmt: skip
-    args.output_dir = str(tmp_path)
-    start_run(args)
-    assert args.learning_rate == pytest.approx(0.12)
+    run, _ = make_run(tmp_path, *OPTIONS, "--scale_lr", "--train_batch_size", 4, "--gradient_accumulation_steps", 3,
+                      "--learning_rate", 0.01, "--lr_scheduler", "constant")  # fmt: skip
+    assert run.learning_rate(0, 0.0) == pytest.approx(0.12)
 
 
 class TestEightBitAdam:
@@ -232,14 +229,14 @@ class TestEightBitAdam:
         monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
         monkeypatch.setitem(sys.modules, "bitsandbytes", None)
         with pytest.raises(ValueError, match=r"needs bitsandbytes: pip install \"diffusers_handiffuser\[8bit\]\""):
-            build_optimizer(options_of("--use_8bit_adam"), self.parameters)
+            build_optimizer(parsed("--use_8bit_adam").optimizer, self.parameters)
 
     def test_gets_the_options(self, monkeypatch):
         stand_in = types.SimpleNamespace(AdamW8bit=type("AdamW8bit", (torch.optim.AdamW,), {}))
         monkeypatch.setitem(sys.modules, "bitsandbytes", types.SimpleNamespace(optim=stand_in))
         monkeypatch.setitem(sys.modules, "bitsandbytes.optim", stand_in)
-        args = options_of("--use_8bit_adam", "--learning_rate", 0.5, "--adam_beta2", 0.9, "--adam_weight_decay", 0.1)
-        optimizer = build_optimizer(args, self.parameters)
+        options = parsed("--use_8bit_adam", "--learning_rate", 0.5, "--adam_beta2", 0.9, "--adam_weight_decay", 0.1)
+        optimizer = build_optimizer(options.optimizer, self.parameters)
         assert type(optimizer) is stand_in.AdamW8bit
         group = optimizer.param_groups[0]
         assert (group["lr"], group["betas"], group["weight_decay"]) == (0.5, (0.9, 0.9), 0.1)
@@ -259,11 +256,12 @@ def test_xformers_without_cuda_is_refused(tmp_path):
 
 
 def test_xformers_is_switched_on_or_its_absence_told(tmp_path):
-    args, device = options_of("--enable_xformers_memory_efficient_attention"), torch.device("cuda")
+    options = parsed("--enable_xformers_memory_efficient_attention").hardware
+    device = torch.device("cuda")
     switched = []
     with_it = types.SimpleNamespace(enable_xformers_memory_efficient_attention=lambda: switched.append(True))
-    prepare_model(with_it, args, device)
-    prepare_model(torch.nn.Linear(1, 1), args, device)  # a model that knows no such thing stays as it is
+    prepare_model(with_it, options, device)
+    prepare_model(torch.nn.Linear(1, 1), options, device)  # a model that knows no such thing stays as it is
     assert switched == [True]
 
     def without():
@@ -271,7 +269,7 @@ def test_xformers_is_switched_on_or_its_absence_told(tmp_path):
 
     without_it = types.SimpleNamespace(enable_xformers_memory_efficient_attention=without)
     with pytest.raises(ValueError, match="`enable_xformers_memory_efficient_attention`: Refer to"):
-        prepare_model(without_it, args, device)
+        prepare_model(without_it, options, device)
 
 
 def test_rows_to_train_on():

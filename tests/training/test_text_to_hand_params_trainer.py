@@ -10,7 +10,6 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, HandParams, TextToHandParamsModel
 from diffusers_handiffuser.data.dataset import HandDataset
 from diffusers_handiffuser.training.text_to_hand_params import trainer
-from diffusers_handiffuser.training.text_to_hand_params.loss import JointLoss, value_weights
 from diffusers_handiffuser.training.text_to_hand_params.validation import compare_hands
 
 SMALL = {
@@ -81,7 +80,7 @@ def test_frozen_text_encoder_stays_and_is_not_in_checkpoints(data_dir, clip_text
 def test_init_from_takes_weights_and_statistics(data_dir, tokenizer_dir, tmp_path):
     run(data_dir, tmp_path / "first", "--tokenizer_name", tokenizer_dir, "--train_text_encoder", "--use_ema")
     run(data_dir, tmp_path / "second", "--tokenizer_name", tokenizer_dir, "--train_text_encoder",
-        "--init_from", tmp_path / "first/checkpoint-4", "--learning_rate", 0, "--std_floor", 5)  # fmt: skip
+        "--init_from", tmp_path / "first/checkpoint-4", "--learning_rate", 0, "--max_train_samples", 9)  # fmt: skip
     name = "text_to_hand_params/diffusion_pytorch_model.safetensors"
     first, second = (load_file(tmp_path / folder / name) for folder in ("first", "second"))
     assert all(torch.equal(first[key], second[key]) for key in first)
@@ -95,32 +94,10 @@ def test_mixed_precision_and_gradient_checkpointing(data_dir, tokenizer_dir, tmp
     assert next(model.parameters()).dtype == torch.float32
 
 
-def test_joint_loss_counts_visible_hands_only():
-    body_model = HandBodyModel.procedural()
-    model = TextToHandParamsModel(hidden_size=16, num_layers=1, num_attention_heads=2, cross_attention_dim=16)
-    loss = JointLoss(model, body_model)
-    hands = HandParams.zeros(3).replace(
-        hand_visible=torch.tensor([[True, False], [False, True], [False, False]]),
-        left_hand_pose=torch.full((3, 45), 0.1),
-        right_hand_pose=torch.full((3, 45), 0.1),
-    )
-    target = model.encode(hands)
-    bent = model.encode(hands.replace(left_hand_pose=torch.full((3, 45), 0.4)))
-    errors = loss(bent, target, hands.hand_visible)
-    assert errors[0] > 0.01 and errors[1] < 1e-8 and errors[2] == 0
-    assert loss(target, target, hands.hand_visible).max() < 1e-8
-
-
-def test_value_weights_spare_the_fingers_of_invisible_hands():
-    weights = value_weights(torch.tensor([[True, False]]), 0.1)[0]
-    assert (weights[: 6 * 37] == 1).all() and (weights[312:] == 1).all()
-    assert torch.allclose(weights[6 * 37 : 312], torch.tensor(0.1))
-
-
 def test_comparison_with_itself_is_perfect():
     hands = HandParams.zeros(2).replace(hand_visible=torch.tensor([[True, True], [False, True]]))
     numbers = compare_hands(hands, hands, HandBodyModel.procedural())
-    assert numbers["visibility"] == 1 and numbers["finger_error"] < 0.1
+    assert numbers["visibility"] == 1 and numbers["finger_error"] < 1e-3
 
 
 def test_options_that_cannot_work_are_refused(data_dir, tmp_path, tokenizer_dir, capsys):

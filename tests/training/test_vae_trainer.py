@@ -9,7 +9,17 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from safetensors.torch import save_file
 
+from diffusers_handiffuser.training.engine.images import normalize_images
 from diffusers_handiffuser.training.vae import trainer
+from diffusers_handiffuser.training.vae.latents import latent_statistics
+from diffusers_handiffuser.training.vae.model import default_config, init_low_variance_posterior, set_residual_enabled
+from diffusers_handiffuser.training.vae.objective import (
+    AutoencoderLossOptions,
+    AutoencoderObjective,
+    pooled_latents,
+    pooled_statistics,
+)
+from diffusers_handiffuser.training.vae.validation import to_pixels
 
 CONFIG = """{"block_out_channels": [8, 8], "norm_num_groups": 2, "latent_channels": 4,
     "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],
@@ -26,7 +36,6 @@ def run(data_dir, output_dir, *options):
         "--num_validation_rows": 4,
         "--max_train_steps": 4,
         "--checkpointing_steps": 2,
-        "--pyramid_levels": 2,
     }
     flat = [str(part) for pair in fixed.items() for part in pair]
     trainer.main([*flat, "--use_ema", "--random_flip", *map(str, options)])
@@ -42,11 +51,11 @@ def test_trains_resumes_and_saves_a_normalised_vae(data_dir, tmp_path, same_tree
     assert vae.config.scaling_factor == 1.0
     assert "_name_or_path" not in json.loads((tmp_path / "whole/vae/config.json").read_text())
     pictures = np.stack([np.asarray(Image.open(data_dir / f"images/{number}.png")) for number in range(10)])
-    mean, std = trainer.latent_statistics(vae, pictures, "cpu")
+    mean, std = latent_statistics(vae, pictures, "cpu")
     assert mean.abs().max() < 1e-3 and (std - 1).abs().max() < 1e-3
 
     averaged = AutoencoderKL.from_pretrained(tmp_path / "whole/checkpoint-4/vae_ema")
-    batch = trainer.normalize_images(pictures)
+    batch = normalize_images(pictures)
     with torch.no_grad():
         ours, theirs = (m.decode(m.encode(batch).latent_dist.mean).sample for m in (vae, averaged))
     assert torch.allclose(ours, theirs, atol=1e-4)
@@ -69,7 +78,7 @@ def test_mixed_precision_and_gradient_checkpointing(data_dir, tmp_path):
 
 def test_pixels_round_trip():
     pixels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, -1)
-    assert np.array_equal(trainer.to_pixels(trainer.normalize_images(pixels)), pixels)
+    assert np.array_equal(to_pixels(normalize_images(pixels)), pixels)
 
 
 def test_resolution_must_fit(data_dir, tmp_path):
@@ -95,8 +104,8 @@ def test_decoder_learns_from_given_latents(data_dir, tmp_path):
     run(data_dir, tmp_path / "first", "--max_train_steps", 2)
     before = AutoencoderKL.from_pretrained(tmp_path / "first/vae")
     pictures = np.stack([np.asarray(Image.open(data_dir / f"images/{number}.png")) for number in range(6)])
-    batch = trainer.normalize_images(pictures)
-    latents = trainer.pooled_latents(batch, 2)
+    batch = normalize_images(pictures)
+    latents = pooled_latents(batch, 2)
     given = tmp_path / "latents.safetensors"
     save_file({"latents": latents.half()}, given)
     decoder_alone = ("--init_from", tmp_path / "first/vae", "--train_decoder_only")
@@ -135,17 +144,17 @@ def test_residual_branches_join_after_the_trunk(data_dir, tmp_path):
     batch = torch.randn(1, 3, 16, 16)
     with torch.no_grad():
         whole = vae.decode(vae.encode(batch).latent_dist.mode()).sample
-        trainer.use_residual_branches(vae, False)
+        set_residual_enabled(vae, False)
         trunk = vae.decode(vae.encode(batch).latent_dist.mode()).sample
-        trainer.use_residual_branches(vae, True)
+        set_residual_enabled(vae, True)
         again = vae.decode(vae.encode(batch).latent_dist.mode()).sample
     assert torch.equal(whole, again) and not torch.allclose(whole, trunk)
 
 
-def test_starts_with_quiet_latents():
-    vae = AutoencoderKL.from_config({**trainer.default_config(32), **json.loads(CONFIG)})
+def test_starts_with_a_low_variance_posterior():
+    vae = AutoencoderKL.from_config({**default_config(32), **json.loads(CONFIG)})
     with torch.no_grad():
-        trainer.quiet_posterior(vae)
+        init_low_variance_posterior(vae)
         std = vae.encode(torch.randn(2, 3, 16, 16)).latent_dist.std
     assert torch.allclose(std, torch.full_like(std, 0.0821), atol=1e-4)
 
@@ -155,7 +164,7 @@ def test_pooled_latents_are_colours_and_brightness():
     pictures[:, :, :, 4:6] = -0.5
     pictures[:, 1, :, 6:] = 1
     pictures[:, 0] += 0.25
-    red, green, blue, brightness = trainer.pooled_latents(pictures, 4)[0]
+    red, green, blue, brightness = pooled_latents(pictures, 4)[0]
     assert torch.allclose(red, torch.tensor([[0.25, 0.0]])) and torch.allclose(green, torch.tensor([[0.0, 0.25]]))
     assert torch.allclose(blue, torch.tensor([[0.0, -0.25]]))
     assert torch.allclose(brightness, torch.tensor([[0.299 * 0.25, (0.587 - 0.114) * 0.25]]))
@@ -166,14 +175,21 @@ def test_latents_stay_near_what_is_pooled(data_dir, tmp_path):
         "--pooled_latents_weight", 5, "--lr_warmup_steps", 1)  # fmt: skip
     vae = AutoencoderKL.from_pretrained(tmp_path / "out/vae")
     pictures = np.stack([np.asarray(Image.open(data_dir / f"images/{number}.png")) for number in range(10)])
-    mean, std = trainer.pooled_statistics(pictures, 2)
-    batch = trainer.normalize_images(pictures)
-    wanted = (trainer.pooled_latents(batch, 2) - mean) / std
+    mean, std = pooled_statistics(pictures, 2)
+    batch = normalize_images(pictures)
+    wanted = (pooled_latents(batch, 2) - mean) / std
     with torch.no_grad():
         latents = vae.encode(batch).latent_dist.mean
     for channel in range(4):
         pair = torch.stack([latents[:, channel].flatten(), wanted[:, channel].flatten()])
         assert torch.corrcoef(pair)[0, 1] > 0.9, channel
+
+
+def test_dropped_options_take_their_default_alone(data_dir, tmp_path, capsys):
+    run(data_dir, tmp_path / "out", "--pyramid_levels", 3, "--detail_weight", 1, "--max_train_steps", 1)
+    with pytest.raises(SystemExit):
+        run(data_dir, tmp_path / "other", "--pyramid_levels", 2)
+    assert "--pyramid_levels was dropped: it is always 3" in capsys.readouterr().err
 
 
 def test_free_latents_have_any_number_of_channels(data_dir, tmp_path):
@@ -185,14 +201,14 @@ def test_free_latents_have_any_number_of_channels(data_dir, tmp_path):
 
 
 def test_decoder_gets_noise_besides_the_posteriors():
-    vae = AutoencoderKL.from_config({**trainer.default_config(16), **json.loads(CONFIG)})
+    vae = AutoencoderKL.from_config({**default_config(16), **json.loads(CONFIG)})
     with torch.no_grad():
-        trainer.quiet_posterior(vae)
+        init_low_variance_posterior(vae)
     decoded = []
     vae.decode = lambda latents: decoded.append(latents) or Namespace(sample=torch.zeros(1, 3, 16, 16))
     pictures, noise = torch.zeros(1, 3, 16, 16), torch.ones(1, 4, 8, 8)
     for latent_noise in (0.0, 0.3):
-        trainer.AutoencoderObjective(vae, 0, 0, 2, latent_noise=latent_noise)(pictures, noise)
+        AutoencoderObjective(vae, AutoencoderLossOptions(latent_noise=latent_noise))(pictures, noise)
     std = [(latents - vae.encode(pictures).latent_dist.mean).detach() for latents in decoded]
     assert torch.allclose(std[0], torch.full_like(std[0], 0.0821), atol=1e-4)
     assert torch.allclose(std[1], torch.full_like(std[1], (0.0821**2 + 0.09) ** 0.5), atol=1e-4)

@@ -1,4 +1,4 @@
-"""`handiffuser data check` and `handiffuser data curate`."""
+"""`handiffuser data make`, `data check` and `data curate`."""
 
 import argparse
 import json
@@ -6,15 +6,37 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..utils.command_line import load_function
-
 if TYPE_CHECKING:
     from ..data.sources import RawRow
     from ..hands import HandBodyModel
 
 
-def add_data_commands(tasks: Any) -> list[argparse.ArgumentParser]:
-    """Adds both to the sub-commands of `handiffuser data`."""
+def add_data_command(commands: Any) -> list[argparse.ArgumentParser]:
+    """Adds `data` to the sub-commands of `handiffuser`; returns the parsers of its tasks."""
+    data = commands.add_parser("data", help="data sets", description="Makes, checks and curates data sets.")
+    tasks = data.add_subparsers(title="tasks", metavar="TASK", required=True)
+    return [_add_make(tasks), _add_check(tasks), _add_curate(tasks)]
+
+
+def _add_make(tasks: Any) -> argparse.ArgumentParser:
+    make = tasks.add_parser(
+        "make",
+        help="draw a studio data set",
+        description="Draws pictures of hands, with captions and exact parameters, into a folder for the trainers.",
+    )
+    make.add_argument("folder", metavar="DIR", help="made if absent; must not hold a data set yet")
+    make.add_argument("--num", type=int, required=True, metavar="N", help="how many rows")
+    make.add_argument("--split", choices=("train", "test"), default="train", help="test: combinations never in train")
+    make.add_argument("--seed", type=int, default=0, metavar="S")
+    make.add_argument("--size", type=int, default=128, metavar="PX", help="pixels per side (default: 128)")
+    make.add_argument("--no-images", action="store_true", help="captions and parameters only, for the first stage")
+    make.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
+    make.add_argument("--device", default="cpu", help='what draws: "cpu" (default) or "cuda"')
+    make.set_defaults(run=_make)
+    return make
+
+
+def _add_check(tasks: Any) -> argparse.ArgumentParser:
     check = tasks.add_parser(
         "check",
         help="what is wrong with a data set, and what is in it",
@@ -26,7 +48,10 @@ def add_data_commands(tasks: Any) -> list[argparse.ArgumentParser]:
     check.add_argument("--sheet-rows", type=int, default=64, metavar="N", help="how many (default: 64)")
     check.add_argument("--json", action="store_true", help="print JSON")
     check.set_defaults(run=_check)
+    return check
 
+
+def _add_curate(tasks: Any) -> argparse.ArgumentParser:
     curate = tasks.add_parser(
         "curate",
         help="keep the rows that stage 2 can learn from",
@@ -54,7 +79,7 @@ def add_data_commands(tasks: Any) -> list[argparse.ArgumentParser]:
         "--max-detector-error", type=float, default=0.2, metavar="E", help="of the hand's size (default: 0.2)"
     )
     curate.set_defaults(run=_curate)
-    return [check, curate]
+    return curate
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +110,23 @@ def _body_model(args: argparse.Namespace) -> "HandBodyModel":
     return procedural_body() if args.body_model is None else HandBodyModel.from_smplh(args.body_model)
 
 
+def _make(args: argparse.Namespace) -> None:
+    from ..studio import make_dataset
+    from ..utils.command_line import choose_device
+
+    path = make_dataset(
+        args.folder,
+        args.num,
+        args.split,
+        args.seed,
+        args.size,
+        images=not args.no_images,
+        workers=args.workers,
+        device=choose_device(args.device),
+    )
+    print(path)
+
+
 def _check(args: argparse.Namespace) -> int:
     from ..data.checking import check_dataset
 
@@ -99,6 +141,7 @@ def _check(args: argparse.Namespace) -> int:
 
 def _curate(args: argparse.Namespace) -> None:
     from ..data.curation import Crop, Crowd, Curation, DetectorDisagrees, HandOutside, SmallHand, curate
+    from ..utils.command_line import load_function
 
     rules: list[Any] = []
     if args.max_people is not None:

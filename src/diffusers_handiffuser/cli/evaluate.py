@@ -4,8 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from ..evaluation.rows import add_row_options
-from ..utils.command_line import add_dtype_option, choose_device, hide_loading_bars
+from .options import add_device_options, add_model_option
 
 
 def add_evaluate_command(commands: Any) -> argparse.ArgumentParser:
@@ -17,7 +16,11 @@ def add_evaluate_command(commands: Any) -> argparse.ArgumentParser:
         "and of hands, what a hand detector finds, the sampled hands themselves, colours, agreement with the caption. "
         "Writes report.json, report.md, cases.json (scores row by row) and grid.png.",
     )
-    add_row_options(parser)
+    add_model_option(parser)
+    parser.add_argument("--data", required=True, metavar="DATA", help="a folder, Parquet or .tar files, or on the Hub")
+    parser.add_argument("--num", type=int, metavar="N", help="the first rows only")
+    parser.add_argument("--samples", type=int, default=2, metavar="K", help="per caption (default: 2)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="sample k of row i draws from S + i K + k")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for the report; made if absent")
     parser.add_argument("--split", default="train", metavar="NAME", help="of the data set (default: train)")
     parser.add_argument("--reference", metavar="DATA", help="take FID and KID to this data set (default: --data)")
@@ -37,8 +40,7 @@ def add_evaluate_command(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--hand-conditioning-scale", type=float, metavar="W", help="0 draws by the caption alone")
     parser.add_argument("--size", type=int, metavar="PX", help="pixels per side (default: the checkpoint's)")
     parser.add_argument("--batch-size", type=int, default=20, metavar="B", help="captions at a time (default: 20)")
-    parser.add_argument("--device", help='"cpu", "cuda", ... (default: cuda if there is one)')
-    add_dtype_option(parser)
+    add_device_options(parser)
     parser.set_defaults(run=_evaluate)
     return parser
 
@@ -48,21 +50,21 @@ _FEATURES = (
     "torch's cache), a file of its weights (.pth), MODULE:FUNCTION, or none"
 )
 _DETECTOR = '"mediapipe" (0.10.21, which has its models), a .task file for it, or MODULE:FUNCTION'
-_THROUGH_VAE = (
-    "with --own-pictures: as the VAE of --model gives them back, the most that a U-Net on its latents can reach"
-)
-_CONDITION = 'what ControlNets are shown of the hands: "openpose" (default), "depth", "normal" or "mask"'
+_THROUGH_VAE = "with --own-pictures: score VAE reconstructions, the upper bound for a U-Net on its latents"
+_CONDITION = 'what a ControlNet or adapter is given: "openpose" (default), "depth", "normal" or "mask"'
 
 
 def _evaluate(args: argparse.Namespace) -> None:
     import torch
     from tqdm.auto import tqdm
 
-    from ..detection.detector import MediaPipeDetector, load_detector
+    from ..detection.loading import load_detector
+    from ..detection.mediapipe_hands import MediaPipeDetector
     from ..evaluation.evaluator import evaluate
     from ..evaluation.judges.features import load_features
     from ..evaluation.metrics.clip_score import ClipScorer
     from ..evaluation.rows import read_rows
+    from ..utils.command_line import choose_device, hide_loading_bars
 
     if args.batch_size < 1:
         raise ValueError(f"--batch-size must be at least 1, got {args.batch_size}")

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw
 
-from ..hands import HandGeometry
 from ..rendering.drawing import draw_skeleton
 from ..utils.atomic_files import atomic_write
 from .rows import HandRow
@@ -65,9 +64,7 @@ def _tile(number: int, row: HandRow, joints: torch.Tensor) -> Image.Image:
     picture = row.picture.open()
     scale = _TILE / max(picture.size)
     picture = picture.resize([max(1, round(side * scale)) for side in picture.size], Image.Resampling.LANCZOS)
-    none = joints.new_empty(0)
-    geometry = HandGeometry(rotations=none, joints_3d=none, joints_2d=joints, left_vertices=none, right_vertices=none)
-    picture = draw_skeleton(picture, geometry, torch.from_numpy(row.fields["hand_visible"]))
+    picture = draw_skeleton(picture, joints, torch.from_numpy(row.fields["hand_visible"]))
     tile = Image.new("RGB", (_TILE, _TILE))
     tile.paste(picture, ((_TILE - picture.width) // 2, (_TILE - picture.height) // 2))
     ImageDraw.Draw(tile).text((4, 3), str(number), fill="white", stroke_width=1, stroke_fill="black")

@@ -9,6 +9,7 @@ joints it recovers theirs to about a millimetre, from exact 2D joints to about s
 import torch
 
 from ..hands import HandBodyModel
+from ..hands.joint_limits import USUAL, joint_limits, kinds_of_joints
 from ..hands.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from ..hands.skeleton import FINGERS, OPENPOSE_HAND_NAMES, SIDES
 from .least_squares import minimize
@@ -19,6 +20,8 @@ _LIMIT_WEIGHT = 20.0
 _PALM = [0, 5, 9, 13, 17]
 _CURL = (1.3, 1.7, 1.0)
 _STARTS_KEPT = 2
+_SPREADS = {"knuckle": (0.2, 0.25, 1.0), "finger": (0.1, 0.1, 1.0), "thumb": (0.4, 0.4, 0.4)}
+"""Of the prior of a joint, radians. A right finger lies along -x, so x twists it, y spreads it and z bends it."""
 
 
 class HandFit:
@@ -31,7 +34,8 @@ class HandFit:
         self.body = _fingertips_alone(body_model)
         self.steps = steps
         self.means = self.body.hand_means.cpu()
-        self.spreads, self.low, self.high = _joint_ranges()
+        self.spreads = torch.tensor([_SPREADS[kind] for kind in kinds_of_joints()]).flatten()
+        self.low, self.high = (limit.flatten() for limit in joint_limits(USUAL))
 
     def __call__(self, targets: torch.Tensor, sides: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Targets `(N, 21, 2 or 3)`: rotations `(N, 3, 3)`, poses `(N, 45)`, mean distances `(N,)` in their unit."""
@@ -104,25 +108,6 @@ def _fingertips_alone(body_model: HandBodyModel) -> HandBodyModel:
         kept = whole[name][:, -30:] if name == "hand_pose_directions" else whole[name][parts.get(name, slice(None))]
         buffer.copy_(kept.cpu())
     return body.eval()
-
-
-def _joint_ranges() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Spread, lowest and highest axis-angle number of each joint of a right hand, `(45,)` in radians.
-
-    A right finger lies along -x and bends about z; y spreads it, x twists it. Only knuckles are spread, and no long
-    finger is bent far backwards. The thumb lies askew, so all its numbers have one wide range.
-    """
-    rows = []
-    for finger in FINGERS:
-        for joint in range(3):
-            if finger == "thumb":
-                rows.append([(0.4, -1.2, 1.2)] * 3)
-            elif joint == 0:
-                rows.append([(0.2, -0.5, 0.5), (0.25, -0.5, 0.5), (1.0, -0.5, 1.8)])
-            else:
-                rows.append([(0.1, -0.25, 0.25), (0.1, -0.25, 0.25), (1.0, -0.3, 2.0)])
-    spread, low, high = torch.tensor(rows).reshape(45, 3).unbind(-1)
-    return spread, low, high
 
 
 def _curled(mean: torch.Tensor, target: torch.Tensor, sides: torch.Tensor) -> torch.Tensor:

@@ -18,7 +18,7 @@ from PIL import Image
 from ..data import HandRow, stack_hand_params
 from ..data.geometry import hand_joints_in_pixels
 from ..detection.detector import HandDetector
-from ..hands import HandBodyModel, HandGeometry
+from ..hands import HandBodyModel
 from ..hands.body_model import procedural_body
 from ..hands.skeleton import SIDES
 from ..rendering.drawing import draw_skeleton
@@ -261,11 +261,7 @@ class _Measures:
             if len(self.tiles) < 2 * self.grid_rows:
                 picture = Image.fromarray(batch.pictures[number].numpy())
                 square = (2 * joints[number] / torch.tensor([width, height]) - 1) * scale
-                none = square.new_empty(0)
-                geometry = HandGeometry(
-                    rotations=none, joints_3d=none, joints_2d=square, left_vertices=none, right_vertices=none
-                )
-                self.tiles += [picture, draw_skeleton(picture, geometry, batch.hands.hand_visible[number])]
+                self.tiles += [picture, draw_skeleton(picture, square, batch.hands.hand_visible[number])]
 
     def result(self, reference: Sequence[HandRow], same_rows: bool) -> Evaluation:
         estimates = self.cases.estimates(self.seed)

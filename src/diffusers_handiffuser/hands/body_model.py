@@ -11,7 +11,6 @@ The body that ships with the package is our own (`tools/build_procedural_body`),
 
 import contextlib
 import functools
-import hashlib
 import io
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -20,35 +19,40 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from accelerate import init_empty_weights
 from diffusers import ConfigMixin, ModelMixin
 from safetensors.numpy import load_file
 
+from ..hub.free_bodies import register_free_body
 from ..hub.loading import CheckedLoadingMixin, one_line_error
 from ..hub.loading_lock import one_at_a_time
 from ..hub.saving import SavingMixin
 from ..utils.atomic_files import atomic_write
 from ..utils.other_imports import refuse_other_import
 from ..utils.typing import register_to_config
+from .body_arrays import (
+    HAND_JOINTS,
+    NUM_BETAS,
+    PROCEDURAL_BODY_FILE,
+    body_sha256,
+    check_indices,
+    config_and_buffers,
+    dense_weights,
+    smplh_arrays,
+)
 from .camera import project_weak_perspective
 from .geometry import BodyMesh, HandGeometry
+from .kinematics import chain, pose_joints
 from .params import HandParams
 from .rotations import rotvec_to_rotmat
 from .skeleton import (
     FINGERTIP_VERTEX_IDS,
     LEFT_HAND,
-    LEFT_WRIST,
     NUM_JOINTS,
     OPENPOSE_FINGERS,
     OPENPOSE_FROM_MANO,
     PARENTS,
-    RIGHT_HAND,
-    RIGHT_WRIST,
 )
-
-PROCEDURAL_BODY_FILE = Path(__file__).parent / "data" / "procedural_body.safetensors"
-NUM_BETAS = 10
-_NUM_POSE_FEATURES = 9 * (NUM_JOINTS - 1)
-_HAND_JOINTS = ((LEFT_WRIST, *range(NUM_JOINTS)[LEFT_HAND]), (RIGHT_WRIST, *range(NUM_JOINTS)[RIGHT_HAND]))
 
 
 class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
@@ -106,10 +110,10 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
         right_fingertips: Sequence[int] = FINGERTIP_VERTEX_IDS["right"],
     ):
         super().__init__()
-        depth = [_depth(joint) for joint in hand_joints]
+        depth = [len(chain(joint)) for joint in hand_joints]
         if depth != sorted(depth) or any(PARENTS[j] not in hand_joints for j in hand_joints if j):
             raise ValueError(f"`hand_joints` must be sorted by depth and hold their parents, got {hand_joints}.")
-        self.level_sizes = [depth.count(level) for level in range(max(depth) + 1)]
+        self.level_sizes = [depth.count(level) for level in range(1, max(depth) + 1)]
         num_hand_vertices = num_left_vertices + num_right_vertices + 10
 
         def floats(*shape: int) -> torch.Tensor:
@@ -138,7 +142,7 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
         self.register_buffer("right_faces", integers(num_right_faces, 3))
         self.register_buffer("chain_joints", torch.tensor(tuple(hand_joints), dtype=torch.int64))
         self.register_buffer("chain_parents", _positions([PARENTS[j] for j in hand_joints if j], hand_joints))
-        self.register_buffer("chain_hands", _positions([j for hand in _HAND_JOINTS for j in hand], hand_joints))
+        self.register_buffer("chain_hands", _positions([j for hand in HAND_JOINTS for j in hand], hand_joints))
         self.register_buffer("openpose_order", torch.tensor(OPENPOSE_FROM_MANO, dtype=torch.int64))
         self._smplx: tuple[Any] | None = None
         self._nominal_dtype = torch.float32
@@ -183,7 +187,7 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
         loaded = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         with one_line_error(cls.__name__, os.fspath(pretrained_model_name_or_path)):
-            _check_numbers_of(model)
+            check_indices(model)
         model._nominal_dtype = next((dtype for dtype in dtypes if isinstance(dtype, torch.dtype)), torch.float32)
         return loaded
 
@@ -224,7 +228,14 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
             batch_shape = full_pose.shape[:-2]
             rotations = rotvec_to_rotmat(full_pose.float().reshape(-1, NUM_JOINTS, 3))
             betas = betas.float().reshape(-1, NUM_BETAS)
-            rest_joints, joint_rotations, joints = self._pose_joints(rotations, betas)
+            template, directions = (
+                self.joint_template[self.chain_joints],
+                self.joint_shape_directions[self.chain_joints],
+            )
+            rest_joints = template + torch.einsum("bk,jck->bjc", betas, directions)
+            joint_rotations, joints = pose_joints(
+                rest_joints, rotations[:, self.chain_joints], self.chain_parents, self.level_sizes
+            )
             vertices = self._skin_hands(rotations, betas, rest_joints, joint_rotations, joints)
 
             left, right = self.config.num_left_vertices, self.config.num_right_vertices
@@ -283,7 +294,7 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
             path = path / "smplh" / "SMPLH_NEUTRAL.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as aside:
-            np.savez_compressed(aside, **self._smplh_arrays())  # type: ignore[arg-type]  # none is named allow_pickle
+            np.savez_compressed(aside, **smplh_arrays(self))  # type: ignore[arg-type]  # none is named allow_pickle
         return path
 
     @property
@@ -302,26 +313,6 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
         self._nominal_dtype = fn(torch.empty(0, dtype=self._nominal_dtype)).dtype
         return super()._apply(keep_float32, recurse)
 
-    def _pose_joints(
-        self, rotations: torch.Tensor, betas: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Rest positions, rotations into the camera frame and posed positions of `chain_joints`, level by level."""
-        template, directions = self.joint_template[self.chain_joints], self.joint_shape_directions[self.chain_joints]
-        rest = template + torch.einsum("bk,jck->bjc", betas, directions)
-        local = rotations[:, self.chain_joints]
-        bones = rest[:, 1:] - rest[:, self.chain_parents]
-        global_rotations, positions = local[:, :1], torch.zeros_like(rest[:, :1])
-        start = 1
-        for size in self.level_sizes[1:]:
-            parents, level = self.chain_parents[start - 1 : start - 1 + size], slice(start, start + size)
-            parent_rotations = global_rotations[:, parents]
-            bone = bones[:, start - 1 : start - 1 + size]
-            position = positions[:, parents] + (parent_rotations @ bone[..., None])[..., 0]
-            global_rotations = torch.cat([global_rotations, parent_rotations @ local[:, level]], dim=1)
-            positions = torch.cat([positions, position], dim=1)
-            start += size
-        return rest, global_rotations, positions
-
     def _skin_hands(
         self,
         rotations: torch.Tensor,
@@ -339,41 +330,9 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
             vertices = vertices + (bends.flatten(1) @ self.hand_pose_directions).unflatten(1, (-1, 3))
         shifts = joints - (joint_rotations @ rest_joints[..., None])[..., 0]
         transforms = torch.cat([joint_rotations, shifts[..., None]], dim=-1).flatten(2)
-        weights = self._dense_weights(ids)[:, self.chain_joints]
+        weights = dense_weights(self, ids)[:, self.chain_joints]
         blended = (weights @ transforms).unflatten(2, (3, 4))
         return (blended[..., :3] * vertices[..., None, :]).sum(-1) + blended[..., 3]
-
-    def _dense_weights(self, ids: torch.Tensor) -> torch.Tensor:
-        weights = self.influence_weights[ids]
-        dense = weights.new_zeros(weights.shape[0], NUM_JOINTS)
-        return dense.scatter(1, self.influences[ids].long(), weights)
-
-    def _smplh_arrays(self) -> dict[str, np.ndarray]:
-        """The body under SMPL-H's names, complete."""
-        everyone = torch.arange(self.config.num_vertices, device=self.template.device)
-        regressor = self.template.new_zeros(NUM_JOINTS, self.config.num_vertices)
-        regressor[tuple(self.regressor_index.long())] = self.regressor_weights
-        if self.config.num_pose_features:
-            pose_directions = self.pose_directions
-        else:
-            pose_directions = self.template.new_zeros(self.config.num_vertices, 3, _NUM_POSE_FEATURES)
-        tensors = {
-            "v_template": self.template,
-            "shapedirs": self.shape_directions,
-            "posedirs": pose_directions,
-            "J_regressor": regressor,
-            "weights": self._dense_weights(everyone),
-            "hands_meanl": self.hand_means[0],
-            "hands_meanr": self.hand_means[1],
-            "hands_componentsl": self.hand_components[0],
-            "hands_componentsr": self.hand_components[1],
-        }
-        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
-        arrays["f"] = self.faces.cpu().numpy().astype(np.uint32)
-        # The pelvis has no parent; the official files write 2^32 - 1, and smplx overwrites it.
-        parents = np.array([2**32 - 1, *PARENTS[1:]], dtype=np.uint32)
-        arrays["kintree_table"] = np.stack([parents, np.arange(NUM_JOINTS, dtype=np.uint32)])
-        return arrays
 
     def _smplx_model(self) -> Any:
         if self._smplx is None:
@@ -392,7 +351,7 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
             with contextlib.redirect_stdout(io.StringIO()):
                 model = smplx.SMPLH(
                     "",
-                    data_struct=Struct(**self._smplh_arrays()),
+                    data_struct=Struct(**smplh_arrays(self)),
                     vertex_ids={**face, **dict(tips)},
                     use_feet_keypoints=False,
                     use_pca=False,
@@ -417,156 +376,27 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
         licensed: bool,
         vertex_ids: Mapping[str, int] | None = None,
     ) -> "HandBodyModel":
-        """From the arrays of an SMPL-H file, dense or (our own data file) without zero pose directions."""
-        arrays = {name: np.asarray(array) for name, array in arrays.items()}
-        template, faces, weights = arrays["v_template"], arrays["f"].astype(np.int64), arrays["weights"]
-        directions, regressor = arrays["shapedirs"][..., :NUM_BETAS], arrays["J_regressor"]
-        pose_directions = arrays.get("posedirs")
-        if directions.shape[-1] < NUM_BETAS:
-            raise ValueError(f"`shapedirs` must hold at least {NUM_BETAS} directions, got {directions.shape[-1]}.")
-        if pose_directions is not None and not pose_directions.any():
-            pose_directions = None
-        tips = _fingertips(vertex_ids, len(template))
-
-        sha256 = body_sha256({**arrays, "shapedirs": directions, "posedirs": pose_directions})
-        if body != "procedural" and sha256 == _procedural_sha256():
-            body, licensed = "procedural", False
-
-        hands = [np.flatnonzero(weights[:, list(hand)].sum(1) > 0.5) for hand in _HAND_JOINTS]
-        for side, ids in zip(("left", "right"), hands, strict=True):
-            if len(ids) == 0:
-                raise ValueError(f"`weights` of this body attach no vertex to the {side} hand.")
-        hand_faces = [_faces_within(faces, ids, len(template)) for ids in hands]
-        hand_vertex_ids = np.concatenate([*hands, *tips])
-        influences = np.sort(np.argsort(-weights, axis=1, kind="stable")[:, : max(1, (weights != 0).sum(1).max())], 1)
-        rows, columns = np.nonzero(regressor)
-
-        model = cls(
-            body=body,
-            sha256=sha256,
-            licensed=licensed,
-            num_vertices=len(template),
-            num_faces=len(faces),
-            num_left_vertices=len(hands[0]),
-            num_right_vertices=len(hands[1]),
-            num_left_faces=len(hand_faces[0]),
-            num_right_faces=len(hand_faces[1]),
-            num_influences=influences.shape[1],
-            num_regressor_entries=len(rows),
-            num_pose_features=0 if pose_directions is None else pose_directions.shape[-1],
-            hand_joints=_joints_that_move(weights[hand_vertex_ids]),
-            left_fingertips=tips[0],
-            right_fingertips=tips[1],
-        )
-        buffers = {
-            "template": template,
-            "shape_directions": directions,
-            "faces": faces,
-            "influences": influences,
-            "influence_weights": np.take_along_axis(weights, influences, 1),
-            "regressor_index": np.stack([rows, columns]),
-            "regressor_weights": regressor[rows, columns],
-            "joint_template": regressor.astype(np.float64) @ template,
-            "joint_shape_directions": np.einsum("jv,vck->jck", regressor.astype(np.float64), directions),
-            "hand_means": np.stack([arrays["hands_meanl"], arrays["hands_meanr"]]),
-            "hand_components": np.stack([arrays["hands_componentsl"], arrays["hands_componentsr"]]),
-            "hand_vertex_ids": hand_vertex_ids,
-            "left_faces": hand_faces[0],
-            "right_faces": hand_faces[1],
-        }
-        if pose_directions is not None:
-            buffers["pose_directions"] = pose_directions
-            buffers["hand_pose_directions"] = pose_directions[hand_vertex_ids].reshape(-1, pose_directions.shape[-1]).T
+        config, buffers = config_and_buffers(arrays, body, licensed, vertex_ids)
+        model = cls(**config)
         for name, value in buffers.items():
-            buffer = getattr(model, name)
-            buffer.copy_(torch.tensor(value))
+            getattr(model, name).copy_(torch.tensor(value))
         return model.eval()
 
 
-def body_sha256(arrays: Mapping[str, np.ndarray | None]) -> str:
-    """SHA-256 of a body: of its mesh, first ten shape directions, pose directions (none if they are all zero), joint
-    regressor and skinning weights, as little-endian float32 and int32 in this order."""
-    digest = hashlib.sha256()
-    for name in ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights"):
-        array = arrays.get(name)
-        if array is None or (name == "posedirs" and not array.any()):
-            continue
-        if name == "shapedirs":
-            array = array[..., :NUM_BETAS]
-        digest.update(f"{name} {array.shape}".encode())
-        # Adding zero turns a negative zero into a plain one.
-        digest.update(np.ascontiguousarray(array + 0, "<i4" if name == "f" else "<f4").tobytes())
-    return digest.hexdigest()
+def _stored_sha256(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of a stored body. Raises whatever a damaged config or state dict leads to."""
+    with init_empty_weights(include_buffers=True):
+        model = HandBodyModel.from_config(dict(config))
+    model.load_state_dict(tensors, assign=True)
+    return body_sha256(smplh_arrays(model))
 
 
-def _check_numbers_of(model: HandBodyModel) -> None:
-    """Refuses a stored body whose vertex and joint numbers are not those of its own vertices and joints."""
-    config, num_chain = model.config, len(model.config.hand_joints)
-    limits = {
-        "faces": config.num_vertices,
-        "influences": NUM_JOINTS,
-        "hand_vertex_ids": config.num_vertices,
-        "left_faces": config.num_left_vertices,
-        "right_faces": config.num_right_vertices,
-        "chain_joints": NUM_JOINTS,
-        "chain_parents": num_chain,
-        "chain_hands": num_chain,
-        "openpose_order": 21,
-    }
-    numbers = {name: (getattr(model, name), limit) for name, limit in limits.items()}
-    numbers["regressor_index[0]"] = (model.regressor_index[0], NUM_JOINTS)
-    numbers["regressor_index[1]"] = (model.regressor_index[1], config.num_vertices)
-    for name, (values, limit) in numbers.items():
-        if not values.is_meta and not ((values >= 0) & (values < limit)).all():
-            raise ValueError(f"`{name}` of the body holds numbers that are not between 0 and {limit - 1}")
-
-
-def _procedural_sha256() -> str:
-    return body_sha256(load_file(PROCEDURAL_BODY_FILE))
-
-
-def _depth(joint: int) -> int:
-    depth = 0
-    while PARENTS[joint] >= 0:
-        joint, depth = PARENTS[joint], depth + 1
-    return depth
-
-
-def _joints_that_move(weights: np.ndarray) -> list[int]:
-    """Joints that move some of these vertices, the hands' joints, and everything between them and the pelvis."""
-    needed = set()
-    for joint in [*np.flatnonzero((weights != 0).any(0)).tolist(), *_HAND_JOINTS[0], *_HAND_JOINTS[1]]:
-        while joint >= 0:
-            needed.add(joint)
-            joint = PARENTS[joint]
-    return sorted(needed, key=lambda joint: (_depth(joint), joint))
+register_free_body(HandBodyModel.__name__, lambda: load_file(PROCEDURAL_BODY_FILE), _stored_sha256)
 
 
 def _positions(joints: Sequence[int], order: Sequence[int]) -> torch.Tensor:
     position = {joint: k for k, joint in enumerate(order)}
     return torch.tensor([position[joint] for joint in joints], dtype=torch.int64)
-
-
-def _faces_within(faces: np.ndarray, ids: np.ndarray, num_vertices: int) -> np.ndarray:
-    """Faces whose three vertices are all among `ids`, in places of `ids`."""
-    place = np.full(num_vertices, -1)
-    place[ids] = np.arange(len(ids))
-    local = place[faces]
-    return local[(local >= 0).all(1)]
-
-
-def _fingertips(vertex_ids: Mapping[str, int] | None, num_vertices: int) -> list[list[int]]:
-    if vertex_ids is None:
-        tips = [list(FINGERTIP_VERTEX_IDS[side]) for side in ("left", "right")]
-    else:
-        missing = [s + f for s in "lr" for f in OPENPOSE_FINGERS if s + f not in vertex_ids]
-        if missing:
-            raise ValueError(f"`vertex_ids` lacks {missing[0]!r}; it must hold all ten fingertips.")
-        tips = [[int(vertex_ids[s + f]) for f in OPENPOSE_FINGERS] for s in "lr"]
-    for tip in sum(tips, []):
-        if not 0 <= tip < num_vertices:
-            raise ValueError(f"`vertex_ids`: fingertip {tip} is not one of the body's {num_vertices} vertices.")
-    return tips
 
 
 @functools.cache

@@ -1,9 +1,49 @@
-"""Forward kinematics of the hands."""
+"""Forward kinematics: from rotations relative to the parents to joints in the camera frame."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
-from . import HandBodyModel
 from .skeleton import FINGERS, LEFT_HAND, LEFT_WRIST, NUM_JOINTS, OPENPOSE_FINGERS, PARENTS, RIGHT_HAND, RIGHT_WRIST
+
+if TYPE_CHECKING:
+    from .body_model import HandBodyModel
+
+
+def pose_joints(
+    rest: torch.Tensor, rotations: torch.Tensor, parents: torch.Tensor, level_sizes: Sequence[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Poses joints that are sorted by their depth in the tree, level by level.
+
+    Args:
+        rest (`torch.Tensor` of shape `(B, J, 3)`): joints of the rest pose, metres; the root comes first.
+        rotations (`torch.Tensor` of shape `(B, J, 3, 3)`): each relative to its parent.
+        parents (`torch.Tensor` of shape `(J - 1,)`): of every joint but the root, the parent's place in this order.
+        level_sizes (`Sequence[int]`): number of joints of each depth, the root's 1 first.
+
+    Returns:
+        `tuple`: rotations into the camera frame `(B, J, 3, 3)`, and positions relative to the root `(B, J, 3)`.
+    """
+    bones = (rest[:, 1:] - rest[:, parents])[..., None]
+    global_rotations, positions = rotations[:, :1], torch.zeros_like(rest[:, :1])
+    start = 1
+    for size in level_sizes[1:]:
+        level, above = slice(start, start + size), parents[start - 1 : start - 1 + size]
+        parent_rotations = global_rotations[:, above]
+        position = positions[:, above] + (parent_rotations @ bones[:, start - 1 : start - 1 + size])[..., 0]
+        positions = torch.cat([positions, position], dim=1)
+        global_rotations = torch.cat([global_rotations, parent_rotations @ rotations[:, level]], dim=1)
+        start += size
+    return global_rotations, positions
+
+
+def chain(joint: int, parents: Sequence[int] = PARENTS) -> list[int]:
+    """The joint and its ancestors, up to the pelvis."""
+    joints = [joint]
+    while parents[joints[-1]] >= 0:
+        joints.append(parents[joints[-1]])
+    return joints
 
 
 class HandJoints(torch.nn.Module):
@@ -21,7 +61,7 @@ class HandJoints(torch.nn.Module):
     parents: torch.Tensor
     hands: torch.Tensor
 
-    def __init__(self, body_model: HandBodyModel):
+    def __init__(self, body_model: "HandBodyModel"):
         super().__init__()
         tips = torch.tensor([*body_model.config.left_fingertips, *body_model.config.right_fingertips])
         rest = torch.cat([body_model.joint_template, body_model.template[tips]])
@@ -34,14 +74,14 @@ class HandJoints(torch.nn.Module):
         parents = [*PARENTS, *last_bones]
 
         used = sorted(
-            {a for joint in left + right for a in _chain(joint, parents)}, key=lambda j: (len(_chain(j, parents)), j)
+            {a for joint in left + right for a in chain(joint, parents)}, key=lambda j: (len(chain(j, parents)), j)
         )
-        depths = [len(_chain(joint, parents)) for joint in used]
+        depths = [len(chain(joint, parents)) for joint in used]
         self.level_sizes = [depths.count(depth) for depth in range(1, max(depths) + 1)]
         self.register_buffer("rest", rest[used])
         self.register_buffer("directions", directions[used])
         self.register_buffer("joints", torch.tensor([min(joint, NUM_JOINTS) for joint in used]))
-        self.register_buffer("parents", torch.tensor([used.index(max(parents[joint], 0)) for joint in used]))
+        self.register_buffer("parents", torch.tensor([used.index(parents[joint]) for joint in used[1:]]))
         self.register_buffer("hands", torch.tensor([[used.index(joint) for joint in hand] for hand in (left, right)]))
 
     def forward(self, rotations: torch.Tensor, betas: torch.Tensor) -> torch.Tensor:
@@ -52,24 +92,7 @@ class HandJoints(torch.nn.Module):
             betas (`torch.Tensor` of shape (B, 10)): shape.
         """
         rest = self.rest + torch.einsum("bk,jck->bjc", betas, self.directions)
-        bones = rest - rest[:, self.parents]
         identity = torch.eye(3, device=rotations.device).expand(len(rotations), 1, 3, 3)
         local = torch.cat([rotations, identity], 1)[:, self.joints]
-        orientations, positions = local[:, :1], torch.zeros_like(rest[:, :1])
-        first = 1
-        for size in self.level_sizes[1:]:
-            level = slice(first, first + size)
-            parents = self.parents[level]
-            above = orientations[:, parents]
-            positions = torch.cat([positions, positions[:, parents] + (above @ bones[:, level, :, None])[..., 0]], 1)
-            orientations = torch.cat([orientations, above @ local[:, level]], 1)
-            first += size
+        _, positions = pose_joints(rest, local, self.parents, self.level_sizes)
         return positions[:, self.hands]
-
-
-def _chain(joint: int, parents: list[int]) -> list[int]:
-    """The joint and its ancestors, up to the pelvis."""
-    chain = [joint]
-    while parents[chain[-1]] >= 0:
-        chain.append(parents[chain[-1]])
-    return chain

@@ -187,9 +187,7 @@ class HandParams:
         return f"HandParams(batch_shape={tuple(self.batch_shape)}, visible={visible}, device='{self.device}')"
 
     def _repr_html_(self) -> str:
-        from ..rendering.notebook import preview_html
-
-        return preview_html(self)
+        return _rendering().preview_html(self)
 
     def replace(self, **changes: torch.Tensor) -> "HandParams":
         """A copy with some fields changed; the new ones are checked like any other."""
@@ -235,9 +233,7 @@ class HandParams:
         Returns:
             `PIL.Image.Image`, RGB or for a mask "L"; with a batch dimension a list, one per row.
         """
-        from ..rendering.conditions import draw_condition
-
-        return draw_condition(self, kind, size, body_model)
+        return _rendering().draw_condition(self, kind, size, body_model)
 
     def show(self, size: int = 256, body_model: "HandBodyModel | None" = None, max_rows: int = 16) -> "Image":
         """The visible hands as shaded meshes, one square per row, four next to each other; a notebook displays it.
@@ -247,28 +243,18 @@ class HandParams:
             body_model ([`HandBodyModel`], *optional*): the body that the parameters pose; else the procedural one.
             max_rows (`int`): rows behind it are left out.
         """
-        from ..rendering.notebook import draw_rows
-
-        return draw_rows(self, size, body_model, max_rows)
+        return _rendering().draw_rows(self, size, body_model, max_rows)
 
     def to_glb(self, path: str | os.PathLike | None = None, body_model: "HandBodyModel | None" = None) -> bytes:
         """The visible hands of one row as binary glTF, metres, y up; also written to `path` if there is one."""
-        from ..rendering.viewer import hands_glb
-
-        content = hands_glb(self, body_model)
-        if path is not None:
-            with atomic_write(path) as aside:
-                aside.write_bytes(content)
-        return content
+        return _rendering().hands_glb(self, path, body_model)
 
     def view_3d(self, body_model: "HandBodyModel | None" = None) -> "HandView":
         """The visible hands of one row to turn with the mouse: a notebook displays it, `.save("hands.html")` keeps it.
 
         The page holds the mesh and its viewer and fetches nothing.
         """
-        from ..rendering.viewer import HandView
-
-        return HandView(self.to_glb(body_model=body_model))
+        return _rendering().HandView(self.to_glb(body_model=body_model))
 
     def to_dict(self) -> dict[str, list]:
         """Nested lists under the field names, as in a row of a data set."""
@@ -368,6 +354,13 @@ class HandParams:
 
     def _map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "HandParams":
         return HandParams(**{field.name: function(getattr(self, field.name)) for field in fields(self)})
+
+
+def _rendering() -> Any:
+    """The one way up from here, imported when it is used: `rendering` draws hands and cannot be imported below it."""
+    from .. import rendering
+
+    return rendering
 
 
 def _holds_booleans(value: Any) -> bool:

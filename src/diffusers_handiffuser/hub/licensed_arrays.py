@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file
 
+from .free_bodies import FREE_BODIES
 from .unpacking import Blob
 
 MAX_ARRAY_BYTES = 2**27
@@ -109,6 +109,4 @@ def _encodings(array: np.ndarray, item_bytes: int) -> list[bytes]:
 
 @functools.cache
 def _free_arrays() -> list[np.ndarray]:
-    from ..hands.body_model import PROCEDURAL_BODY_FILE
-
-    return list(load_file(PROCEDURAL_BODY_FILE).values())
+    return [array for body in FREE_BODIES.values() for array in body.load_arrays().values()]

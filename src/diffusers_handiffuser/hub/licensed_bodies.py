@@ -15,10 +15,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights
 from safetensors.numpy import load_file
 
 from .checked_files import read_json
+from .free_bodies import FREE_BODIES
 from .licensed_arrays import (
     MAX_ARRAY_BYTES,
     array_of_name,
@@ -115,9 +115,8 @@ def _sign_of_name(array: StoredArray, file: str, seen: dict[str, str]) -> str | 
 
 def _weights_of_free_body(path: Path, config: Mapping[str, Any]) -> list[Path]:
     """The file and its shards if they hold the very body that the config, which says it is free, describes."""
-    from ..hands.body_model import HandBodyModel, body_sha256
-
-    if config.get("_class_name") != "HandBodyModel" or config.get("licensed") is not False:
+    body = FREE_BODIES.get(str(config.get("_class_name")))
+    if body is None or config.get("licensed") is not False:
         return []
     model = _NUMBER_OF_SHARD.sub("", path.stem)
     weights = [file for file in path.parent.glob("*.safetensors") if _NUMBER_OF_SHARD.sub("", file.stem) == model]
@@ -125,9 +124,6 @@ def _weights_of_free_body(path: Path, config: Mapping[str, Any]) -> list[Path]:
         return []
     try:
         tensors = {name: torch.from_numpy(array) for file in weights for name, array in load_file(file).items()}
-        with init_empty_weights(include_buffers=True):
-            body = HandBodyModel.from_config(dict(config))
-        body.load_state_dict(tensors, assign=True)
-        return weights if body_sha256(body._smplh_arrays()) == config.get("sha256") else []
+        return weights if body.stored_sha256(config, tensors) == config.get("sha256") else []
     except Exception:  # damaged files and configs make this fail in many ways; they are searched as any other
         return []

@@ -1,10 +1,13 @@
 """CLIP's text transformer, with CLIP's weight names."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers.activations import ACT2FN
 
 from .attention import HandAttention
+from .hand_embeddings import INIT_STD
 
 
 class TextHandAttention(HandAttention):
@@ -94,3 +97,47 @@ class TextHandTransformer(nn.Module):
             ]
         )
         self.final_layer_norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
+
+    def init_weights(self) -> None:
+        """CLIP's initialisation."""
+        embeddings, layers = self.embeddings, self.encoder.layers
+        nn.init.normal_(embeddings.token_embedding.weight, std=INIT_STD)
+        nn.init.normal_(embeddings.position_embedding.weight, std=INIT_STD)
+        width = embeddings.token_embedding.embedding_dim
+        deep_std = width**-0.5 * (2 * max(len(layers), 1)) ** -0.5
+        for layer in layers:
+            assert isinstance(layer, TextHandEncoderLayer)
+            attention, mlp = layer.self_attn, layer.mlp
+            for linear in (attention.q_proj, attention.k_proj, attention.v_proj, mlp.fc2):
+                nn.init.normal_(linear.weight, std=deep_std)
+            nn.init.normal_(attention.out_proj.weight, std=width**-0.5)
+            nn.init.normal_(mlp.fc1.weight, std=(2 * width) ** -0.5)
+            for linear in (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj, mlp.fc1, mlp.fc2):
+                nn.init.zeros_(linear.bias)
+
+
+_CLIP_CONFIG = (
+    *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
+    *("max_position_embeddings", "hidden_act", "layer_norm_eps", "eos_token_id"),
+)
+
+
+def clip_config_and_weights(clip_text_model: nn.Module) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The config of a CLIP text model and its weights, all under `text_model.` and without a projection.
+
+    Raises a `TypeError` for another model.
+    """
+    config: Any = getattr(clip_text_model, "config", None)
+    missing = [name for name in _CLIP_CONFIG if not hasattr(config, name)]
+    if missing or not isinstance(clip_text_model, nn.Module):
+        raise TypeError(f"`clip_text_model` must be a CLIP text model, got {type(clip_text_model).__name__}.")
+    weights = {}
+    for name, value in clip_text_model.state_dict().items():
+        name = "text_model." + name.removeprefix("text_model.")
+        if not name.endswith("position_ids") and not name.startswith("text_model.text_projection"):
+            weights[name] = value
+    values = {name: getattr(config, name) for name in _CLIP_CONFIG}
+    # The config of a resized model may not know of its further tokens.
+    if (tokens := weights.get("text_model.embeddings.token_embedding.weight")) is not None:
+        values["vocab_size"] = len(tokens)
+    return values, weights

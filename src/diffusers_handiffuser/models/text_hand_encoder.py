@@ -32,7 +32,7 @@ from ..hub.loading_lock import one_at_a_time
 from ..hub.saving import SavingMixin
 from ..utils.typing import register_to_config
 from .attention import Float32Buffers, additive_mask, causal_keep
-from .clip_text_transformer import TextHandEncoderLayer, TextHandTransformer
+from .clip_text_transformer import TextHandTransformer, clip_config_and_weights
 from .hand_embeddings import (
     INIT_STD,
     NUM_HAND_STATES,
@@ -42,9 +42,10 @@ from .hand_embeddings import (
     JointEmbeddings,
 )
 from .stored_lora import StoredLoraMixin
+from .text_encoder_mixin import TextEncoderMixin
 
 HAND_REPRESENTATIONS = ("joints_2d", "rotations", "vertices")
-"""What is told of a hand: 86 states of J, theta, M."""
+"""Hand representations: J as 86 states, theta and M as one each."""
 
 
 @dataclass
@@ -67,6 +68,7 @@ class TextHandEncoderOutput(BaseOutput):
 class TextHandEncoder(
     Float32Buffers,
     StoredLoraMixin,
+    TextEncoderMixin,
     CheckedLoadingMixin,
     SavingMixin,
     ModelMixin,
@@ -98,9 +100,10 @@ class TextHandEncoder(
         basis_radius (`float`, defaults to 0.2): metres; the basis points fill a ball of this radius around the wrist.
         basis_seed (`int`, defaults to 0): draws the basis points. They are saved with the weights all the same.
         hand_hidden_size (`int`, defaults to 1024): width of the hidden layers of `f_theta` and `f_M`.
-        hand_representations (`Sequence[str]`, defaults to all of `HAND_REPRESENTATIONS`): what is told of the hands.
-            A representation that is left out is treated as if every hand were missing in it alone: nothing of it is
-            read, and its states are learned nulls. All weights are there in any case, and the output keeps its shape.
+        hand_representations (`Sequence[str]`, defaults to all of `HAND_REPRESENTATIONS`): what the states are
+            conditioned on. A representation that is left out is treated as if every hand were missing in it alone:
+            nothing of it is read, and its states are learned nulls. All weights exist in any case, and the output
+            keeps its shape.
         joint_encoding (`bool`, defaults to `True`): caption and joint tokens go through the text transformer together,
             as in the paper. `False` is plain concatenation: the joint tokens stand behind the caption's states
             without having gone through any layer but the final LayerNorm.
@@ -171,21 +174,8 @@ class TextHandEncoder(
         self.restore_adapters(lora_adapters)
 
     def _init_weights(self) -> None:
-        """CLIP's initialisation for CLIP's parts; small tables; the MLPs as torch makes them."""
-        embeddings, layers = self.text_model.embeddings, self.text_model.encoder.layers
-        nn.init.normal_(embeddings.token_embedding.weight, std=INIT_STD)
-        nn.init.normal_(embeddings.position_embedding.weight, std=INIT_STD)
-        width = embeddings.token_embedding.embedding_dim
-        deep_std = width**-0.5 * (2 * max(len(layers), 1)) ** -0.5
-        for layer in layers:
-            assert isinstance(layer, TextHandEncoderLayer)
-            attention, mlp = layer.self_attn, layer.mlp
-            for linear in (attention.q_proj, attention.k_proj, attention.v_proj, mlp.fc2):
-                nn.init.normal_(linear.weight, std=deep_std)
-            nn.init.normal_(attention.out_proj.weight, std=width**-0.5)
-            nn.init.normal_(mlp.fc1.weight, std=(2 * width) ** -0.5)
-            for linear in (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj, mlp.fc1, mlp.fc2):
-                nn.init.zeros_(linear.bias)
+        """CLIP's initialisation for CLIP's parts, small embedding tables, torch's defaults for the MLPs."""
+        self.text_model.init_weights()
         self.joint_embeddings.init_weights()
         nn.init.normal_(self.null_embedding.weight, std=INIT_STD)
 
@@ -208,30 +198,8 @@ class TextHandEncoder(
         Returns:
             `TextHandEncoder`: with the dtype, device and training mode of `clip_text_model`.
         """
-        shared = (
-            "vocab_size",
-            "hidden_size",
-            "intermediate_size",
-            "num_hidden_layers",
-            "num_attention_heads",
-            "max_position_embeddings",
-            "hidden_act",
-            "layer_norm_eps",
-            "eos_token_id",
-        )
-        config: Any = getattr(clip_text_model, "config", None)
-        missing = [name for name in shared if not hasattr(config, name)]
-        if missing or not isinstance(clip_text_model, nn.Module):
-            raise TypeError(f"`clip_text_model` must be a CLIP text model, got {type(clip_text_model).__name__}.")
-        weights = {}
-        for name, value in clip_text_model.state_dict().items():
-            name = "text_model." + name.removeprefix("text_model.")
-            if not name.endswith("position_ids") and not name.startswith("text_model.text_projection"):
-                weights[name] = value
-        vocab_size = weights.get("text_model.embeddings.token_embedding.weight", torch.empty(0)).shape[0]
-        values = {name: getattr(config, name) for name in shared} | {"vocab_size": vocab_size or config.vocab_size}
-
-        encoder = cls(**values, **hand_config)
+        config, weights = clip_config_and_weights(clip_text_model)
+        encoder = cls(**config, **hand_config)
         wanted = {name for name in encoder.state_dict() if name.startswith("text_model.")}
         if wanted != set(weights):
             odd = sorted(wanted ^ set(weights))[0]
@@ -320,9 +288,9 @@ class TextHandEncoder(
         if hand_visible is not None:
             assert hand_joints_2d is not None
             hand_visible = hand_visible.bool()
-            told = self._told("joints_2d", hand_visible)
-            joints = torch.where(told[..., None, None], hand_joints_2d, 0.0).flip(1)
-            joint_tokens = self._missing_hand_last(self.joint_embeddings(joints).to(sequence.dtype), told)
+            encoded = self._encoded_hands("joints_2d", hand_visible)
+            joints = torch.where(encoded[..., None, None], hand_joints_2d, 0.0).flip(1)
+            joint_tokens = self._missing_hand_last(self.joint_embeddings(joints).to(sequence.dtype), encoded)
             if self.joint_encoding:
                 sequence = torch.cat([sequence, joint_tokens], 1)
 
@@ -342,13 +310,13 @@ class TextHandEncoder(
             sequence = all_states[-1]
         if hand_visible is not None:
             text, joints = sequence.split([input_ids.shape[1], NUM_JOINT_STATES], 1)
-            sequence = torch.cat([text, self._missing_hand_last(joints, told)], 1)
+            sequence = torch.cat([text, self._missing_hand_last(joints, encoded)], 1)
         last = self.text_model.final_layer_norm(sequence)
         if hand_visible is not None:
             assert hand_rotations is not None and hand_bps is not None
             rotations = rotmat_to_rot6d(hand_rotations).flatten(2).to(sequence.dtype)
-            theta = self.rotation_mlp(rotations, self._told("rotations", hand_visible))
-            mesh = self.mesh_mlp(hand_bps.to(sequence.dtype), self._told("vertices", hand_visible))
+            theta = self.rotation_mlp(rotations, self._encoded_hands("rotations", hand_visible))
+            mesh = self.mesh_mlp(hand_bps.to(sequence.dtype), self._encoded_hands("vertices", hand_visible))
             last = self._with_nulls(torch.stack([theta, mesh], 1), last, hand_visible)
 
         hidden_states = None
@@ -357,7 +325,7 @@ class TextHandEncoder(
             if hand_visible is not None:
                 length = input_ids.shape[1]
                 hidden_states = tuple(
-                    torch.cat([h[:, :length], self._missing_hand_last(h[:, length:], told)], 1) for h in all_states
+                    torch.cat([h[:, :length], self._missing_hand_last(h[:, length:], encoded)], 1) for h in all_states
                 )
         if not return_dict:
             return (last, hidden_states) if output_hidden_states else (last,)
@@ -393,8 +361,8 @@ class TextHandEncoder(
             return last
         return self._with_nulls(output.last_hidden_state[:, :2], last, hand_visible.bool())
 
-    def _told(self, representation: str, hand_visible: torch.Tensor) -> torch.Tensor:
-        """`(B, 2)` bool: of which hands a representation tells."""
+    def _encoded_hands(self, representation: str, hand_visible: torch.Tensor) -> torch.Tensor:
+        """`(B, 2)` bool: hands encoded by this representation: the visible ones, or none if it is disabled."""
         return hand_visible if representation in self.hand_representations else torch.zeros_like(hand_visible)
 
     @staticmethod
@@ -410,15 +378,17 @@ class TextHandEncoder(
     def _with_nulls(
         self, theta_mesh: torch.Tensor, sequence: torch.Tensor, hand_visible: torch.Tensor
     ) -> torch.Tensor:
-        """[theta, M, caption, joints] with nulls in the places of missing hands and of what is left out.
+        """[theta, M, caption, joints] with nulls in place of missing hands and disabled representations.
 
         `theta_mesh (B, 2, D)`, `sequence (B, L + 86, D)` caption and joints, `hand_visible (B, 2)` bool.
         """
         nulls = self.null_hand_states().to(sequence)
         text, joints = sequence.split([sequence.shape[1] - NUM_JOINT_STATES, NUM_JOINT_STATES], 1)
-        told = torch.stack([self._told(name, hand_visible).any(1) for name in ("rotations", "vertices")], 1)
-        theta_mesh = torch.where(told[..., None], theta_mesh, nulls[:2])
-        visible_joints = self._told("joints_2d", hand_visible).flip(1)
+        encoded = torch.stack(
+            [self._encoded_hands(name, hand_visible).any(1) for name in ("rotations", "vertices")], 1
+        )
+        theta_mesh = torch.where(encoded[..., None], theta_mesh, nulls[:2])
+        visible_joints = self._encoded_hands("joints_2d", hand_visible).flip(1)
         visible_joints = visible_joints.repeat_interleave(STATES_PER_HAND, 1, output_size=NUM_JOINT_STATES)
         joints = torch.where(visible_joints[..., None], joints, nulls[2:])
         return torch.cat([theta_mesh, text, joints], 1)
@@ -457,61 +427,3 @@ class TextHandEncoder(
         for name, (value, shape) in shapes.items():
             if value is not None and tuple(value.shape) != shape:
                 raise ValueError(f"`{name}` must have shape {shape}, got {tuple(value.shape)}.")
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """The table of text tokens, as transformers names it; textual inversion asks for it."""
-        return self.text_model.embeddings.token_embedding
-
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Replaces the table of text tokens."""
-        self.text_model.embeddings.token_embedding = value
-        self.register_to_config(vocab_size=value.num_embeddings)
-
-    @torch.no_grad()
-    def resize_token_embeddings(
-        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None
-    ) -> nn.Embedding:
-        """More or fewer text tokens; new rows start as the mean of the old ones.
-
-        Args:
-            new_num_tokens (`int`, *optional*): rows wanted; the present number if `None`.
-            pad_to_multiple_of (`int`, *optional*): round the number of rows up to a multiple of this.
-        """
-        old = self.get_input_embeddings()
-        size = old.num_embeddings if new_num_tokens is None else new_num_tokens
-        if pad_to_multiple_of:
-            size += -size % pad_to_multiple_of
-        if size < 1:
-            raise ValueError(f"`new_num_tokens` must be at least 1, got {new_num_tokens}.")
-        if size == old.num_embeddings:
-            return old
-        new = nn.Embedding(size, old.embedding_dim, device=old.weight.device, dtype=old.weight.dtype)
-        new.weight.copy_(old.weight.mean(0, keepdim=True).expand_as(new.weight))
-        kept = min(size, old.num_embeddings)
-        new.weight[:kept] = old.weight[:kept]
-        new.weight.requires_grad_(old.weight.requires_grad)
-        self.set_input_embeddings(new)
-        return new
-
-    def load_adapter(
-        self,
-        adapter_state_dict: dict[str, torch.Tensor],
-        peft_config: Any,
-        adapter_name: str = "default",
-        low_cpu_mem_usage: bool = False,
-    ) -> None:
-        """Loads a LoRA in the way diffusers asks of a pipeline's text encoder, which is transformers' way.
-
-        Args:
-            adapter_state_dict (`dict`): PEFT weights, named from this model's root (`text_model.encoder...`).
-            peft_config (`peft.LoraConfig`): ranks, alphas and targets.
-            adapter_name (`str`, defaults to `"default"`): must be new.
-            low_cpu_mem_usage (`bool`, defaults to `False`): create the layers on the meta device.
-        """
-        from peft import inject_adapter_in_model, set_peft_model_state_dict
-
-        if adapter_name in getattr(self, "peft_config", {}):
-            raise ValueError(f"Adapter with name {adapter_name} already exists. Please use a different name.")
-        inject_adapter_in_model(peft_config, self, adapter_name=adapter_name, low_cpu_mem_usage=low_cpu_mem_usage)
-        set_peft_model_state_dict(self, adapter_state_dict, adapter_name, low_cpu_mem_usage=low_cpu_mem_usage)
-        self._hf_peft_config_loaded = True

@@ -17,7 +17,7 @@ from ..hands.body_model import HandBodyModel, procedural_body
 from ..hands.camera import project_weak_perspective, square_to_pixels
 from ..hands.params import HandParams
 from ..hands.skeleton import JOINT_NAMES, OPENPOSE_HAND_EDGES
-from .drawing import visible_meshes
+from .meshes import join_meshes, visible_meshes
 from .rasterizer import Fragments, rasterize, vertex_normals
 
 Point = Sequence[float]
@@ -219,7 +219,9 @@ def _rasterized(
     Faces that look away count too: a hand ends at the wrist, and there its inside may show.
     """
     _check_size(height, width)
-    for vertices, faces, camera in visible_meshes(hand_params, body_model):
+    cameras = hand_params.camera.to(body_model.device).reshape(-1, 3)
+    for meshes, camera in zip(visible_meshes(hand_params, body_model), cameras, strict=True):
+        vertices, faces, _ = join_meshes(meshes, camera.device)
         points = square_to_pixels(project_weak_perspective(vertices, camera), height, width)
         screen = torch.cat([points, vertices[:, 2:]], -1)[None]
         seen = rasterize(screen, faces, height, width, cull_backfaces=False)

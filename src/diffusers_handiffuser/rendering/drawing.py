@@ -1,21 +1,17 @@
 """Pictures of hand parameters for people to look at: shaded meshes and 2D skeletons, with no GL and no display."""
 
-from collections.abc import Iterator
-
 import torch
 from PIL import Image, ImageDraw
 
 from ..hands.body_model import HandBodyModel
 from ..hands.camera import project_weak_perspective, square_to_pixels
-from ..hands.geometry import HandGeometry
 from ..hands.params import HandParams
 from ..hands.skeleton import OPENPOSE_HAND_EDGES, SIDES
+from .meshes import join_meshes, visible_meshes
 from .rasterizer import rasterize, vertex_normals
 
 FINGER_COLORS = ((230, 60, 60), (240, 160, 40), (80, 190, 90), (70, 160, 230), (160, 90, 220))
 """Thumb, index, middle, ring, pinky."""
-HAND_COLORS = {"left": (0.55, 0.72, 0.90), "right": (0.93, 0.72, 0.55)}
-"""Meshes: the left hand is bluish, the right one orange."""
 _PAPER = (0.94, 0.94, 0.95)
 
 
@@ -35,52 +31,34 @@ def draw_hand_mesh(
     """
     width = height if width is None else width
     _check_size(height, width)
-    left, right = body_model.config.num_left_vertices, body_model.config.num_right_vertices
-    colors = torch.tensor([HAND_COLORS["left"]] * left + [HAND_COLORS["right"]] * right)
-    pictures = []
-    for vertices, faces, camera in visible_meshes(hand_params, body_model):
-        pictures.append(_shade(vertices, faces, colors.to(vertices), camera, height, width))
-    return pictures
+    device = body_model.device
+    cameras = hand_params.camera.to(device).reshape(-1, 3)
+    return [
+        _shade(*join_meshes(meshes, device), camera, height, width)
+        for meshes, camera in zip(visible_meshes(hand_params, body_model), cameras, strict=True)
+    ]
 
 
-def visible_meshes(
-    hand_params: HandParams, body_model: HandBodyModel
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """For every row: vertices `(V, 3)` of both hands, left first, faces `(F, 3)` of the visible ones, camera `(3,)`.
-
-    Metres, camera frame, on the device of `body_model`. `F` is 0 where no hand is visible.
-    """
-    rows = hand_params.to(body_model.device).reshape(-1)
-    geometry = body_model(rows)
-    parts = (body_model.left_faces, body_model.right_faces + geometry.left_vertices.shape[-2])
-    for i, visible in enumerate(rows.hand_visible.tolist()):
-        faces = torch.cat([part if shown else part[:0] for part, shown in zip(parts, visible, strict=True)])
-        yield torch.cat([geometry.left_vertices[i], geometry.right_vertices[i]]), faces, rows.camera[i]
-
-
-def draw_skeleton(image: Image.Image, geometry: HandGeometry, hand_visible: torch.Tensor) -> Image.Image:
-    """The 2D joints of the visible hands over a picture, each finger in its colour.
+def draw_skeleton(image: Image.Image, joints_2d: torch.Tensor, hand_visible: torch.Tensor) -> Image.Image:
+    """The 2D joints of the visible hands over an image, each finger in its colour.
 
     The wrist is white, a disc on the left hand and a square on the right.
 
     Args:
         image (`PIL.Image.Image`): drawn upon in a copy.
-        geometry ([`HandGeometry`]): of one row: `joints_2d` `(2, 21, 2)` in `[-1, 1]`.
+        joints_2d (`torch.Tensor` of shape `(2, 21, 2)`): in `[-1, 1]` over the image's square, as in [`HandGeometry`].
         hand_visible (`torch.Tensor` of shape `(2,)`, `bool`): [left, right].
 
     Returns:
         `PIL.Image.Image`, RGB.
     """
-    joints = geometry.joints_2d
-    if tuple(joints.shape) != (2, 21, 2):
-        raise ValueError(
-            f"`geometry` must be of one row, with joints_2d of shape (2, 21, 2), got {tuple(joints.shape)}."
-        )
+    if tuple(joints_2d.shape) != (2, 21, 2):
+        raise ValueError(f"`joints_2d` must be of one row, of shape (2, 21, 2), got {tuple(joints_2d.shape)}.")
     if tuple(hand_visible.shape) != (2,):
         raise ValueError(f"`hand_visible` must have shape (2,), got {tuple(hand_visible.shape)}.")
     picture = image.convert("RGB").copy()
     pen = ImageDraw.Draw(picture)
-    points = square_to_pixels(joints.detach().float().cpu(), picture.height, picture.width).tolist()
+    points = square_to_pixels(joints_2d.detach().float().cpu(), picture.height, picture.width).tolist()
     unit = max(1.0, min(picture.size) / 128)
     for hand, (side, visible) in enumerate(zip(SIDES, hand_visible.tolist(), strict=True)):
         if not visible:
@@ -122,13 +100,12 @@ def draw_preview(
     if len(images) != len(rows):
         raise ValueError(f"`images` must be as many as `hand_params` has rows ({len(rows)}), got {len(images)}.")
     lines = []
-    geometry = body_model(rows.to(body_model.device))
+    joints_2d = body_model(rows.to(body_model.device)).joints_2d
     for i, image in enumerate(images):
         width = max(1, round(size * image.width / image.height))
         picture = image.convert("RGB").resize((width, size), Image.Resampling.BICUBIC)
-        one = HandGeometry(**{name: value[i] for name, value in geometry.items()})
         mesh = draw_hand_mesh(rows[i], body_model, size, width)[0]
-        lines.append([picture, mesh, draw_skeleton(picture, one, rows.hand_visible[i])])
+        lines.append([picture, mesh, draw_skeleton(picture, joints_2d[i], rows.hand_visible[i])])
     preview = Image.new("RGB", (max(sum(p.width for p in line) for line in lines), size * len(lines)))
     for row, line in enumerate(lines):
         left = 0

@@ -4,21 +4,22 @@
         --tokenizer_name TOKENIZER --train_data_dir DATA --output_dir OUT --resolution 128 --max_train_minutes 10
 
 A small decoder, thrown away afterwards, predicts two things on a coarse grid from the encoder's states of caption and
-hands; all are trained on the squared errors. The first is the picture's latents: stage 2's task at its noisiest step,
-without the noise and without the U-Net. The second is where wrists and fingers are. The latents alone do not teach
-that: a hand is brighter than one background and darker than the next, so that on average its place says nothing of a
-pixel's colour. The log tells the errors on held-out rows, and what they would be with the captions, or the hands, of
-other rows. The paper starts from Stable Diffusion's CLIP and needs none of this. Give the result to stage 2 as
+hands; all are trained on the squared errors. The first is the image's latents: stage 2's task at its noisiest step,
+without the noise and without the U-Net. The second is heatmaps of wrists and fingers. The latents alone do not teach
+positions: a hand is brighter than one background and darker than the next, so on average its position does not predict
+a pixel's colour. The log has the errors on held-out rows, and what they are with the captions, or the hands, of other
+rows. The paper starts from Stable Diffusion's CLIP and needs none of this. Give the result to stage 2 as
 `--init_from OUT`.
 """
 
-import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
-from diffusers import ConfigMixin, ModelMixin
+from diffusers import AutoencoderKL, ConfigMixin, ModelMixin
 from torch import nn
 from torch.nn import functional
 from transformers import CLIPTokenizer
@@ -27,26 +28,30 @@ from ..hands.body_model import load_body_model
 from ..models import TextHandEncoder
 from ..utils.command_line import run_as_command
 from ..utils.typing import register_to_config
-from .engine.options import add_data_options, add_training_options, check_training_options, json_option
+from .engine.option_parser import JsonObject, OptionParser, option
+from .engine.options import DROPPED, DataOptions, LatentOptions, TrainingOptions
 from .engine.randomness import BatchRandom
 from .engine.run import TrainingRun, count_training_rows, start_run
-from .engine.small_models import load_vae, new_text_encoder
-from .engine.sources import open_rows
+from .engine.small_models import load_vae, new_text_encoder, vae_factor
+from .engine.sources import cache_folder, open_rows
 from .engine.weights import save_model
 from .hand_params_to_image.models import load_initial_weights
 from .hand_params_to_image.rows import load_cached_rows
+
+Batch = dict[str, torch.Tensor]
 
 JOINT_MAPS = 12
 """Of each hand, right first: the wrist and the five fingers."""
 _FINGER_OF_JOINT = torch.tensor([0, *(finger for finger in range(1, 6) for _ in range(4))])
 _MAP_WIDTH = 0.08
 _MAP_SCALE = 12.0
+_JOINT_MAP_WEIGHT = 1.5
 
 
 def joint_maps(joints_2d: torch.Tensor, hand_visible: torch.Tensor, size: int) -> torch.Tensor:
-    """Where wrists and fingers are: `exp(-d² / 2w²)` of the distance d to the nearest joint, w = 0.08, times 12.
+    """Heatmaps of wrists and fingers: `exp(-d² / 2w²)` of the distance d to the nearest joint, w = 0.08, times 12.
 
-    The factor brings the variance over studio pictures to about one, the latents' scale.
+    The factor brings the variance over studio images to about one, the latents' scale.
 
     Args:
         joints_2d (`torch.Tensor` of shape `(B, 2, 21, 2)`): in [-1, 1], OpenPose order.
@@ -116,96 +121,137 @@ class LayoutObjective(nn.Module):
         return self.decoder(self.text_encoder(input_ids, **hands).last_hidden_state)
 
 
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+@dataclass
+class EncoderOptions:
+    """What the encoder starts from."""
+
+    _argument_group_name: ClassVar[str] = "encoder"
+
+    pretrained_vae_model_name_or_path: str = option(help="the VAE of stage 2")
+    tokenizer_name: str = option(help="the tokenizer of stage 2: its folder")
+    text_encoder_config: JsonObject = option({}, help="as for stage 2: changes to the small encoder")
+    body_model: str | None = option(None, help="SMPL-H file (default: the body that ships with the package)")
+    init_from: str | None = option(None, help="take the encoder's weights (only) of text_encoder/ in this folder")
+
+
+@dataclass
+class LayoutOptions:
+    """What the encoder's states are decoded to."""
+
+    _argument_group_name: ClassVar[str] = "layout"
+
+    grid: int = option(8, help="cells per side, a query of the decoder for each")
+    patch: int = option(2, help="points per side of a cell; maps have grid x patch a side")
+    text_only: bool = option(False, help="encode captions alone: for a model that gets hands later")
+
+
+@dataclass
+class TextHandEncoderTrainingOptions(TrainingOptions):
+    """Prepare a Text+Hand encoder for stage 2 by predicting coarse images from captions and hands."""
+
+    data: DataOptions
+    encoder: EncoderOptions
+    latents: LatentOptions
+    layout: LayoutOptions
+
+
+class LayoutLoss:
+    """Squared errors of the coarse latents, and `_JOINT_MAP_WEIGHT` times those of the joint maps.
+
+    Args:
+        options (`LayoutOptions`): size of the maps, and what is encoded.
+        latent_channels (`int`): of the VAE.
+    """
+
+    def __init__(self, options: LayoutOptions, latent_channels: int):
+        self.text_only, self.latent_channels = options.text_only, latent_channels
+        self.side = options.grid * options.patch
+
+    def __call__(self, objective: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+        latents, maps = self.squared_errors(objective, batch)
+        return {"loss": latents + _JOINT_MAP_WEIGHT * maps, "mse": latents, "joint_map_mse": maps}
+
+    def squared_errors(
+        self, objective: nn.Module, batch: Batch, other_captions: bool = False, other_hands: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Means of latents and of joint maps; optionally conditioned on captions or hands of another row."""
+        latents = functional.adaptive_avg_pool2d(batch["latents"], self.side)
+        maps = joint_maps(batch["hand_joints_2d"], batch["hand_visible"], self.side)
+        hand_names = [] if self.text_only else [name for name in batch if name.startswith("hand_")]
+        hands = {name: batch[name].roll(int(other_hands), 0) for name in hand_names}
+        predicted = objective(batch["input_ids"].roll(int(other_captions), 0), **hands).float()
+        errors = (predicted - torch.cat([latents, maps], 1)).square()
+        return errors[:, : self.latent_channels].mean(), errors[:, self.latent_channels :].mean()
+
+    def held_out(self, objective: nn.Module, batch: Batch) -> dict[str, float]:
+        """The errors, and what they are with the captions, or the hands, of other rows."""
+        latents, maps = self.squared_errors(objective, batch)
+        return {
+            "mse": latents.item(),
+            "mse_of_other_captions": self.squared_errors(objective, batch, other_captions=True)[0].item(),
+            "joint_map_mse": maps.item(),
+            "joint_map_mse_of_other_hands": self.squared_errors(objective, batch, other_hands=True)[1].item(),
+        }
+
+
+def new_decoder(options: LayoutOptions, resolution: int, vae: AutoencoderKL, hidden_size: int) -> LayoutDecoder:
+    """Raises a `ValueError` if the maps would be larger than the latents."""
+    side = resolution // vae_factor(vae)
+    if min(options.grid, options.patch) < 1 or options.grid * options.patch > side:
+        raise ValueError(
+            f"`grid` and `patch` must be at least 1 and their product at most {side}, the latents' side, "
+            f"but are {options.grid} and {options.patch}"
+        )
+    return LayoutDecoder(hidden_size, vae.config.latent_channels + JOINT_MAPS, options.grid, options.patch)
+
+
+def make_parser() -> OptionParser:
+    return OptionParser(
+        TextHandEncoderTrainingOptions,
+        defaults={
+            "learning_rate": 1e-3,
+            "lr_scheduler": "cosine",
+            "lr_warmup_steps": 100,
+            "adam_beta2": 0.99,
+            "resolution": 128,
+        },
+        dropped={**DROPPED, "joint_map_weight": _JOINT_MAP_WEIGHT},
         prog="python -m diffusers_handiffuser.training.text_hand_encoder",
-        description="Prepare a Text+Hand encoder for stage 2 by predicting coarse pictures from captions and hands.",
     )
-    add_data_options(parser)
-    add_training_options(parser, learning_rate=1e-3, lr_scheduler="cosine", lr_warmup_steps=100, adam_beta2=0.99)
-    group = parser.add_argument_group("encoder")
-    group.add_argument("--pretrained_vae_model_name_or_path", required=True, help="the VAE of stage 2")
-    group.add_argument("--tokenizer_name", required=True, help="the tokenizer of stage 2: its folder")
-    group.add_argument(
-        "--text_encoder_config", type=json_option, default={}, help="as for stage 2: changes to the small encoder"
-    )
-    group.add_argument("--body_model", help="SMPL-H file (default: the body that ships with the package)")
-    group.add_argument("--resolution", type=int, default=128, help="pictures are resized to this many pixels a side")
-    group.add_argument("--grid", type=int, default=8, help="cells per side, a query of the decoder for each")
-    group.add_argument("--patch", type=int, default=2, help="points per side of a cell; maps have grid x patch a side")
-    group.add_argument(
-        "--joint_map_weight", type=float, default=1.5, help="of the error of the joint maps; that of the latents has 1"
-    )
-    group.add_argument(
-        "--text_only", action="store_true", help="tell it captions alone: for a model that will be told hands later"
-    )
-    group.add_argument("--init_from", help="take the encoder's weights (only) of text_encoder/ in this folder")
-    group.add_argument("--random_flip", action="store_true", help="also train on mirrored rows")
-    group.add_argument("--encode_batch_size", type=int, default=16)
-    group.add_argument("--cache_on_device", action="store_true")
-    args = parser.parse_args(argv)
-    check_training_options(parser, args)
-    return args
+
+
+def parse_args(argv: Sequence[str] | None = None) -> TextHandEncoderTrainingOptions:
+    return make_parser().parse(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
-    accelerator = start_run(args)
-    dataset = open_rows(args, need_images=True)
-    num_train = count_training_rows(len(dataset), args.num_validation_rows)
-    torch.manual_seed(args.seed)
-    vae = load_vae(args.pretrained_vae_model_name_or_path)
-    tokenizer = CLIPTokenizer.from_pretrained(args.tokenizer_name)
-    text_encoder = new_text_encoder(args.text_encoder_config, tokenizer)
-    if args.init_from is not None:
-        load_initial_weights(Path(args.init_from), {"text_encoder": text_encoder})
-    side = args.grid * args.patch
-    latents_side = args.resolution // 2 ** (len(vae.config.block_out_channels) - 1)
-    if min(args.grid, args.patch) < 1 or side > latents_side:
-        raise ValueError(
-            f"`grid` and `patch` must be at least 1 and their product at most {latents_side}, the latents' side, "
-            f"but are {args.grid} and {args.patch}"
-        )
-    channels = vae.config.latent_channels
-    decoder = LayoutDecoder(text_encoder.config.hidden_size, channels + JOINT_MAPS, args.grid, args.patch)
+    options = parse_args(argv)
+    accelerator = start_run(options)
+    dataset = open_rows(options.data, need_images=True)
+    num_train = count_training_rows(len(dataset), options.data.num_validation_rows)
+    torch.manual_seed(options.run.seed)
+    vae = load_vae(options.encoder.pretrained_vae_model_name_or_path)
+    tokenizer = CLIPTokenizer.from_pretrained(options.encoder.tokenizer_name)
+    text_encoder = new_text_encoder(options.encoder.text_encoder_config, tokenizer)
+    if options.encoder.init_from is not None:
+        load_initial_weights(Path(options.encoder.init_from), {"text_encoder": text_encoder})
+    decoder = new_decoder(options.layout, options.latents.resolution, vae, text_encoder.config.hidden_size)
+    body_model = load_body_model(options.encoder.body_model)
+    cache_dir, num_workers = cache_folder(options.data, options.run.output_dir), options.data.dataloader_num_workers
+    parts = (vae, tokenizer, text_encoder, body_model)
+    examples = load_cached_rows(options.latents, cache_dir, num_workers, dataset, *parts, accelerator)
 
-    body_model = load_body_model(args.body_model)
-    data = load_cached_rows(args, dataset, vae, tokenizer, text_encoder, body_model, accelerator)
-
-    objective = LayoutObjective(text_encoder, decoder)
-    run = TrainingRun(
-        args, accelerator, objective, {"text_encoder": text_encoder, "layout_decoder": decoder}, num_train
-    )
-
-    def errors_of(
-        objective: nn.Module, batch: dict[str, torch.Tensor], other_captions: bool = False, other_hands: bool = False
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Squared errors of latents and of joint maps; the predictions may be made for another row of the batch."""
-        latents = functional.adaptive_avg_pool2d(batch["latents"], side)
-        maps = joint_maps(batch["hand_joints_2d"], batch["hand_visible"], side)
-        told = () if args.text_only else [name for name in batch if name.startswith("hand_")]
-        hands = {name: batch[name].roll(int(other_hands), 0) for name in told}
-        predicted = objective(batch["input_ids"].roll(int(other_captions), 0), **hands).float()
-        errors = (predicted - torch.cat([latents, maps], 1)).square()
-        return errors[:, :channels].mean(), errors[:, channels:].mean()
+    models = {"text_encoder": text_encoder, "layout_decoder": decoder}
+    run = TrainingRun(options, accelerator, LayoutObjective(text_encoder, decoder), models, num_train)
+    loss = LayoutLoss(options.layout, vae.config.latent_channels)
 
     def compute_loss(rows: np.ndarray, random: BatchRandom) -> dict[str, torch.Tensor]:
-        batch = data.batch(rows, random.uniform() < 0.5 if args.random_flip else None)
-        latents, maps = errors_of(run.objective, batch)
-        return {"loss": latents + args.joint_map_weight * maps, "mse": latents, "joint_map_mse": maps}
+        mirror = random.uniform() < 0.5 if options.latents.random_flip else None
+        return loss(run.objective, examples.batch(rows, mirror))
 
     def validate(objective: nn.Module) -> dict[str, float]:
         held_out = np.arange(num_train, len(dataset))
-        if not len(held_out):
-            return {}
-        batch = data.batch(held_out)
-        latents, maps = errors_of(objective, batch)
-        return {
-            "mse": latents.item(),
-            "mse_of_other_captions": errors_of(objective, batch, other_captions=True)[0].item(),
-            "joint_map_mse": maps.item(),
-            "joint_map_mse_of_other_hands": errors_of(objective, batch, other_hands=True)[1].item(),
-        }
+        return loss.held_out(objective, examples.batch(held_out)) if len(held_out) else {}
 
     run.train(compute_loss, validate)
     with run.whole_objective() as whole:

@@ -3,19 +3,18 @@
     python -m diffusers_handiffuser.training.tokenizer --train_data_dir DATA --output_dir OUT/tokenizer
 
 Byte-pair encoding as CLIP has it: lower case, `</w>` at the end of a word, `<|startoftext|>` and `<|endoftext|>` as
-the last two of the vocabulary. All 256 bytes are in it, inside and at the end of a word, so any text tokenises without
-unknowns. The result is a `transformers.CLIPTokenizer` folder that loads offline. It is for models that start without
-CLIP's weights.
+the last two of the vocabulary. It has all 256 bytes, inside and at the end of a word, so no text has unknown tokens.
+The result is a `transformers.CLIPTokenizer` folder that loads offline, for models that start without CLIP's weights.
 """
 
-import argparse
 import inspect
 import json
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (  # type: ignore[attr-defined]  # transformers 5 makes the second when it is asked for
@@ -25,12 +24,13 @@ from transformers import (  # type: ignore[attr-defined]  # transformers 5 makes
 
 from ..data.captions import swap_sides
 from ..data.dataset import HandDataset
-from ..data.sources import METADATA_NAME
 from ..utils.command_line import run_as_command
+from .engine.option_parser import option, parse_options
+from .engine.options import refuse_negative
 
 START, END, WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
 _MADE_FROM_FILES = "vocab_file" in inspect.signature(CLIPTokenizer).parameters
-"""Whether this is transformers 4, whose `CLIPTokenizerFast` takes files where 5 takes the vocabulary itself."""
+"""transformers 4, whose `CLIPTokenizerFast` takes files where 5 takes the vocabulary itself."""
 
 
 def learn_merges(captions: Iterable[str], num_merges: int, reference: CLIPTokenizer) -> list[tuple[str, str]]:
@@ -88,32 +88,32 @@ def _write_vocabulary(folder: Path, vocabulary: Mapping[str, int], merges: Itera
     return str(vocabulary_file), str(merges_file)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m diffusers_handiffuser.training.tokenizer",
-        description="Train a small CLIP-format tokenizer on the captions of data set folders.",
-    )
-    parser.add_argument(
-        "--train_data_dir", required=True, nargs="+", help=f"folders with a {METADATA_NAME}; pictures are not needed"
-    )
-    parser.add_argument("--output_dir", required=True, help="folder of the tokenizer")
-    parser.add_argument("--num_merges", type=int, default=2048, help="at most; 514 tokens are there before the first")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    args = parser.parse_args(argv)
-    if args.num_merges < 0:
-        parser.error(f"--num_merges must not be negative, but is {args.num_merges}")
+@dataclass
+class TokenizerOptions:
+    """Train a small CLIP-format tokenizer on the captions of data set folders."""
 
+    _argument_group_name: ClassVar[str] = "tokenizer"
+
+    train_data_dir: list[str] = option(help="folders with a metadata.jsonl; images are not needed")
+    output_dir: str = option(help="folder of the tokenizer")
+    num_merges: int = option(2048, help="at most; the vocabulary starts with 514 tokens")
+    debug: bool = option(False, help="show the traceback of an error")
+
+    def __post_init__(self) -> None:
+        refuse_negative(self, "num_merges")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    options = parse_options(TokenizerOptions, argv, prog="python -m diffusers_handiffuser.training.tokenizer")
     captions = []
-    for folder in args.train_data_dir:
+    for folder in options.train_data_dir:
         texts = HandDataset(folder).texts
         captions += texts + [swap_sides(text) for text in texts]
-    tokenizer = train_tokenizer(captions, args.num_merges)
-    save_tokenizer(tokenizer, args.output_dir)
+    tokenizer = train_tokenizer(captions, options.num_merges)
+    save_tokenizer(tokenizer, options.output_dir)
     lengths = [len(ids) for ids in tokenizer(captions).input_ids]
-    mean = sum(lengths) / len(lengths)
-    print(
-        f"{len(tokenizer)} tokens; captions have {mean:.1f} on average and at most {max(lengths)}: {args.output_dir}"
-    )
+    mean, longest = sum(lengths) / len(lengths), max(lengths)
+    print(f"{len(tokenizer)} tokens; captions have {mean:.1f} on average and at most {longest}: {options.output_dir}")
 
 
 if __name__ == "__main__":

@@ -1,40 +1,26 @@
-"""What commands share: how they report what is wrong with their input, and take a dtype, a device or a function."""
+"""Shared by commands: one-line errors, the device, functions named on the command line."""
 
-import argparse
 import importlib
 import sys
 from collections.abc import Callable
 from typing import Any
 
-
-def one_line(error: Exception) -> str:
-    """What an error says, or else what it is called."""
-    return " ".join(str(error).split()) or type(error).__name__
+from .messages import one_line_of
 
 
 def run_as_command(main: Callable[[], None]) -> None:
-    """Runs a command; what is wrong with options or files becomes one line and exit code 2 (--debug: a traceback)."""
+    """Runs a command; a wrong option or file ends it with one line and exit code 2 (--debug: a traceback)."""
     try:
         main()
     except (ValueError, TypeError, OSError) as error:
         if "--debug" in sys.argv:
             raise
-        print(f"error: {one_line(error)} (--debug shows where)", file=sys.stderr)
+        print(f"error: {one_line_of(error)} (--debug shows where)", file=sys.stderr)
         sys.exit(2)
 
 
-def add_dtype_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--dtype",
-        choices=("float32", "float16", "bfloat16"),
-        default="float32",
-        help="of the networks; bfloat16 moves the hands by millimetres and at times by centimetres, float16 by tenths "
-        "of a millimetre (default: float32)",
-    )
-
-
 def choose_device(name: str | None) -> str:
-    """The device of `--device`, once it was seen to work: by default CUDA's, if there is one."""
+    """The device of `--device`, checked to work; by default CUDA if there is one."""
     import torch
 
     device = name or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -46,7 +32,7 @@ def choose_device(name: str | None) -> str:
 
 
 def hide_loading_bars() -> None:
-    """Those of loading; those of sampling and uploading stay."""
+    """Hides the progress bars of loading; those of sampling and uploading stay."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
@@ -55,7 +41,7 @@ def hide_loading_bars() -> None:
 
 
 def load_function(name: str, option: str) -> Any:
-    """What `MODULE:FUNCTION` names, the value of an option; modules in the current folder are found too."""
+    """The function that an option names as `MODULE:FUNCTION`; modules in the current folder are found too."""
     module, colon, function = name.partition(":")
     if not colon:
         raise ValueError(f"{option} must be MODULE:FUNCTION, got {name!r}")

@@ -22,3 +22,23 @@ def moved_names(module: str, new_modules: Mapping[str, str]) -> Callable[[str], 
         return getattr(importlib.import_module(new), name)
 
     return getattribute
+
+
+def moved_module(module: str, *new_modules: str) -> Callable[[str], Any]:
+    """A module's `__getattr__` that finds every name in the modules that it moved to, with a `FutureWarning`.
+
+    Args:
+        module (`str`): the old module, its `__name__`.
+        new_modules (`str`): absolute paths; a name is taken from the first module that has it.
+    """
+
+    def getattribute(name: str) -> Any:
+        if not name.startswith("__"):  # which the import system asks for
+            for new in new_modules:
+                found = importlib.import_module(new)
+                if hasattr(found, name):
+                    warnings.warn(f"`{module}.{name}` moved to `{new}.{name}`.", FutureWarning, stacklevel=2)
+                    return getattr(found, name)
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return getattribute

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ...hands import HandBodyModel, HandParams
-from ...hands.rotations import rotvec_to_rotmat
+from ...hands.rotations import rotmat_geodesic_distance, rotvec_to_rotmat
 from ...hands.skeleton import SIDES
 from ...studio import GESTURES, Scene, gesture_by_name
 from ...studio.gestures import LONG_FINGERS, Gesture, left_hand_pose
@@ -46,8 +46,7 @@ class GestureRule:
     def distances(self, left_pose: torch.Tensor) -> torch.Tensor:
         """Mean angles in degrees, `(..., gestures)`, of left-hand poses `(..., 45)` to every gesture."""
         rotations = rotvec_to_rotmat(left_pose.unflatten(-1, (15, 3)))
-        relative = torch.einsum("...jab,gjab->...gj", rotations, self.rotations)
-        return ((relative - 1) / 2).clamp(-1, 1).acos().rad2deg().mean(-1)
+        return rotmat_geodesic_distance(rotations[..., None, :, :, :], self.rotations).rad2deg().mean(-1)
 
     def check(self, left_pose: torch.Tensor, thumb_rise: float, name: str) -> tuple[bool, float]:
         """Whether a hand makes the gesture of that name, and how far its fingers are from it.
@@ -155,8 +154,7 @@ def finger_spread(hands: HandParams, samples: int) -> torch.Tensor:
     """Mean angle, degrees, between the fingers of a caption's first two samples, `(B,)`; visible hands only."""
     poses = torch.stack([hands.left_hand_pose, hands.right_hand_pose], -2).unflatten(-1, (15, 3))
     rotations = rotvec_to_rotmat(poses).unflatten(0, (-1, samples))
-    trace = (rotations[:, 0] * rotations[:, 1]).sum((-2, -1))
-    angles = ((trace - 1) / 2).clamp(-1, 1).acos().rad2deg().mean(-1)
+    angles = rotmat_geodesic_distance(rotations[:, 0], rotations[:, 1]).rad2deg().mean(-1)
     raised = hands.hand_visible.unflatten(0, (-1, samples))[:, :2].any(1).float()
     return (angles * raised).sum(-1) / raised.sum(-1).clamp(min=1)
 

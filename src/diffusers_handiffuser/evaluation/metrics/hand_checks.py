@@ -9,16 +9,12 @@ import torch
 
 from ...hands import HandBodyModel, HandParams
 from ...hands.body_model import procedural_body
+from ...hands.joint_limits import POSSIBLE, joint_limits
 from ...hands.rotations import rotmat_to_rot6d, rotvec_to_rotmat
 from ...hands.skeleton import FINGERS, OPENPOSE_HAND_NAMES, SIDES
 
 _SIDE_WORD = re.compile(r"\b(left|right)\s+(?:\w+\s+)?(?:hand|fist|palm|thumb)s?\b", re.IGNORECASE)
 _BOTH_WORDS = re.compile(r"\b(?:both|two|pair of)\s+(?:\w+\s+)?hands\b", re.IGNORECASE)
-
-_KNUCKLE_LIMITS = ((-30, 30), (-30, 30), (-30, 115))
-_FINGER_LIMITS = ((-15, 15), (-15, 15), (-20, 130))
-_THUMB_LIMITS = ((-75, 75), (-75, 75), (-75, 75))
-"""Degrees: twist about the finger, spread in the palm, flexion towards it. The thumb's joints lie askew."""
 
 
 def finger_poses(hand_params: HandParams) -> torch.Tensor:
@@ -33,8 +29,7 @@ def limit_violations(hand_params: HandParams, body_model: HandBodyModel | None =
 
     A joint's axis-angle is read along its finger's own axes in the rest pose. In degrees, a long finger's knuckle may
     bend from -30 to 115, its other joints from -20 to 130; the knuckle may spread and twist by 30, the others by 15.
-    The thumb's numbers may each be 75. The limits are ours: ranges of motion as textbooks give them (the American
-    Academy of Orthopaedic Surgeons has 90, 100 and 90 of flexion), with room to spare.
+    The thumb's numbers may each be 75. See `hands.joint_limits` for where these limits come from.
 
     Args:
         hand_params ([`HandParams`] of batch shape `(N,)`): the hands to check.
@@ -44,9 +39,7 @@ def limit_violations(hand_params: HandParams, body_model: HandBodyModel | None =
         `torch.Tensor` of shape `(N,)`: NaN where no hand is visible.
     """
     along = torch.einsum("...jk,jak->...ja", finger_poses(hand_params).cpu(), _finger_axes(body_model))
-    long = (_KNUCKLE_LIMITS, _FINGER_LIMITS, _FINGER_LIMITS)
-    limits = [limit for finger in FINGERS for limit in ((_THUMB_LIMITS,) * 3 if finger == "thumb" else long)]
-    low, high = torch.tensor(limits).deg2rad().unbind(-1)
+    low, high = joint_limits(POSSIBLE)
     beyond = ((along < low) | (along > high)).any(-1).double().mean(-1)
     visible = hand_params.hand_visible.cpu().double()
     return (beyond * visible).sum(-1) / visible.sum(-1)

@@ -1,1 +1,1 @@
-"""What the training programs share: options, loop, checkpoints, randomness, logging, publishing."""
+"""The engine of the training programs: options, loop, checkpoints, randomness, logging, publishing."""

@@ -1,4 +1,4 @@
-"""Arrays on disk that the processes of a run compute together, once."""
+"""Arrays on disk that the processes of a run compute once, each its share."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -20,10 +20,10 @@ def cached_together(paths: Any, shapes: Any, dtypes: Any, fill: Callable, accele
         shapes: of each (1 or 2, N, ...): N rows.
         dtypes: of each.
         fill (`Callable`): gets the array, or the arrays by name, and the rows (a `range`) to write into `[:, rows]`.
-        accelerator (`Accelerator`): what the processes know each other by.
+        accelerator (`Accelerator`): of the processes.
 
-    The files are written aside and renamed when all processes are done. Raises a `ValueError` if they are missing on
-    a machine of several: processes of other machines could not safely write into the same files.
+    The files are written to temporary paths and renamed when all processes are done. Raises a `ValueError` if they are
+    missing and there are several machines, which could not safely write into the same files.
     """
     if not isinstance(paths, Mapping):
         arrays = cached_together(
@@ -31,7 +31,7 @@ def cached_together(paths: Any, shapes: Any, dtypes: Any, fill: Callable, accele
         )
         return arrays[""]
     missing = [path for path in paths.values() if not path.is_file()]
-    accelerator.wait_for_everyone()  # all have looked before the first one writes
+    accelerator.wait_for_everyone()  # all have checked before the first one writes
     if missing:
         if accelerator.num_processes > int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes)):
             raise ValueError(
@@ -43,7 +43,7 @@ def cached_together(paths: Any, shapes: Any, dtypes: Any, fill: Callable, accele
 
 
 def _fill_files(paths: Mapping, shapes: Mapping, dtypes: Mapping, fill: Callable, accelerator: Accelerator) -> None:
-    names = broadcast_object_list([aside_of(path).name for path in paths.values()])  # other runs may be at them, too
+    names = broadcast_object_list([aside_of(path).name for path in paths.values()])  # other runs may write them, too
     aside = {name: path.with_name(place) for (name, path), place in zip(paths.items(), names, strict=True)}
     try:
         if accelerator.is_main_process:

@@ -1,8 +1,8 @@
 """Checkpoint folders `checkpoint-<step>` that exist complete or not at all.
 
 A checkpoint is written to `checkpoint-<step>.tmp`, flushed to the disk and renamed when complete; older ones are
-deleted only after that, and are renamed before they are deleted. What a killed run left half-written is never seen,
-and is deleted when the run goes on.
+deleted only after that, and are renamed before they are deleted. What a killed run left half-written is never read,
+and is deleted when the run is resumed.
 """
 
 import contextlib
@@ -60,7 +60,7 @@ def write_checkpoint(
                 _flush(aside)
     except OSError:
         if is_main:
-            _remove(aside)  # of a full disk it may be what filled it
+            _remove(aside)  # it may be what filled the disk
         raise
     if is_main:
         if os.path.lexists(path):
@@ -88,7 +88,7 @@ def _doomed(path: Path) -> Path:
 
 
 def _remove(path: Path) -> None:
-    """Deletes a folder or, where somebody has put one, a file or a link in its place; what it leads to stays."""
+    """Deletes a folder, or a file or link in its place; the target of a link stays."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -97,7 +97,7 @@ def _remove(path: Path) -> None:
 
 
 def _flush(folder: Path) -> None:
-    """Waits until a folder's files are on the disk, so that not even a power failure leaves a name without content."""
+    """fsync of a folder and its files, so that a power failure leaves no name without content."""
     for path in (*folder.rglob("*"), folder):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -128,11 +128,11 @@ def read_state(checkpoint: str | os.PathLike) -> dict:
 
 
 _MAX_STEP = 2**53
-"""More than any run takes, and what JSON's readers agree on."""
+"""The largest integer that all JSON readers agree on."""
 
 
 def find_checkpoint(output_dir: str | os.PathLike, resume_from: str | None) -> Path | None:
-    """The folder that `--resume_from_checkpoint` means: None, a path, a name inside `output_dir`, or "latest".
+    """The folder for `--resume_from_checkpoint`: a path, a name inside `output_dir`, or "latest".
 
     "latest" with no complete checkpoint is None: the run starts from the beginning.
     """

@@ -16,9 +16,9 @@ Batch = dict[str, torch.Tensor]
 Rows = np.ndarray | Sequence[int]
 
 
-def normalize_images(pictures: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
+def normalize_images(images: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
     """uint8 (B, H, W, 3) to float (B, 3, H, W) in [-1, 1]."""
-    tensor = torch.from_numpy(np.array(pictures)).to(device)
+    tensor = torch.from_numpy(np.array(images)).to(device)
     return tensor.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous()
 
 
@@ -31,9 +31,9 @@ def weights_hash(model: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def encode_images(vae: AutoencoderKL, pictures: torch.Tensor) -> torch.Tensor:
-    """Latents of pictures in [-1, 1]: the posterior's mode times `scaling_factor`."""
-    return vae.encode(pictures.to(vae.dtype)).latent_dist.mode() * vae.config.scaling_factor
+def encode_images(vae: AutoencoderKL, images: torch.Tensor) -> torch.Tensor:
+    """Latents of images in [-1, 1]: the posterior's mode times `scaling_factor`."""
+    return vae.encode(images.to(vae.dtype)).latent_dist.mode() * vae.config.scaling_factor
 
 
 def check_resolution(resolution: int, vae: AutoencoderKL) -> None:
@@ -42,12 +42,12 @@ def check_resolution(resolution: int, vae: AutoencoderKL) -> None:
 
 
 class ImageLoader:
-    """Decodes the pictures of a batch, and meanwhile those of the next.
+    """Decodes the images of a batch, and those of the next in the background.
 
     Args:
         load (`Callable`): takes a row and the resolution, returns uint8 (resolution, resolution, 3).
         resolution (`int`): pixels a side.
-        num_workers (`int`): threads; 0 decodes when asked and nothing ahead.
+        num_workers (`int`): threads; 0 decodes on demand.
     """
 
     def __init__(self, load: Callable[[int, int], np.ndarray], resolution: int, num_workers: int):
@@ -63,12 +63,12 @@ class ImageLoader:
             self._pool.shutdown(cancel_futures=True)
 
     def load(self, rows: Rows, following: Rows = ()) -> np.ndarray:
-        """Pictures (B, H, W, 3) of rows; the `following` ones are begun."""
+        """Images (B, H, W, 3) of rows; decoding of the `following` ones starts."""
         if self._pool is None:
             return np.stack([self._load(int(row), self.resolution) for row in rows])
         for row in map(int, (*rows, *following)):
             if row not in self._waiting:
                 self._waiting[row] = self._pool.submit(self._load, row, self.resolution)
-        pictures = np.stack([self._waiting[int(row)].result() for row in rows])
+        images = np.stack([self._waiting[int(row)].result() for row in rows])
         self._waiting = {row: self._waiting[row] for row in map(int, following)}
-        return pictures
+        return images

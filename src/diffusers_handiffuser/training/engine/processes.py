@@ -1,4 +1,4 @@
-"""What the processes of a run have to know of each other between steps."""
+"""Control messages between ranks."""
 
 from datetime import timedelta
 from typing import Any
@@ -9,10 +9,10 @@ from accelerate import Accelerator
 
 
 class Processes:
-    """Small messages between the processes of a run, on the CPU, so that no accelerator is waited for.
+    """Reductions of a few numbers over all processes, on the CPU, so that no accelerator has to be synchronised.
 
-    Each process may be the one to get a signal, to look at its clock, or to meet a loss that is not finite; what
-    follows from it must happen in all of them at the same step.
+    A signal, the end of the time or a loss that is not finite may reach one process first; all have to act on it at
+    the same step.
     """
 
     def __init__(self, accelerator: Accelerator):
@@ -20,7 +20,7 @@ class Processes:
         self.group = dist.new_group(backend="gloo", timeout=timedelta(hours=2)) if self.several else None
 
     def largest(self, *numbers: float) -> list[float]:
-        """The largest of what the processes hold, number by number."""
+        """Each number's maximum over the processes."""
         if not self.several:
             return list(numbers)
         tensor = torch.tensor(numbers, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Randomness keyed by seed and step: what is drawn depends on nothing that happened before."""
+"""Randomness keyed by seed and step, independent of what was drawn before."""
 
 import hashlib
 
@@ -15,8 +15,8 @@ def seeded_generator(seed: int, *key: object) -> torch.Generator:
 class BatchRandom:
     """Random numbers for the rows of one step.
 
-    Drawn on the CPU for the whole batch of all processes, then cut to `rows`, the slice that this process holds: what
-    a row receives does not depend on how the batch is shared.
+    Drawn on the CPU for the batch of all processes, then cut to `rows`, the slice of this process: the numbers of a
+    row do not depend on the number of processes.
     """
 
     def __init__(self, generator: torch.Generator, batch_size: int, rows: slice, device: torch.device | str = "cpu"):
@@ -39,10 +39,10 @@ class BatchRandom:
         return torch.randint(high, (self.batch_size, *shape), generator=self.generator)[self.rows].to(self.device)
 
 
-class RowOrder:
-    """An endless stream of row numbers: one permutation per pass over the data, read at any position.
+class ShuffledRows:
+    """An endless sampler of row numbers: one permutation per pass over the data, read at any position.
 
-    Where the number of rows is not known (`None`), the data have an order of their own, and rows are told by position.
+    A stream, whose number of rows is not known (`None`), has an order of its own: rows are numbered by position.
     """
 
     def __init__(self, num_rows: int | None, seed: int):

@@ -1,12 +1,11 @@
-"""The frame of a training run: batches, optimiser, learning rate, checkpoints, resume, on one process or many.
+"""The training loop: batches, optimiser, learning rate, checkpoints, resume, in one process or many.
 
 A trainer builds its data and an objective (a module whose forward computes the loss of a batch), and calls
-`TrainingRun.train`. Everything that varies from step to step is a function of the seed and the step number, so a run
-that was killed and resumed ends with the weights of one that never was. Processes, precision and sharding are
-accelerate's; a global batch is cut into what each process holds, so that their number changes no row and no noise.
+`TrainingRun.train`. All randomness is a function of the seed and the step number, so a run that was killed and resumed
+ends with the weights of an uninterrupted one. Processes, precision and sharding are accelerate's; a global batch is
+split between processes, so their number changes no row and no noise.
 """
 
-import argparse
 import contextlib
 import math
 import signal
@@ -27,9 +26,11 @@ from torch.distributed.tensor import DTensor
 from transformers.integrations import unset_hf_deepspeed_config
 
 from . import checkpointing
-from .optimization import build_optimizer, learning_rate_schedule
+from .optimization import LearningRate, build_optimizer
+from .option_parser import option_values
+from .options import HardwareOptions, TrainingOptions
 from .processes import Processes
-from .randomness import BatchRandom, RowOrder, seeded_generator
+from .randomness import BatchRandom, ShuffledRows, seeded_generator
 from .tracking import RunLog, check_report_to
 from .weights import RunWeights
 
@@ -38,7 +39,7 @@ class TrainingRun:
     """One training run.
 
     Args:
-        args (`argparse.Namespace`): the options of `options.add_training_options`.
+        options (`TrainingOptions`): of the loop; those that a subclass adds are logged, too.
         accelerator (`Accelerator`): of `start_run`.
         objective (`torch.nn.Module`): its forward computes the loss, or what the loss is computed from; all its
             parameters that require a gradient are trained.
@@ -51,78 +52,67 @@ class TrainingRun:
 
     def __init__(
         self,
-        args: argparse.Namespace,
+        options: TrainingOptions,
         accelerator: Accelerator,
         objective: torch.nn.Module,
         models: dict,
         num_rows: int | None,
         whole: bool = True,
     ):
-        self.args, self.accelerator, self.models = args, accelerator, models
-        self.output_dir = Path(args.output_dir)
+        self.options, self.accelerator = options, accelerator
+        self.output_dir = Path(options.run.output_dir)
         for model in models.values():
-            prepare_model(model, args, accelerator.device)
+            prepare_model(model, options.hardware, accelerator.device)
 
-        self.process_batch = args.train_batch_size
-        self.forward_batch = args.train_batch_size * self.accelerator.num_processes
-        self.step_batch = self.forward_batch * args.gradient_accumulation_steps
-        self.max_steps = args.max_train_steps
-        if self.max_steps is None and args.num_train_epochs is not None:
-            self.max_steps = math.ceil(args.num_train_epochs * num_rows / self.step_batch)
-        self.validation_steps = args.validation_steps
-        if self.validation_steps is None and args.validation_epochs is not None:
-            self.validation_steps = math.ceil(args.validation_epochs * num_rows / self.step_batch)
-        self.order = RowOrder(num_rows, args.seed)
+        run = options.run
+        self.forward_batch = run.train_batch_size * accelerator.num_processes
+        self.step_batch = self.forward_batch * run.gradient_accumulation_steps
+        self.max_steps = self._steps(run.max_train_steps, run.num_train_epochs, num_rows)
+        self.validation_steps = self._steps(run.validation_steps, run.validation_epochs, num_rows)
+        self.order = ShuffledRows(num_rows, run.seed)
 
-        self.schedule = learning_rate_schedule(args, self.max_steps)
-        self.weights = RunWeights(args, accelerator, objective, models, whole)
+        self.weights = RunWeights(options.ema, accelerator, objective, models, whole)
         trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
         self.num_trained = sum(parameter.numel() for parameter in trained)
-        optimizer = build_optimizer(args, trained)
+        self.learning_rate = LearningRate(options.optimizer, self.max_steps, self.step_batch)
+        optimizer = build_optimizer(options.optimizer, trained)
         del trained  # else sharding would not free them
-        self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
-        self.weights.prepared(self.objective)
-        self.accelerator.register_save_state_pre_hook(self.weights.save)
-        self.accelerator.register_load_state_pre_hook(self.weights.load)
+        self.objective, self.optimizer = accelerator.prepare(objective, optimizer)
+        self.weights.start(self.objective)
+        accelerator.register_save_state_pre_hook(self.weights.save)
+        accelerator.register_load_state_pre_hook(self.weights.load)
         self.processes = Processes(accelerator)
-        self.reports = RunLog(args, accelerator, self.max_steps)
+        self.reports = RunLog(options.tracking, self.output_dir, accelerator, self.max_steps, option_values(options))
 
         self.step = 0
         self.seconds = 0.0
         self.following_rows: np.ndarray = np.empty(0, dtype=np.int64)
-        """Rows of the forward pass after the present one, for whoever wants to read ahead."""
+        """Rows of the next forward pass, for reading ahead."""
         self._signal = 0
         self._stopped_by = 0
         self._unchecked: list[tuple[int, list[int], torch.Tensor]] = []
-        checkpoint = checkpointing.find_checkpoint(self.output_dir, args.resume_from_checkpoint)
-        if checkpoint is not None:
-            self._resume(checkpoint)
-            if accelerator.is_main_process:
-                checkpointing.tidy(self.output_dir)
-        elif checkpointing.list_checkpoints(self.output_dir):
-            raise ValueError(
-                f"`output_dir` {self.output_dir} holds checkpoints of an earlier run: "
-                "continue it with --resume_from_checkpoint latest, or choose another folder"
-            )
+        self._resume(options.checkpoints.resume_from_checkpoint)
+
+    def _steps(self, steps: int | None, epochs: int | None, num_rows: int | None) -> int | None:
+        """A number of optimiser steps that may be given in passes over the data."""
+        if steps is not None or epochs is None or num_rows is None:
+            return steps
+        return math.ceil(epochs * num_rows / self.step_batch)
 
     @property
     def device(self) -> torch.device:
         return self.accelerator.device
 
     @property
-    def emas(self) -> dict:
-        return self.weights.emas
-
-    @property
     def progress(self) -> float:
         """The part of the run that is done, by steps if their number is given, else by time."""
         if self.max_steps is not None:
             return self.step / self.max_steps
-        return self.seconds / (60.0 * self.args.max_train_minutes)
+        return self.seconds / (60.0 * (self.options.run.max_train_minutes or math.inf))
 
     @property
     def finished(self) -> bool:
-        minutes = self.args.max_train_minutes
+        minutes = self.options.run.max_train_minutes
         out_of_time = minutes is not None and self.seconds >= 60.0 * minutes
         return out_of_time or (self.max_steps is not None and self.step >= self.max_steps)
 
@@ -153,7 +143,7 @@ class TrainingRun:
                 clock = now
                 self.reports.advance(self.step)
 
-                if self.step % self.args.logging_steps == 0 or self.finished:
+                if self.step % self.options.tracking.logging_steps == 0 or self.finished:
                     self._check_finite()
                     means = self._means(sums, self.step - logged)
                     rate = (self.step - logged) * self.step_batch / max(time.monotonic() - logged_clock, 1e-9)
@@ -165,7 +155,7 @@ class TrainingRun:
                     self.log({"stopped_by_signal": self._stopped_by})
                     raise SystemExit(128 + self._stopped_by)
                 pause = time.monotonic()
-                if self.step % self.args.checkpointing_steps == 0 or self.finished:
+                if self.step % self.options.checkpoints.checkpointing_steps == 0 or self.finished:
                     self.save_checkpoint()
                 every = self.validation_steps
                 if validate is not None and (self.finished or (every and self.step % every == 0)):
@@ -174,11 +164,11 @@ class TrainingRun:
 
     def _take_step(self, compute_loss: Callable) -> dict[str, torch.Tensor]:
         """One optimiser step; returns its scalars, averaged over the accumulated forward passes."""
-        rate = self.args.learning_rate * self.schedule(self.step, self.progress)
+        rate, max_norm = self.learning_rate(self.step, self.progress), self.options.optimizer.max_grad_norm
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
-        accumulation = self.args.gradient_accumulation_steps
+        accumulation = self.options.run.gradient_accumulation_steps
         scalars, losses_here = {}, []
         for part in range(accumulation):
             rows, random = self._draw(part)
@@ -186,8 +176,8 @@ class TrainingRun:
                 with self.accelerator.autocast():
                     losses = compute_loss(rows, random)
                 self.accelerator.backward(losses["loss"])
-                if self.accelerator.sync_gradients and self.args.max_grad_norm > 0:
-                    norm = self.accelerator.clip_grad_norm_(self.objective.parameters(), self.args.max_grad_norm)
+                if self.accelerator.sync_gradients and max_norm > 0:
+                    norm = self.accelerator.clip_grad_norm_(self.objective.parameters(), max_norm)
                     if norm is not None:
                         norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
                         scalars["grad_norm"] = torch.as_tensor(norm, device=self.device).float()
@@ -198,23 +188,23 @@ class TrainingRun:
             losses_here.append((self.step, rows.tolist(), losses["loss"].detach()))
         self._check_finite()
         self._unchecked = losses_here
-        self.weights.step()
+        self.weights.averages.step()
         self.step += 1
         return scalars
 
     def _draw(self, part: int) -> tuple[np.ndarray, BatchRandom]:
-        """Rows and random numbers of one forward pass of this step: those of this process."""
+        """This process's rows and random numbers of one forward pass."""
         first = self.step * self.step_batch + part * self.forward_batch
-        number = self.accelerator.process_index
-        mine = slice(number * self.process_batch, (number + 1) * self.process_batch)
+        number, size = self.accelerator.process_index, self.options.run.train_batch_size
+        mine = slice(number * size, (number + 1) * size)
         rows = self.order[first : first + self.forward_batch][mine]
         self.following_rows = self.order[first + self.forward_batch : first + 2 * self.forward_batch][mine]
-        generator = seeded_generator(self.args.seed, "step", self.step, part)
+        generator = seeded_generator(self.options.run.seed, "step", self.step, part)
         torch.manual_seed(int(generator.initial_seed() + number) % 2**63)
         return rows, BatchRandom(generator, self.forward_batch, mine, self.device)
 
     def _agree(self, seconds: float) -> None:
-        """Makes the processes stop together, whichever of them got the signal, and share one clock."""
+        """Makes all processes stop at the same step, and share one clock."""
         stopped_by, self.seconds = self.processes.largest(self._signal, seconds)
         self._stopped_by = int(stopped_by)
 
@@ -229,17 +219,17 @@ class TrainingRun:
     def _check_finite(self) -> None:
         """Stops the run if a loss of the latest step was NaN or infinite.
 
-        Called when the next step has been computed, so as not to wait, and before anything is logged or saved.
+        Called after the next step is computed, so as not to wait for the device, and before logging and saving.
         """
         bad = [(step, rows, value) for step, rows, loss in self._unchecked if not math.isfinite(value := loss.item())]
         self._unchecked = []
         if not self.processes.largest(len(bad))[0]:
             return
-        told = "; ".join(
+        found = "; ".join(
             f"the loss is {v} at step {step} (rows {rows})" for step, rows, v in self.processes.gather(bad)
         )
         good = checkpointing.list_checkpoints(self.output_dir)
-        raise FloatingPointError(f"{told}; last good checkpoint: {good[-1] if good else 'none'}")
+        raise FloatingPointError(f"{found}; last good checkpoint: {good[-1] if good else 'none'}")
 
     def validate(self, validate: Callable[[Any], dict[str, float]]) -> None:
         with self.whole_objective() as objective:
@@ -254,49 +244,58 @@ class TrainingRun:
         self.accelerator.wait_for_everyone()
 
     def whole_objective(self) -> contextlib.AbstractContextManager[Any]:
-        """The objective as it should be used, unwrapped, with the averaged weights if there are any: in the main
-        process. The others, which have to come here too, get `None`."""
+        """The unwrapped objective with the averaged weights, if there are any, in the main process; a collective
+        operation that gives `None` to the others."""
         return self.weights.whole_objective()
 
     def log(self, numbers: dict) -> None:
-        """Tells numbers of this step, see `tracking.RunLog`."""
+        """Logs scalars of this step, see `tracking.RunLog`."""
         self.reports.numbers(self.step, self.seconds / 60.0, numbers)
 
-    def show(self, name: str, picture: np.ndarray) -> Path:
-        """Tells a picture of this step, see `tracking.RunLog`."""
-        return self.reports.picture(self.step, name, picture)
+    def show(self, name: str, image: np.ndarray) -> Path:
+        """Logs an image of this step, see `tracking.RunLog`."""
+        return self.reports.image(self.step, name, image)
 
     def save_checkpoint(self) -> None:
         self._check_finite()
         state = {
             "step": self.step,
             "seconds": self.seconds,
-            "ema": {name: {**ema.state_dict(), "shadow_params": None} for name, ema in self.emas.items()},
+            "ema": self.weights.averages.state_dict(),
         }
         checkpointing.write_checkpoint(
             self.output_dir,
             state,
             self.accelerator.save_state,
-            self.args.checkpoints_total_limit,
+            self.options.checkpoints.checkpoints_total_limit,
             self.accelerator.is_main_process,
             self.accelerator.wait_for_everyone,
         )
 
     def close(self) -> None:
-        """Ends the run's trackers and lets the processes go."""
+        """Ends the run's trackers and its process group."""
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
 
-    def _resume(self, checkpoint: Path) -> None:
-        state = checkpointing.read_state(checkpoint)
-        missing = sorted(set(self.emas) - set(state["ema"]))
-        if missing:
+    def _resume(self, resume_from: str | None) -> None:
+        """Goes on from a checkpoint, if the options ask; else refuses a folder that holds some."""
+        checkpoint = checkpointing.find_checkpoint(self.output_dir, resume_from)
+        if checkpoint is None:
+            if checkpointing.list_checkpoints(self.output_dir):
+                raise ValueError(
+                    f"`output_dir` {self.output_dir} holds checkpoints of an earlier run: "
+                    "continue it with --resume_from_checkpoint latest, or choose another folder"
+                )
+            return
+        state, averages = checkpointing.read_state(checkpoint), self.weights.averages
+        if not averages.emas.keys() <= state["ema"].keys():
             raise ValueError(f"`resume_from_checkpoint`: {checkpoint} was written without --use_ema")
         self.accelerator.load_state(checkpoint)
         self.step, self.seconds = state["step"], state["seconds"]
-        for name, ema in self.emas.items():
-            ema.optimization_step = state["ema"][name]["optimization_step"]
+        averages.load_state_dict(state["ema"])
         self.log({"resumed_from": str(checkpoint)})
+        if self.accelerator.is_main_process:
+            checkpointing.tidy(self.output_dir)
 
     @contextlib.contextmanager
     def _saving_on_signals(self) -> Iterator[None]:
@@ -308,7 +307,7 @@ class TrainingRun:
             self._signal = number
 
         previous = {}
-        if threading.current_thread() is threading.main_thread():  # Python lets no other thread handle signals
+        if threading.current_thread() is threading.main_thread():  # no other may handle signals in Python
             previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
@@ -318,67 +317,67 @@ class TrainingRun:
                 signal.signal(number, handler)
 
 
-def start_run(args: argparse.Namespace, find_unused_parameters: bool = False) -> Accelerator:
-    """Prepares process, torch and output folder as the options ask; the first thing a trainer does.
+def start_run(options: TrainingOptions, find_unused_parameters: bool = False) -> Accelerator:
+    """Sets up logging, torch, the output folder and the accelerator; the first call of a trainer.
 
     Args:
-        args (`argparse.Namespace`): the options of `options.add_training_options`.
-        find_unused_parameters (`bool`): there will be steps that leave out some of the trained parameters.
+        options (`TrainingOptions`): of the loop.
+        find_unused_parameters (`bool`): some steps leave out some of the trained parameters.
     """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(line_buffering=True)  # so that a log that goes to a file can be followed
     transformers.utils.logging.disable_progress_bar()
-    check_report_to(args.report_to)
-    if args.num_threads is not None:
-        torch.set_num_threads(args.num_threads)
-    if args.allow_tf32:
+    check_report_to(options.tracking.report_to)
+    run, hardware, tracking = options.run, options.hardware, options.tracking
+    if hardware.num_threads is not None:
+        torch.set_num_threads(hardware.num_threads)
+    if hardware.allow_tf32:
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
-    Path(args.output_dir).mkdir(parents=True, exist_ok=True)
+    Path(run.output_dir).mkdir(parents=True, exist_ok=True)
     accelerator = Accelerator(
-        mixed_precision=args.mixed_precision,
-        cpu=args.use_cpu,
-        gradient_accumulation_steps=args.gradient_accumulation_steps,
-        log_with=None if args.report_to == "none" else args.report_to,
-        project_config=ProjectConfiguration(args.output_dir, str(Path(args.output_dir, args.logging_dir))),
+        mixed_precision=hardware.mixed_precision,
+        cpu=hardware.use_cpu,
+        gradient_accumulation_steps=run.gradient_accumulation_steps,
+        log_with=None if tracking.report_to == "none" else tracking.report_to,
+        project_config=ProjectConfiguration(run.output_dir, str(Path(run.output_dir, tracking.logging_dir))),
         kwargs_handlers=[
             DistributedDataParallelKwargs(find_unused_parameters=find_unused_parameters),
-            InitProcessGroupKwargs(timeout=timedelta(hours=2)),  # what one process does alone, the others wait for
+            InitProcessGroupKwargs(timeout=timedelta(hours=2)),  # the others wait for what one process does alone
         ],
     )
-    if args.scale_lr:
-        args.learning_rate *= accelerator.num_processes * args.gradient_accumulation_steps * args.train_batch_size
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
-        _configure_deepspeed(accelerator, args)
+        _configure_deepspeed(accelerator, options)
     return accelerator
 
 
-def _configure_deepspeed(accelerator: Accelerator, args: argparse.Namespace) -> None:
-    """Puts what the options say, and what saving needs, into DeepSpeed's configuration."""
-    accelerator.gradient_accumulation_steps = args.gradient_accumulation_steps  # accelerate's own settings went first
+def _configure_deepspeed(accelerator: Accelerator, options: TrainingOptions) -> None:
+    """Copies the options, and what saving needs, into DeepSpeed's configuration."""
+    accumulation = options.run.gradient_accumulation_steps
+    accelerator.gradient_accumulation_steps = accumulation  # accelerate's own settings went first
     config = accelerator.state.deepspeed_plugin.deepspeed_config
-    config["gradient_accumulation_steps"] = args.gradient_accumulation_steps
-    config["train_micro_batch_size_per_gpu"] = args.train_batch_size
-    config["gradient_clipping"] = args.max_grad_norm
+    config["gradient_accumulation_steps"] = accumulation
+    config["train_micro_batch_size_per_gpu"] = options.run.train_batch_size
+    config["gradient_clipping"] = options.optimizer.max_grad_norm
     config.setdefault("zero_optimization", {})["stage3_gather_16bit_weights_on_model_save"] = True
     unset_hf_deepspeed_config()  # else transformers spreads every model that it loads at stage 3, frozen ones too
 
 
-def prepare_model(model: Any, args: argparse.Namespace, device: torch.device) -> None:
-    """Switches gradient checkpointing and xformers on in a model, as the options ask."""
-    if args.gradient_checkpointing:
+def prepare_model(model: Any, options: HardwareOptions, device: torch.device) -> None:
+    """Enables gradient checkpointing and xformers in a model, as the options ask."""
+    if options.gradient_checkpointing:
         names = (  # diffusers, transformers, older transformers
             "enable_gradient_checkpointing",
             "activation_checkpointing_enable",
             "gradient_checkpointing_enable",
         )
         next(getattr(model, name) for name in names if hasattr(model, name))()
-    if args.enable_xformers_memory_efficient_attention:
+    if options.enable_xformers_memory_efficient_attention:
         if device.type != "cuda":
             raise ValueError(
                 f"`enable_xformers_memory_efficient_attention` needs a CUDA device, but this run is on {device}"
             )
-        if hasattr(model, "enable_xformers_memory_efficient_attention"):  # transformers' models have it not
+        if hasattr(model, "enable_xformers_memory_efficient_attention"):  # transformers' models do not
             try:
                 model.enable_xformers_memory_efficient_attention()
             except (ImportError, ModuleNotFoundError, ValueError) as error:
@@ -386,7 +385,7 @@ def prepare_model(model: Any, args: argparse.Namespace, device: torch.device) ->
 
 
 def count_training_rows(num_rows: int, num_validation_rows: int) -> int:
-    """Rows that are left for training when the last ones are held out; at least one, else a `ValueError`."""
+    """Number of rows for training when the last ones are held out; a `ValueError` if there are none."""
     if num_rows - num_validation_rows < 1:
         raise ValueError(f"`num_validation_rows` ({num_validation_rows}) leaves none of {num_rows} rows")
     return num_rows - num_validation_rows

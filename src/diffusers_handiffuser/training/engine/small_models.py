@@ -21,13 +21,13 @@ SMALL_UNET: dict[str, Any] = {
 }
 """U-Net of a small model on 32 x 32 latents; sizes that follow from VAE and encoder are filled in.
 
-The time scales the features, not only shifts them as in Stable Diffusion: how much of the noise to pass on depends on
-it, and with so few channels a shift alone learns that slowly.
+The timestep scales the features, not only shifts them as in Stable Diffusion: how much of the noise to pass on depends
+on it, and with so few channels a shift alone learns that slowly.
 """
 
 
 def small_unet(sample_size: int) -> dict[str, Any]:
-    """`SMALL_UNET`, with an outer level more for every time that the latents are twice as large as 32 x 32."""
+    """`SMALL_UNET`, with one outer level more each time that the latents double from 32 x 32."""
     added = max(0, (sample_size - 1).bit_length() - 5)
     return {
         **SMALL_UNET,
@@ -72,8 +72,8 @@ def load_vae(folder: str) -> AutoencoderKL:
 
 
 def new_text_encoder(config: dict, tokenizer: CLIPTokenizer) -> TextHandEncoder:
-    """A small Text+Hand encoder for a tokenizer, with fresh weights; `config` changes the small configuration."""
-    return with_large_tables(
+    """A small Text+Hand encoder for a tokenizer, newly initialised; `config` changes the small configuration."""
+    return scale_embeddings(
         TextHandEncoder.from_config(
             {
                 **SMALL_TEXT_ENCODER,
@@ -87,13 +87,14 @@ def new_text_encoder(config: dict, tokenizer: CLIPTokenizer) -> TextHandEncoder:
 
 
 @torch.no_grad()
-def with_large_tables(text_encoder: TextModel) -> TextModel:
-    """Makes the tables of embeddings of a new text encoder 20 times larger than CLIP's begin, which have 0.02.
+def scale_embeddings(text_encoder: TextModel) -> TextModel:
+    """Multiplies the embeddings of a new text encoder by 20; CLIP's are initialised at 0.02.
 
-    Its layers add states of about 1 to a token, and learn to add more: what a token of 0.02 tells, a joint's place
-    among it, is lost in the sum before later layers or the U-Net can read it. The paper starts from a trained CLIP.
+    The layers add states of about 1 to each token, and learn to add more: at 0.02, what an embedding encodes, such as
+    a joint's position, is lost in the sum before later layers or the U-Net can read it. The paper starts from a
+    trained CLIP.
     """
     for name, module in text_encoder.named_modules():
-        if isinstance(module, nn.Embedding) and name != "null_embedding":  # nulls stand in the place of final states
+        if isinstance(module, nn.Embedding) and name != "null_embedding":  # nulls take the place of final states
             module.weight.mul_(20)
     return text_encoder

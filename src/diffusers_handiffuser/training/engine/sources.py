@@ -1,6 +1,5 @@
-"""Where a trainer's rows come from, as its options say."""
+"""Data sets and streams, as a trainer's options name them."""
 
-import argparse
 import json
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,52 +12,48 @@ from ...data.dataset import HandDataset, open_dataset
 from ...data.rows import HandRow
 from ...data.stream import HandStream, stream_dataset
 from ...utils.contained_paths import refuse_outside
+from .options import DataOptions, StreamingDataOptions
 
 
-def data_name(args: argparse.Namespace) -> str:
-    """What the data set is called: `--dataset_name`, or else `--train_data_dir`."""
-    return args.dataset_name or args.train_data_dir
-
-
-def open_rows(args: argparse.Namespace, need_images: bool = False, split: str | None = None) -> HandDataset:
+def open_rows(options: DataOptions, need_images: bool = False, split: str | None = None) -> HandDataset:
     """The rows of `--train_split`, or of another split, in any order."""
     return open_dataset(
-        data_name(args),
-        split=split or args.train_split,
-        revision=args.dataset_revision,
-        subset=args.dataset_config_name,
-        max_rows=args.max_train_samples if split is None else args.num_validation_rows,
+        options.name,
+        split=split or options.train_split,
+        revision=options.dataset_revision,
+        subset=options.dataset_config_name,
+        max_rows=options.max_train_samples if split is None else options.num_validation_rows,
         need_images=need_images,
-        max_row_bytes=args.max_row_bytes,
+        max_row_bytes=options.max_row_bytes,
     )
 
 
 def open_stream(
-    args: argparse.Namespace, process_index: int, num_processes: int, need_images: bool = False
+    options: StreamingDataOptions, seed: int, process_index: int, num_processes: int, need_images: bool = False
 ) -> HandStream:
     """The rows of `--train_split` from front to back, again and again: this process' share."""
     return stream_dataset(
-        data_name(args),
-        split=args.train_split,
-        revision=args.dataset_revision,
-        subset=args.dataset_config_name,
+        options.name,
+        split=options.train_split,
+        revision=options.dataset_revision,
+        subset=options.dataset_config_name,
         process_index=process_index,
         num_processes=num_processes,
-        shuffle_buffer=args.shuffle_buffer,
-        seed=args.seed,
+        shuffle_buffer=options.shuffle_buffer,
+        seed=seed,
         repeat=True,
         need_images=need_images,
-        max_row_bytes=args.max_row_bytes,
+        max_row_bytes=options.max_row_bytes,
     )
 
 
 class StreamReader:
-    """Takes rows off a stream, in its order; where it stands is part of checkpoints.
+    """Reads rows of a stream in its order; the position is saved in checkpoints.
 
     Args:
         stream (`HandStream`): endless.
-        accelerator (`Accelerator`): whose checkpoints get the position.
-        prepare (`Callable`): what a row becomes as soon as it is read.
+        accelerator (`Accelerator`): its checkpoints hold the position.
+        prepare (`Callable`): applied to each row as soon as it is read.
         read_ahead (`bool`): when rows are taken, read as many more.
     """
 
@@ -102,12 +97,12 @@ class StreamReader:
         self._restart()
 
 
-def cache_folder(args: argparse.Namespace) -> Path:
-    """Where what is computed from the rows is kept."""
-    if args.cache_dir is not None:
-        return Path(args.cache_dir)
-    folder = Path(data_name(args))
+def cache_folder(options: DataOptions, output_dir: str) -> Path:
+    """Folder of the caches of images, latents and geometry."""
+    if options.cache_dir is not None:
+        return Path(options.cache_dir)
+    folder = Path(options.name)
     if not folder.is_dir():
-        return Path(args.output_dir) / ".cache"
+        return Path(output_dir) / ".cache"
     refuse_outside(folder / ".cache", folder)
     return folder / ".cache"

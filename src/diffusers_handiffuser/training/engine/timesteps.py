@@ -1,24 +1,25 @@
-"""Timesteps: how they are drawn and weighted, and what is predicted at them."""
+"""Timesteps: sampling, loss weights, prediction targets."""
 
-import argparse
 from typing import Any
 
 import torch
 from accelerate.utils import reduce
 from diffusers.training_utils import compute_snr
 
+from .randomness import BatchRandom
+
 
 def prediction_target(
     scheduler: Any, clean: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor
 ) -> torch.Tensor:
-    """What the U-Net is to predict: the velocity or the noise, as the scheduler's `prediction_type` says."""
+    """The training target for the scheduler's `prediction_type`: the velocity or the noise."""
     if scheduler.config.prediction_type == "v_prediction":
         return scheduler.get_velocity(clean, noise, timesteps)
     return noise
 
 
 class TimestepBalance:
-    """Weights with which every range of timesteps counts about the same in the loss.
+    """Weights that make every range of timesteps count about equally in the loss.
 
     A row's weight is the mean loss of all timesteps over that of its own range, both running means, so that the loss
     as a whole keeps its size. "Analyzing and Improving the Training Dynamics of Diffusion Models" (Karras et al. 2024)
@@ -37,7 +38,7 @@ class TimestepBalance:
         self.sums = torch.zeros(2, num_ranges, device=device)
 
     def __call__(self, timesteps: torch.Tensor, losses: torch.Tensor) -> torch.Tensor:
-        """Weights (B,) of rows with these timesteps (B,) and losses (B,), which the means then know, too."""
+        """Weights (B,) of rows with these timesteps (B,) and losses (B,), after an update of the means."""
         ranges = (timesteps * self.num_ranges).div(self.num_timesteps, rounding_mode="floor")
         new = torch.zeros_like(self.sums)
         new.index_add_(1, ranges, torch.stack([losses.float(), torch.ones_like(losses, dtype=torch.float32)]))
@@ -45,7 +46,7 @@ class TimestepBalance:
         self.sums = self.sums * (1 - 1 / self.memory) ** new[1].sum() + new
         total, number = self.sums
         overall = total.sum() / number.sum()
-        means = (total + overall) / (number + 1)  # one more, average row: what has not been drawn yet is average
+        means = (total + overall) / (number + 1)  # with one more row of average loss in each
         return (overall / means)[ranges]
 
     def state_dict(self) -> dict[str, torch.Tensor]:
@@ -55,14 +56,39 @@ class TimestepBalance:
         self.sums = state["sums"].to(self.sums.device)
 
 
-def timestep_chances(args: argparse.Namespace, num_timesteps: int) -> torch.Tensor:
-    """Cumulative chances `(num_timesteps,)` of the timesteps; uniform unless the options ask for a bias."""
-    weights = torch.ones(num_timesteps, dtype=torch.float64)
-    number = int(args.timestep_bias_portion * num_timesteps)
-    if args.timestep_bias_strategy != "none" and number:
-        meant = slice(-number, None) if args.timestep_bias_strategy == "later" else slice(number)
-        weights[meant] *= args.timestep_bias_multiplier
-    return (weights / weights.sum()).cumsum(0).float()
+class TimestepSampler:
+    """Samples the timesteps of a batch, uniformly or with a bias to the noisiest or the cleanest ones.
+
+    Args:
+        num_timesteps (`int`): of the noise schedule.
+        strategy (`str`): "later" draws the noisiest more often, "earlier" the cleanest, "none" all alike.
+        multiplier (`float`): how many times as often.
+        portion (`float`): the part of the timesteps that is drawn more often.
+        device (`torch.device`): of the rows.
+    """
+
+    def __init__(
+        self,
+        num_timesteps: int,
+        strategy: str = "none",
+        multiplier: float = 1.0,
+        portion: float = 0.25,
+        device: torch.device | str = "cpu",
+    ):
+        self.num_timesteps, self.biased = num_timesteps, strategy != "none"
+        weights = torch.ones(num_timesteps, dtype=torch.float64)
+        number = int(portion * num_timesteps)
+        if self.biased and number:
+            favoured = slice(-number, None) if strategy == "later" else slice(number)
+            weights[favoured] *= multiplier
+        self.cumulative = (weights / weights.sum()).cumsum(0).float().to(device)
+
+    def __call__(self, random: BatchRandom) -> torch.Tensor:
+        """Timesteps (B,)."""
+        timesteps = random.integers(self.num_timesteps)  # with a bias, too: resumed runs rely on the order of draws
+        if self.biased:
+            timesteps = torch.searchsorted(self.cumulative, random.uniform()).clamp(max=self.num_timesteps - 1)
+        return timesteps
 
 
 def min_snr_weights(scheduler: Any, timesteps: torch.Tensor, snr_gamma: float | None) -> torch.Tensor:

@@ -1,9 +1,8 @@
-"""What a run tells while it goes: lines, `log.jsonl`, a progress bar, TensorBoard and others, pictures."""
+"""Logging: stdout, `log.jsonl`, a progress bar, trackers, sample images."""
 
-import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,10 @@ from accelerate.tracking import get_available_trackers
 from PIL import Image
 from tqdm.auto import tqdm
 
+from .options import TrackingOptions
+
 LOG_NAME = "log.jsonl"
-_NOT_TOLD = ("hub_token",)
+_SECRET_OPTIONS = ("hub_token",)
 
 
 def check_report_to(report_to: str | None) -> None:
@@ -26,25 +27,33 @@ def check_report_to(report_to: str | None) -> None:
 
 
 class RunLog:
-    """Numbers and pictures of a run, told by the main process.
+    """Logs scalars and images of a run, in the main process.
 
     Args:
-        args (`argparse.Namespace`): the options of `options.add_training_options`.
+        options (`TrackingOptions`): which trackers.
+        folder (`Path`): where `log.jsonl` and `samples/` are written.
         accelerator (`Accelerator`): whose trackers get everything too.
         max_steps (`int`, *optional*): length of the run.
+        config (`Mapping[str, Any]`): all options of the program, for the trackers; a token is left out.
     """
 
-    def __init__(self, args: argparse.Namespace, accelerator: Accelerator, max_steps: int | None):
-        self.accelerator, self.max_steps = accelerator, max_steps
-        self.folder = Path(args.output_dir)
+    def __init__(
+        self,
+        options: TrackingOptions,
+        folder: Path,
+        accelerator: Accelerator,
+        max_steps: int | None,
+        config: Mapping[str, Any],
+    ):
+        self.folder, self.accelerator, self.max_steps = folder, accelerator, max_steps
         self.bar: tqdm | None = None
-        if args.report_to not in (None, "none"):
-            options = {
+        if options.report_to not in (None, "none"):
+            shown = {
                 name: value if isinstance(value, (int, float, str, bool)) else str(value)
-                for name, value in vars(args).items()
-                if name not in _NOT_TOLD
+                for name, value in config.items()
+                if name not in _SECRET_OPTIONS
             }
-            accelerator.init_trackers(args.tracker_project_name, config=options)
+            accelerator.init_trackers(options.tracker_project_name, config=shown)
 
     def start(self, step: int) -> None:
         """Shows the progress bar, if somebody is looking: at a terminal, in the main process."""
@@ -75,26 +84,26 @@ class RunLog:
         for tracker in self.accelerator.trackers if scalars else ():
             tracker.log(scalars, step=step)
 
-    def picture(self, step: int, name: str, picture: np.ndarray) -> Path:
-        """Writes a uint8 picture (H, W, 3) to `samples/`, shows it to the trackers, and returns where it is."""
+    def image(self, step: int, name: str, image: np.ndarray) -> Path:
+        """Writes a uint8 image (H, W, 3) to `samples/`, gives it to the trackers, and returns its path."""
         path = self.folder / "samples" / f"{step:07d}-{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(path)
+        Image.fromarray(image).save(path)
         for tracker in self.accelerator.trackers:
             if hasattr(tracker, "log_images"):
                 layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
-                tracker.log_images({name: picture[None]}, step=step, **layout)
+                tracker.log_images({name: image[None]}, step=step, **layout)
         return path
 
 
 def progress(steps: Sequence, what: str, accelerator: Accelerator) -> tqdm:
-    """The steps, with a progress bar in the main process: at a terminal as usual, else a line in fifteen seconds."""
+    """The steps, with a progress bar in the main process: at a terminal as usual, else a line every 15 seconds."""
     watched = sys.stderr.isatty()
     return tqdm(steps, desc=what, disable=not accelerator.is_main_process, mininterval=0.1 if watched else 15)
 
 
-def picture_grid(lines: Sequence[Sequence[np.ndarray] | np.ndarray]) -> np.ndarray:
-    """Lines of uint8 pictures (H, W, 3), of one height within a line, under one another; short lines end black."""
+def image_grid(lines: Sequence[Sequence[np.ndarray] | np.ndarray]) -> np.ndarray:
+    """Lines of uint8 images (H, W, 3), of one height within a line, one below the other; short lines end black."""
     joined = [np.concatenate(list(line), axis=1) for line in lines if len(line)]
     width = max(line.shape[1] for line in joined)
     return np.concatenate([np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0))) for line in joined])

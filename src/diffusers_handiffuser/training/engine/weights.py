@@ -1,6 +1,5 @@
-"""The weights of a run: their averages, the whole of what processes share, and how they get to disk and back."""
+"""The weights of a run: averaged, gathered from all processes, saved and loaded."""
 
-import argparse
 import contextlib
 import copy
 from collections.abc import Iterator
@@ -10,22 +9,22 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
-from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
-from torch.distributed.tensor import DTensor
 
 from ...hub.saving import strip_load_paths
 from ...utils.atomic_files import atomic_write_dir
+from .averages import WeightAverages
+from .options import EMAOptions
 
 TRAINED_NAME = "trained.safetensors"
 
 
 class RunWeights:
-    """The trained models of a run. Made before `accelerator.prepare`, which `prepared` is told the result of.
+    """The trained models of a run. Built before `accelerator.prepare`, whose result goes to `start`.
 
     Args:
-        args (`argparse.Namespace`): the options of `options.add_training_options`.
+        options (`EMAOptions`): of the averages.
         accelerator (`Accelerator`): of `start_run`.
         objective (`torch.nn.Module`): the module that is trained.
         models (`dict[str, torch.nn.Module]`): the models inside it that are saved, by name.
@@ -34,13 +33,13 @@ class RunWeights:
 
     def __init__(
         self,
-        args: argparse.Namespace,
+        options: EMAOptions,
         accelerator: Accelerator,
         objective: torch.nn.Module,
         models: dict[str, torch.nn.Module],
         whole: bool = True,
     ):
-        self.args, self.accelerator, self.models, self.whole = args, accelerator, models, whole
+        self.options, self.accelerator, self.models, self.whole = options, accelerator, models, whole
         self.sharded = accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
         self._check_sharding()
         self.places = {
@@ -48,17 +47,16 @@ class RunWeights:
             for name, model in models.items()
         }
         self.template: Any = _without_weights(objective) if self.sharded else None
-        self.emas: dict[str, EMAModel] = {}
 
     def _check_sharding(self) -> None:
-        """Refuses what cannot work where accelerate's engines hold the weights."""
+        """Refuses what cannot work with accelerate's sharding engines."""
         if self.accelerator.distributed_type == DistributedType.FSDP and not self.accelerator.is_fsdp2:
             raise ValueError(
                 "FSDP version 1 is not supported: set `fsdp_version: 2` in accelerate's configuration (FSDP_VERSION=2)"
             )
         if self.sharded and not self.whole:
             raise ValueError("LoRA under FSDP or DeepSpeed is not supported; what it trains is small: use plain DDP")
-        if self.args.use_ema and self.accelerator.distributed_type == DistributedType.DEEPSPEED:
+        if self.options.use_ema and self.accelerator.distributed_type == DistributedType.DEEPSPEED:
             stage = self.accelerator.state.deepspeed_plugin.zero_stage
             if stage == 3 or self.accelerator.mixed_precision != "no":
                 raise ValueError(
@@ -66,51 +64,25 @@ class RunWeights:
                     "which are averaged, are else spread out or rounded. FSDP can average"
                 )
 
-    def prepared(self, objective: torch.nn.Module) -> None:
+    def start(self, objective: torch.nn.Module) -> None:
         """Starts the averages; `objective` is what `accelerator.prepare` made of it."""
         self.objective = objective
-        if self.args.use_ema:
-            self.emas = {
-                name: EMAModel(_local_parameters(model), decay=self.args.ema_decay, foreach=True)
-                for name, model in self.models.items()
-            }
-            self._move_averages()
-
-    def step(self) -> None:
-        """Takes the present weights into the averages."""
-        for name, ema in self.emas.items():
-            if self.args.offload_ema:
-                ema.to(self.accelerator.device, non_blocking=True)
-            ema.step(_local_parameters(self.models[name]))
-        self._move_averages()
-
-    @contextlib.contextmanager
-    def averaged(self) -> Iterator[None]:
-        """The averages in the models' place, where there are any."""
-        for name, ema in self.emas.items():
-            parameters = _local_parameters(self.models[name])
-            ema.store(parameters)
-            ema.copy_to(parameters)
-        try:
-            yield
-        finally:
-            for name, ema in self.emas.items():
-                ema.restore(_local_parameters(self.models[name]))
+        self.averages = WeightAverages(self.options, self.models, self.accelerator.device)
 
     @contextlib.contextmanager
     def whole_objective(self, averaged: bool = True) -> Iterator[Any]:
         """The objective, unwrapped, with all of its weights: in the main process; the others get `None`.
 
-        All processes have to come here: weights that are spread over them are gathered.
+        A collective operation: sharded weights are gathered from all processes.
         """
         if not self.sharded:
             if not self.accelerator.is_main_process:
                 yield None
                 return
-            with self.averaged() if averaged else contextlib.nullcontext():
+            with self.averages.in_place() if averaged else contextlib.nullcontext():
                 yield self.accelerator.unwrap_model(self.objective)
             return
-        with self.averaged() if averaged else contextlib.nullcontext():
+        with self.averages.in_place() if averaged else contextlib.nullcontext():
             state = self.accelerator.get_state_dict(self.objective)
         if not self.accelerator.is_main_process:
             yield None
@@ -120,7 +92,7 @@ class RunWeights:
         objective.load_state_dict({name: value.to(dtypes[name]) for name, value in state.items()}, assign=True)
         yield objective.to(self.accelerator.device)
 
-    def models_of(self, objective: torch.nn.Module) -> dict[str, torch.nn.Module]:
+    def models_inside(self, objective: torch.nn.Module) -> dict[str, torch.nn.Module]:
         """The models inside what `whole_objective` gave."""
         return {name: objective.get_submodule(place) for name, place in self.places.items()}
 
@@ -128,9 +100,9 @@ class RunWeights:
         """For `accelerator.register_save_state_pre_hook`: each model in the folder of its name, averages in `_ema`."""
         weights.clear()
         save = save_model if self.whole else save_trained
-        for suffix in ("", "_ema") if self.emas else ("",):
+        for suffix in ("", "_ema") if self.averages else ("",):
             with self.whole_objective(averaged=bool(suffix)) as objective:
-                for name, model in {} if objective is None else self.models_of(objective).items():
+                for name, model in {} if objective is None else self.models_inside(objective).items():
                     save(model, Path(folder) / f"{name}{suffix}")
 
     def load(self, objectives: list, folder: str) -> None:
@@ -139,13 +111,7 @@ class RunWeights:
         if not self.sharded:
             for name, model in self.models.items():
                 self._load_into(name, model, Path(folder) / name)
-        for name, ema in self.emas.items():
-            model = self.models[name]
-            ema.store(_local_parameters(model))
-            self._load_into(name, model, Path(folder) / f"{name}_ema")
-            ema.load_state_dict({"shadow_params": [p.detach().clone() for p in _local_parameters(model)]})
-            ema.restore(_local_parameters(model))
-        self._move_averages()
+        self.averages.load_weights(lambda name: self._load_into(name, self.models[name], Path(folder) / f"{name}_ema"))
 
     def _load_into(self, name: str, model: Any, folder: Path) -> None:
         if not self.whole:
@@ -158,26 +124,21 @@ class RunWeights:
             options = StateDictOptions(full_state_dict=True, strict=False)
             set_model_state_dict(self.objective, {place + key: value for key, value in state.items()}, options=options)
 
-    def _move_averages(self) -> None:
-        """Where the averages wait for the next step."""
-        for ema in self.emas.values():
-            ema.to("cpu" if self.args.offload_ema else self.accelerator.device, non_blocking=True)
-
 
 def save_model(model: Any, folder: Path) -> None:
-    """`save_pretrained`, without a trace of where this machine keeps its files."""
+    """`save_pretrained`, without this machine's paths."""
     with atomic_write_dir(folder) as aside:
         model.save_pretrained(aside, safe_serialization=True)
         strip_load_paths(aside)
 
 
 def load_model(model: Any, folder: Path) -> None:
-    """Puts the weights that `save_model` wrote into an existing model of the same configuration."""
+    """Loads the weights that `save_model` wrote into an existing model of the same configuration."""
     model.load_state_dict(type(model).from_pretrained(folder).state_dict())
 
 
 def save_trained(model: torch.nn.Module, folder: Path) -> None:
-    """Writes the trained parameters alone."""
+    """Writes only the trained parameters."""
     folder.mkdir(parents=True, exist_ok=True)
     trained = {name: p.detach().contiguous() for name, p in model.named_parameters() if p.requires_grad}
     save_file(trained, folder / TRAINED_NAME)
@@ -185,7 +146,7 @@ def save_trained(model: torch.nn.Module, folder: Path) -> None:
 
 @torch.no_grad()
 def load_trained(model: torch.nn.Module, folder: Path) -> None:
-    """Puts what `save_trained` wrote into a model of which the same parameters are trained."""
+    """Loads what `save_trained` wrote into a model of which the same parameters are trained."""
     found = load_file(folder / TRAINED_NAME)
     wanted = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if found.keys() != wanted.keys():
@@ -195,19 +156,8 @@ def load_trained(model: torch.nn.Module, folder: Path) -> None:
         parameter.copy_(found[name])
 
 
-def _local_parameters(model: torch.nn.Module) -> list[torch.nn.Parameter]:
-    """The trained parameters; of one that is spread over processes the part that is here, in the same memory."""
-    return [
-        parameter.detach().to_local().requires_grad_()  # type: ignore[attr-defined]
-        if isinstance(parameter, DTensor)
-        else parameter
-        for parameter in model.parameters()
-        if parameter.requires_grad
-    ]
-
-
 def _without_weights(module: torch.nn.Module) -> torch.nn.Module:
-    """A copy whose parameters hold no memory; buffers are copied."""
+    """A copy with parameters on the `meta` device; buffers are copied."""
     empty = {
         id(parameter): torch.nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
         for parameter in module.parameters()

@@ -1,21 +1,21 @@
-"""A U-Net grows: one that was trained on small latents becomes the inside of one for larger latents."""
+"""Initialises a U-Net for larger latents with one that was trained on smaller latents."""
 
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.resnet import ResnetBlock2D
 
 _REPLACED = ("conv_in", "conv_out", "conv_norm_out")
-"""What stands at the U-Net's ends, and learns anew."""
+"""Layers at the U-Net's ends, which are trained from scratch."""
 
 
 @torch.no_grad()
 def grow_unet(unet: UNet2DConditionModel, inner: UNet2DConditionModel) -> None:
-    """Puts the weights of `inner` into the inner levels of `unet`, which has more.
+    """Copies the weights of `inner` into the inner levels of `unet`, which has more levels.
 
-    An outer level doubles the latents' side and changes nothing further in: what the inner levels know of captions,
-    hands and shapes stays. They see latents averaged over 2 x 2 positions, with a quarter of the noise's variance; so
-    let the larger U-Net's noise schedule end noisier (`beta_end` 0.026 in place of 0.02 about makes up for it).
-    Residual branches of the new levels start silent. Not of the paper, which starts from Stable Diffusion.
+    An outer level doubles the latents' side and leaves the inner levels as they are. These see latents averaged over
+    2 x 2 positions, with a quarter of the noise's variance, so the larger U-Net's noise schedule should end noisier
+    (`beta_end` 0.026 instead of 0.02 about compensates). Residual branches of the new levels are zero-initialised.
+    Not in the paper, which starts from Stable Diffusion.
 
     Raises a `ValueError` if the inner levels of `unet` are not those of `inner`.
 

@@ -1,4 +1,4 @@
-"""A linear probe that finds hand joints in the U-Net's features, and its losses."""
+"""A linear probe for hand joints in the U-Net's features, and its losses."""
 
 import contextlib
 from collections.abc import Iterator
@@ -17,18 +17,19 @@ from ...utils.typing import register_to_config
 NUM_HAND_JOINTS = len(OPENPOSE_HAND_NAMES)
 
 
-class JointFinder(ModelMixin, ConfigMixin):
-    """Reads where the joints of both hands are, and whether their palm is seen, from features of the U-Net; the former
-    from the joints' own states, too.
+class JointHead(ModelMixin, ConfigMixin):
+    """A linear probe for the joints and palms of both hands in features of the U-Net, and for joints in their own
+    states.
 
-    It has no layers to speak of, so what it can read lies open there. Wanted in training alone.
+    It can only read what is linearly decodable. Used in training alone; checkpoints hold it as `joint_finder`, with
+    `over`, `along` and `palm` as names of its layers.
 
     Args:
         channels (`int`): of the features.
         hidden_size (`int`): width of the states.
-        size (`int`, defaults to 32): how many places it tells apart along x and along y, from the states.
-        palms (`bool`, defaults to `False`): whether it reads palms; a layer that no loss asks would never get the
-            optimiser's state, which FSDP insists on when a run is resumed.
+        size (`int`, defaults to 32): positions along x and along y that are told apart from the states.
+        palms (`bool`, defaults to `False`): whether it reads palms; without a loss on it, a layer would have no
+            optimiser state, which FSDP needs to resume.
     """
 
     _supports_gradient_checkpointing = True
@@ -36,36 +37,43 @@ class JointFinder(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(self, channels: int, hidden_size: int, size: int = 32, palms: bool = False):
         super().__init__()
-        self.gradient_checkpointing = False  # may be switched on with that of the U-Net; there is nothing to save here
+        self.gradient_checkpointing = False  # can be enabled with the U-Net's; there is nothing to save here
         self.norm = nn.GroupNorm(1, channels)
         self.over = nn.Conv2d(channels, 2 * NUM_HAND_JOINTS, 1)
         self.along = nn.Linear(hidden_size, 2 * size)
         self.palm = nn.Conv2d(channels, 2, 1) if palms else None
 
     def forward(self, features: torch.Tensor, states: torch.Tensor | None = None) -> "JointLogits":
-        """Features (B, C, H, W) and, where they are told, states (B, N, D) of caption and hands to logits."""
+        """Logits from features (B, C, H, W) and, if joints are encoded, states (B, N, D) of caption and hands."""
         features = self.norm(features.float())
-        over = self.over(features).unflatten(1, (2, NUM_HAND_JOINTS))
-        palm = None if self.palm is None else self.palm(features)
+        heatmap_logits = self.over(features).unflatten(1, (2, NUM_HAND_JOINTS))
+        palm_logits = None if self.palm is None else self.palm(features)
         if states is None:
-            return JointLogits(over, None, palm)
+            return JointLogits(heatmap_logits, None, palm_logits)
         # The right hand's come first; of each hand a marker, then x and y of every joint.
         joint_states = states[:, -NUM_JOINT_STATES:].unflatten(1, (2, -1)).flip(1)[:, :, 2::2]
-        return JointLogits(over, self.along(joint_states.float()).unflatten(-1, (2, -1)), palm)
+        coordinate_logits = self.along(joint_states.float()).unflatten(-1, (2, -1))
+        return JointLogits(heatmap_logits, coordinate_logits, palm_logits)
 
 
 class JointLogits(NamedTuple):
-    """Where joints are: `over` the latents' positions (B, 2, 21, H, W), and `along` x and y (B, 2, 21, 2, size); and
-    whether the `palm` of a hand is seen at each position (B, 2, H, W)."""
+    """Logits of joints and palms.
 
-    over: torch.Tensor
-    along: torch.Tensor | None
-    palm: torch.Tensor | None = None
+    Args:
+        heatmap_logits (`torch.Tensor` of shape (B, 2, 21, H, W)): of a joint, over the latents' positions.
+        coordinate_logits (`torch.Tensor` of shape (B, 2, 21, 2, size), *optional*): of its x and its y, as in SimCC
+            (Li et al. 2022).
+        palm_logits (`torch.Tensor` of shape (B, 2, H, W), *optional*): the palm of the hand is seen at a position.
+    """
+
+    heatmap_logits: torch.Tensor
+    coordinate_logits: torch.Tensor | None
+    palm_logits: torch.Tensor | None = None
 
 
 @contextlib.contextmanager
 def last_features(unet: UNet2DConditionModel) -> Iterator[list[torch.Tensor]]:
-    """While it is open, the list gets what comes into the U-Net's last block, which is as large as the latents."""
+    """Captures the input of the last up block, which is as large as the latents, during forward passes."""
     features: list[torch.Tensor] = []
     hook = unet.up_blocks[-2].register_forward_hook(lambda *call: features.append(call[-1]))
     try:
@@ -74,19 +82,35 @@ def last_features(unet: UNet2DConditionModel) -> Iterator[list[torch.Tensor]]:
         hook.remove()
 
 
-def new_joint_finder(unet: UNet2DConditionModel, palms: bool = False) -> JointFinder:
-    """One for the U-Net's `last_features`."""
-    return JointFinder(unet.config.block_out_channels[1], unet.config.cross_attention_dim, palms=palms)
+def new_joint_head(unet: UNet2DConditionModel, palms: bool = False) -> JointHead:
+    """A joint head for the U-Net's `last_features`."""
+    return JointHead(unet.config.block_out_channels[1], unet.config.cross_attention_dim, palms=palms)
+
+
+def joint_losses(
+    logits: JointLogits | None, joints_2d: torch.Tensor, visible: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Scalars "joints" and "joint_states" of `joint_cross_entropy`, and "palm" of `palm_cross_entropy`.
+
+    Empty without logits; without those of palms there is no "palm".
+    """
+    if logits is None:
+        return {}
+    over_positions, over_coordinates = joint_cross_entropy(logits, joints_2d, visible)
+    losses = {"joints": over_positions, "joint_states": over_coordinates}
+    if logits.palm_logits is not None:
+        losses["palm"] = palm_cross_entropy(logits.palm_logits, joints_2d, visible)
+    return losses
 
 
 def joint_cross_entropy(
     logits: JointLogits, joints_2d: torch.Tensor, visible: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean cross-entropies, in nats, of where the visible hands' joints are: over the latents, and along x and y.
+    """Mean cross-entropies of the visible hands' joints, in nats: over the latents' positions, and of x and y.
 
-    A joint's place is shared out to the positions around it, as in bilinear interpolation. Joints outside of the
-    picture do not count. Every joint of all processes' rows counts the same, so all of them have to come here. The
-    second is 0 where there are no logits of it.
+    The target of a joint is spread over the positions around it with the weights of bilinear interpolation. Joints
+    outside of the image do not count. Means are over the joints of all processes, so all of them must call this. The
+    second is 0 without `coordinate_logits`.
 
     Args:
         logits (`JointLogits`): of B rows.
@@ -94,56 +118,59 @@ def joint_cross_entropy(
         visible (`torch.Tensor` of shape (B, 2), bool).
     """
     counted = _counted(joints_2d, visible)
-    x, y = _shares(joints_2d[..., 0], logits.over.shape[-1]), _shares(joints_2d[..., 1], logits.over.shape[-2])
-    found = logits.over.flatten(-2).float().log_softmax(-1)
-    over = (found * (y[..., :, None] * x[..., None, :]).flatten(-2)).sum(-1)
-    if logits.along is None:
-        along = torch.zeros_like(over)
+    height, width = logits.heatmap_logits.shape[-2:]
+    x, y = _linear_weights(joints_2d[..., 0], width), _linear_weights(joints_2d[..., 1], height)
+    log_heatmaps = logits.heatmap_logits.flatten(-2).float().log_softmax(-1)
+    over_positions = (log_heatmaps * (y[..., :, None] * x[..., None, :]).flatten(-2)).sum(-1)
+    if logits.coordinate_logits is None:
+        over_coordinates = torch.zeros_like(over_positions)
     else:
-        along = (logits.along.float().log_softmax(-1) * _shares(joints_2d, logits.along.shape[-1])).sum((-2, -1))
-    return _mean_over(counted, -over), _mean_over(counted, -along)
+        log_coordinates = logits.coordinate_logits.float().log_softmax(-1)
+        targets = _linear_weights(joints_2d, logits.coordinate_logits.shape[-1])
+        over_coordinates = (log_coordinates * targets).sum((-2, -1))
+    return _mean_over(counted, -over_positions), _mean_over(counted, -over_coordinates)
 
 
 def palm_cross_entropy(logits: torch.Tensor, joints_2d: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy, in nats, of whether the palm of visible hands is seen, read at their joints.
+    """Mean binary cross-entropy, in nats, of whether the palm of visible hands is seen, read at their joints.
 
-    It is 0.69 where nothing is known. See `joint_cross_entropy` for which joints count.
+    It is 0.69 at chance. See `joint_cross_entropy` for which joints count.
 
     Args:
         logits (`torch.Tensor` of shape (B, 2, H, W)): of each hand's palm over the latents.
         joints_2d, visible: as there.
     """
-    wanted = palm_share(joints_2d)[..., None].expand(joints_2d.shape[:-1])
-    x, y = _shares(joints_2d[..., 0], logits.shape[-1]), _shares(joints_2d[..., 1], logits.shape[-2])
+    targets = palm_share(joints_2d)[..., None].expand(joints_2d.shape[:-1])
+    x, y = _linear_weights(joints_2d[..., 0], logits.shape[-1]), _linear_weights(joints_2d[..., 1], logits.shape[-2])
     read = torch.einsum("bshw,bsjh,bsjw->bsj", logits.float(), y, x)
-    errors = nn.functional.binary_cross_entropy_with_logits(read, wanted, reduction="none")
+    errors = nn.functional.binary_cross_entropy_with_logits(read, targets, reduction="none")
     return _mean_over(_counted(joints_2d, visible), errors)
 
 
 def _counted(joints_2d: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
-    """(B, 2, 21): those of visible hands that lie in the picture."""
+    """(B, 2, 21), bool: joints of visible hands that lie in the image."""
     return visible[..., None] & (joints_2d.abs() <= 1).all(-1)
 
 
 def _mean_over(counted: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Over the joints that count, of all processes."""
+    """The mean of values (B, 2, 21) over the joints that count in all processes."""
     number = reduce(counted.sum().float(), "mean").clamp(min=1e-6)  # fewer than 1 where another process has them
     return (values * counted).sum() / number
 
 
-def _shares(coordinates: torch.Tensor, size: int) -> torch.Tensor:
-    """Of the `size` positions along an axis (..., size) in coordinates (...) in [-1, 1]: linear interpolation."""
+def _linear_weights(coordinates: torch.Tensor, size: int) -> torch.Tensor:
+    """Weights (..., size) of the positions along an axis that interpolate linearly at coordinates (...) in [-1, 1]."""
     places = ((coordinates.float() + 1) / 2 * size - 0.5).clamp(0, size - 1)
     return (1 - (places[..., None] - torch.arange(size, device=places.device)).abs()).clamp(min=0)
 
 
 def near_hands(joints_2d: torch.Tensor, visible: torch.Tensor, size: int) -> torch.Tensor:
-    """How near each latent position (B, 1, size, size) is to a joint of a visible hand: 1 on it, 0 far away.
+    """Proximity (B, 1, size, size) of each latent position to a joint of a visible hand: 1 on it, 0 far away.
 
     Args:
         joints_2d (`torch.Tensor` of shape (B, 2, 21, 2)): in [-1, 1], x to the right and y down.
         visible (`torch.Tensor` of shape (B, 2), bool).
-        size (`int`): latent positions a side. A joint reaches about two of them far (a Gaussian of 1.5).
+        size (`int`): latent positions per side; a joint's Gaussian has a standard deviation of 1.5 of them.
     """
     places = (torch.arange(size, device=joints_2d.device) + 0.5) * (2 / size) - 1
     spread = 2 * (1.5 * 2 / size) ** 2

@@ -1,6 +1,5 @@
-"""Stage 2's loss: the U-Net's prediction for noisy latents, given caption and hands, some of them dropped."""
+"""Stage 2's loss: the U-Net's prediction for noisy latents, conditioned on caption and hands."""
 
-import argparse
 from typing import Any
 
 import torch
@@ -9,11 +8,12 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from torch import nn
 
 from ...models import TextHandEncoder
+from ..engine.images import Batch
 from ..engine.randomness import BatchRandom
-from ..engine.timesteps import TimestepBalance, min_snr_weights, prediction_target, timestep_chances
-from .joint_head import JointFinder, JointLogits, joint_cross_entropy, last_features, near_hands, palm_cross_entropy
-
-Batch = dict[str, torch.Tensor]
+from ..engine.timesteps import TimestepBalance, TimestepSampler, min_snr_weights, prediction_target
+from .conditions import ConditionDropout
+from .joint_head import JointHead, JointLogits, joint_losses, last_features, near_hands
+from .options import ConditionOptions, LossOptions
 
 
 class ImageObjective(nn.Module):
@@ -21,33 +21,34 @@ class ImageObjective(nn.Module):
 
     Args:
         unet, text_encoder: of stage 2.
-        joint_finder (`JointFinder`, *optional*): reads the features that come into the U-Net's last block, and the
-            states of joints where there are any; with it the result is a pair of the prediction and its logits.
+        joint_head (`JointHead`, *optional*): reads the input of the U-Net's last block, and the states of joints where
+            there are any; with it the result is a pair of the prediction and its logits.
     """
 
-    def __init__(
-        self, unet: UNet2DConditionModel, text_encoder: TextHandEncoder, joint_finder: JointFinder | None = None
-    ):
+    def __init__(self, unet: UNet2DConditionModel, text_encoder: TextHandEncoder, joint_head: JointHead | None = None):
         super().__init__()
-        self.unet, self.text_encoder, self.joint_finder = unet, text_encoder, joint_finder
+        self.unet, self.text_encoder, self.joint_head = unet, text_encoder, joint_head
 
     def forward(
         self, noisy_latents: torch.Tensor, timesteps: torch.Tensor, input_ids: torch.Tensor, **hands: torch.Tensor
     ) -> torch.Tensor | tuple[torch.Tensor, JointLogits]:
         states = self.text_encoder(input_ids, **hands).last_hidden_state
-        if self.joint_finder is None:
+        if self.joint_head is None:
             return self.unet(noisy_latents, timesteps, states).sample
         with last_features(self.unet) as features:
             prediction = self.unet(noisy_latents, timesteps, states).sample
-        told = bool(hands) and "joints_2d" in self.text_encoder.hand_representations
-        return prediction, self.joint_finder(features[0], states if told else None)
+        has_joints = bool(hands) and "joints_2d" in self.text_encoder.hand_representations
+        return prediction, self.joint_head(features[0], states if has_joints else None)
 
 
 class ImageLoss:
-    """The training loss of a batch, and its errors at given noise.
+    """The training loss of a batch: `mean(w(t) * b(t) * h(x) * (prediction - target)²) + joint and palm losses`.
+
+    `w` are min-SNR weights, `b` balances the timesteps, and `h` is larger near visible hands; each is 1 by default.
 
     Args:
-        args (`argparse.Namespace`): the trainer's options.
+        options (`LossOptions`): weights, noise and timesteps.
+        conditions (`ConditionOptions`): dropout of caption and hands.
         noise_scheduler (`DDPMScheduler`): with the prediction type that is trained.
         empty_ids (`torch.Tensor` of shape (1, 77)): tokens of "".
         device (`torch.device`): of the batches.
@@ -55,59 +56,54 @@ class ImageLoss:
 
     def __init__(
         self,
-        args: argparse.Namespace,
+        options: LossOptions,
+        conditions: ConditionOptions,
         noise_scheduler: DDPMScheduler,
         empty_ids: torch.Tensor,
         device: torch.device,
     ):
-        self.args, self.empty_ids = args, empty_ids.to(device)
-        self.noise_scheduler: Any = noise_scheduler  # whose hints ask for timesteps of 32 bits
+        self.options = options
+        self.noise_scheduler: Any = noise_scheduler  # diffusers annotates timesteps as `IntTensor`; these are int64
         self.num_timesteps = noise_scheduler.config.num_train_timesteps
-        self.chances = timestep_chances(args, self.num_timesteps).to(device)
-        self.balance = TimestepBalance(self.num_timesteps, device) if args.balance_timesteps else None
+        self.drop_conditions = ConditionDropout(conditions, empty_ids.to(device))
+        self.sample_timesteps = TimestepSampler(
+            self.num_timesteps,
+            options.timestep_bias_strategy,
+            options.timestep_bias_multiplier,
+            options.timestep_bias_portion,
+            device,
+        )
+        self.balance = TimestepBalance(self.num_timesteps, device) if options.balance_timesteps else None
 
     def keep_in_checkpoints(self, accelerator: Accelerator) -> None:
-        """Has checkpoints hold what the loss remembers of earlier steps; call it before a `TrainingRun` is made."""
+        """Adds the running means of the timestep balance to checkpoints; call it before a `TrainingRun` is made."""
         if self.balance is not None:
             accelerator.register_for_checkpointing(self.balance)
 
     def __call__(self, objective: nn.Module, batch: Batch, random: BatchRandom) -> Batch:
-        """Scalars "loss" and "mse" (without weights) of a batch of rows."""
-        args, where = self.args, None
-        if args.hand_loss_weight > 0:
-            near = near_hands(batch["hand_joints_2d"], batch["hand_visible"], batch["latents"].shape[-1])
-            where = 1 + args.hand_loss_weight * near
-        text_only = random.one_uniform() < args.text_only_steps
-        batch = drop_conditions(batch, random.uniform(), self.empty_ids, args.condition_dropout, args.hand_dropout)
-        if args.joint_jitter > 0:
-            amount = args.joint_jitter * random.uniform(1, 1, 1)
-            batch["hand_joints_2d"] = batch["hand_joints_2d"] + amount * random.normal(2, 21, 2)
-        noise = random.normal(*batch["latents"].shape[1:])
-        if args.noise_offset > 0:
-            noise = noise + args.noise_offset * random.normal(noise.shape[1], 1, 1)
-        timesteps = random.integers(self.num_timesteps)
-        if args.timestep_bias_strategy != "none":
-            timesteps = torch.searchsorted(self.chances, random.uniform()).clamp(max=self.num_timesteps - 1)
-        added = noise
-        if args.input_perturbation > 0:
-            added = noise + args.input_perturbation * random.normal(*noise.shape[1:])
-        errors, joint_logits = self.predict(objective, batch, noise, timesteps, text_only, added)
-        weights = min_snr_weights(self.noise_scheduler, timesteps, args.snr_gamma).view(-1, 1, 1, 1)
-        if where is not None:
-            weights = weights * where
-        rows = (errors * weights).mean((1, 2, 3))
+        """Scalars of a batch of rows: "loss", "mse" (without weights), and those of `joint_losses`."""
+        given, text_only = self.drop_conditions(batch, random)
+        noise = sample_noise(batch["latents"], self.options.noise_offset, random)
+        timesteps = self.sample_timesteps(random)
+        added = perturb_noise(noise, self.options.input_perturbation, random)
+        errors, joint_logits = self.predict(objective, given, noise, timesteps, text_only, added)
+        rows = (errors * self.weights(batch, timesteps)).mean((1, 2, 3))
         if self.balance is not None:
             rows = rows * self.balance(timesteps, rows.detach())
-        loss = rows.mean()
-        scalars = {"loss": loss, "mse": errors.mean()}
-        if joint_logits is not None:
-            over, along = joint_cross_entropy(joint_logits, batch["hand_joints_2d"], batch["hand_visible"])
-            joint_loss = args.joint_loss_weight * (over + along)
-            scalars |= {"loss": loss + joint_loss, "joints": over, "joint_states": along}
-            if joint_logits.palm is not None:
-                palm = palm_cross_entropy(joint_logits.palm, batch["hand_joints_2d"], batch["hand_visible"])
-                scalars |= {"loss": scalars["loss"] + args.palm_loss_weight * palm, "palm": palm}
-        return scalars
+        loss, joints = rows.mean(), joint_losses(joint_logits, given["hand_joints_2d"], given["hand_visible"])
+        if joints:
+            loss = loss + self.options.joint_loss_weight * (joints["joints"] + joints["joint_states"])
+        if "palm" in joints:
+            loss = loss + self.options.palm_loss_weight * joints["palm"]
+        return {"loss": loss, "mse": errors.mean(), **joints}
+
+    def weights(self, batch: Batch, timesteps: torch.Tensor) -> torch.Tensor:
+        """Weights of squared errors: (B, 1, 1, 1), or (B, 1, H, W) where those near hands count more."""
+        weights = min_snr_weights(self.noise_scheduler, timesteps, self.options.snr_gamma).view(-1, 1, 1, 1)
+        if self.options.hand_loss_weight > 0:
+            near = near_hands(batch["hand_joints_2d"], batch["hand_visible"], batch["latents"].shape[-1])
+            weights = weights * (1 + self.options.hand_loss_weight * near)
+        return weights
 
     def errors(self, objective: nn.Module, batch: Batch, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """Mean squared error (B,) of each row."""
@@ -122,9 +118,9 @@ class ImageLoss:
         text_only: bool = False,
         added: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, JointLogits | None]:
-        """Squared errors (B, C, H, W), and what the objective's joint finder says, if it has one.
+        """Squared errors (B, C, H, W), and the logits of the objective's joint head, if it has one.
 
-        `added` is the noise in the latents if it is not that of the target.
+        `added` is the noise in the latents where it differs from that of the target.
         """
         clean = batch["latents"]
         noisy = self.noise_scheduler.add_noise(clean, noise if added is None else added, timesteps)
@@ -135,18 +131,14 @@ class ImageLoss:
         return (prediction.float() - target).square(), joint_logits
 
 
-def drop_conditions(
-    batch: Batch,
-    chance: torch.Tensor,
-    empty_ids: torch.Tensor,
-    condition_dropout: float,
-    hand_dropout: float,
-) -> Batch:
-    """Rows with chance < condition_dropout lose caption and hands, the next `hand_dropout` of them the hands alone."""
-    everything = chance < condition_dropout
-    hands = chance < condition_dropout + hand_dropout
-    return {
-        **batch,
-        "input_ids": torch.where(everything[:, None], empty_ids, batch["input_ids"]),
-        "hand_visible": batch["hand_visible"] & ~hands[:, None],
-    }
+def sample_noise(latents: torch.Tensor, offset: float, random: BatchRandom) -> torch.Tensor:
+    """Standard normal noise for latents (B, C, H, W), and `offset` times more that is constant in each channel."""
+    noise = random.normal(*latents.shape[1:])
+    if offset > 0:
+        noise = noise + offset * random.normal(noise.shape[1], 1, 1)
+    return noise
+
+
+def perturb_noise(noise: torch.Tensor, amount: float, random: BatchRandom) -> torch.Tensor:
+    """The noise that is added to latents: with `amount` times more than the target has (Ning et al. 2023)."""
+    return noise + amount * random.normal(*noise.shape[1:]) if amount > 0 else noise

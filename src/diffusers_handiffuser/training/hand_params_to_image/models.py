@@ -1,6 +1,5 @@
-"""The models of stage 2: what a training starts from, and the pipeline that it ends as."""
+"""Models of stage 2: loading or creating them before training, and the pipeline they make up after it."""
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,10 @@ from ...pipelines.from_stable_diffusion import is_single_file, load_stable_diffu
 from ..engine.small_models import NEW_NOISE_SCHEDULE, load_vae, new_text_encoder, small_unet, vae_factor
 from ..engine.weights import load_model
 from .growing import grow_unet
+from .options import ModelOptions, NoiseScheduleOptions, ValidationOptions
 
-WHAT_IS_TOLD = ("hand_representations", "joint_encoding")
-"""Of the Text+Hand encoder's configuration: what may change when its training goes on."""
+MUTABLE_ENCODER_KEYS = ("hand_representations", "joint_encoding")
+"""Encoder config keys that may be overridden when a trained encoder is fine-tuned."""
 
 
 @dataclass
@@ -37,74 +37,93 @@ class ImageModels:
     noise_scheduler: DDPMScheduler
 
 
-def load_image_models(args: argparse.Namespace) -> ImageModels:
-    """From Stable Diffusion 1.x or one of our pipelines (a folder, a Hub id, a single file) or from nothing."""
-    base = args.pretrained_model_name_or_path
+def load_image_models(options: ModelOptions, schedule: NoiseScheduleOptions, resolution: int) -> ImageModels:
+    """Models from Stable Diffusion 1.x or one of our pipelines (a folder, a Hub id, a single file), or new ones.
+
+    Args:
+        options (`ModelOptions`): where they come from.
+        schedule (`NoiseScheduleOptions`): changes to the noise schedule.
+        resolution (`int`): of the images; new models are made for it.
+    """
+    base = options.pretrained_model_name_or_path
     vae = tokenizer = None
-    if args.pretrained_vae_model_name_or_path is not None:
-        vae = load_vae(args.pretrained_vae_model_name_or_path)
-    if args.tokenizer_name is not None:
-        tokenizer = CLIPTokenizer.from_pretrained(args.tokenizer_name)
+    if options.pretrained_vae_model_name_or_path is not None:
+        vae = load_vae(options.pretrained_vae_model_name_or_path)
+    if options.tokenizer_name is not None:
+        tokenizer = CLIPTokenizer.from_pretrained(options.tokenizer_name)
     if base is None:
         assert vae is not None and tokenizer is not None  # the options have been checked
-        models = _new_models(args, vae, tokenizer)
+        models = _new_models(options, schedule, resolution, vae, tokenizer)
     elif is_single_file(base):
-        models = _models_of_file(args, vae, tokenizer)
+        models = _models_from_file(base, options, schedule, vae, tokenizer)
     else:
-        models = _models_of_pipeline(args, vae, tokenizer)
-    if args.init_from is not None:
-        load_initial_weights(Path(args.init_from), {"unet": models.unet, "text_encoder": models.text_encoder})
+        models = _models_from_pipeline(base, options, schedule, vae, tokenizer)
+    if options.init_from is not None:
+        load_initial_weights(Path(options.init_from), {"unet": models.unet, "text_encoder": models.text_encoder})
     for model in (models.text_encoder, models.unet):
-        nn.Module.float(model)  # diffusers' own warns of what is float32 in any case
+        nn.Module.float(model)  # diffusers' own `float` warns about modules kept in float32, which all are here
     models.vae.requires_grad_(False)
     return models
 
 
-def _models_of_pipeline(
-    args: argparse.Namespace, vae: AutoencoderKL | None, tokenizer: CLIPTokenizer | None
+def _models_from_pipeline(
+    base: str,
+    options: ModelOptions,
+    schedule: NoiseScheduleOptions,
+    vae: AutoencoderKL | None,
+    tokenizer: CLIPTokenizer | None,
 ) -> ImageModels:
-    base = args.pretrained_model_name_or_path
-    hub = {"revision": args.revision, "variant": args.variant}
+    hub: dict[str, Any] = {"revision": options.revision, "variant": options.variant}
     if tokenizer is None:
-        tokenizer = CLIPTokenizer.from_pretrained(base, subfolder="tokenizer", revision=args.revision)
-    scheduler = DDPMScheduler.from_pretrained(base, subfolder="scheduler", revision=args.revision)
+        tokenizer = CLIPTokenizer.from_pretrained(base, subfolder="tokenizer", revision=hub["revision"])
+    scheduler = DDPMScheduler.from_pretrained(base, subfolder="scheduler", revision=options.revision)
     return ImageModels(
         vae or AutoencoderKL.from_pretrained(base, subfolder="vae", **hub),
         tokenizer,
-        load_text_encoder(base, args.text_encoder_config, **hub),
+        load_text_encoder(base, options.text_encoder_config, **hub),
         UNet2DConditionModel.from_pretrained(base, subfolder="unet", **hub),
-        noise_scheduler(args, dict(scheduler.config)),
+        noise_scheduler(schedule, dict(scheduler.config)),
     )
 
 
-def _models_of_file(
-    args: argparse.Namespace, vae: AutoencoderKL | None, tokenizer: CLIPTokenizer | None
+def _models_from_file(
+    base: str,
+    options: ModelOptions,
+    schedule: NoiseScheduleOptions,
+    vae: AutoencoderKL | None,
+    tokenizer: CLIPTokenizer | None,
 ) -> ImageModels:
-    configs = {} if args.single_file_config is None else {"config": args.single_file_config}
-    pipeline = load_stable_diffusion(args.pretrained_model_name_or_path, configs)
+    configs = {} if options.single_file_config is None else {"config": options.single_file_config}
+    pipeline = load_stable_diffusion(base, configs)
     return ImageModels(
         vae or pipeline.vae,
         tokenizer or pipeline.tokenizer,
-        TextHandEncoder.from_clip(pipeline.text_encoder, **args.text_encoder_config),
+        TextHandEncoder.from_clip(pipeline.text_encoder, **options.text_encoder_config),
         pipeline.unet,
-        noise_scheduler(args, dict(DDPMScheduler.from_config(pipeline.scheduler.config).config)),
+        noise_scheduler(schedule, dict(DDPMScheduler.from_config(pipeline.scheduler.config).config)),
     )
 
 
-def _new_models(args: argparse.Namespace, vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> ImageModels:
-    text_encoder = new_text_encoder(args.text_encoder_config, tokenizer)
-    sample_size = args.resolution // vae_factor(vae)
+def _new_models(
+    options: ModelOptions,
+    schedule: NoiseScheduleOptions,
+    resolution: int,
+    vae: AutoencoderKL,
+    tokenizer: CLIPTokenizer,
+) -> ImageModels:
+    text_encoder = new_text_encoder(options.text_encoder_config, tokenizer)
+    sample_size = resolution // vae_factor(vae)
     unet = UNet2DConditionModel.from_config(
         {
             **small_unet(sample_size),
-            **args.unet_config,
+            **options.unet_config,
             "sample_size": sample_size,
             "in_channels": vae.config.latent_channels,
             "out_channels": vae.config.latent_channels,
             "cross_attention_dim": text_encoder.config.hidden_size,
         }
     )
-    return ImageModels(vae, tokenizer, text_encoder, unet, noise_scheduler(args, dict(NEW_NOISE_SCHEDULE)))
+    return ImageModels(vae, tokenizer, text_encoder, unet, noise_scheduler(schedule, dict(NEW_NOISE_SCHEDULE)))
 
 
 def load_text_encoder(
@@ -112,23 +131,23 @@ def load_text_encoder(
 ) -> TextHandEncoder:
     """The Text+Hand encoder of a HanDiffuser pipeline, or one that starts from a Stable Diffusion pipeline's CLIP.
 
-    Of `hand_config` the first takes what its weights do not depend on, `WHAT_IS_TOLD`.
+    A HanDiffuser encoder takes from `hand_config` only `MUTABLE_ENCODER_KEYS`, on which its weights do not depend.
     """
     where: dict[str, Any] = {"subfolder": "text_encoder", "revision": revision}
     config = TextHandEncoder.load_config(base, **where)
     if config.get("_class_name") == "TextHandEncoder":
-        told = {name: hand_config[name] for name in WHAT_IS_TOLD if name in hand_config}
-        return TextHandEncoder.from_pretrained(base, variant=variant, **where, **told)
+        overrides = {name: hand_config[name] for name in MUTABLE_ENCODER_KEYS if name in hand_config}
+        return TextHandEncoder.from_pretrained(base, variant=variant, **where, **overrides)
     clip = CLIPTextModel.from_pretrained(base, variant=variant, **where)
     return TextHandEncoder.from_clip(clip, **hand_config)
 
 
-def noise_scheduler(args: argparse.Namespace, config: dict) -> DDPMScheduler:
-    """A noise schedule with the changes that the options ask for."""
+def noise_scheduler(options: NoiseScheduleOptions, config: dict) -> DDPMScheduler:
+    """The noise schedule of this configuration, with the options' changes."""
     for name in ("beta_schedule", "beta_start", "beta_end", "prediction_type"):
-        if getattr(args, name) is not None:
-            config[name] = getattr(args, name)
-    if args.rescale_betas_zero_snr:
+        if getattr(options, name) is not None:
+            config[name] = getattr(options, name)
+    if options.rescale_betas_zero_snr:
         config.update(rescale_betas_zero_snr=True, timestep_spacing="trailing")
     if config.get("rescale_betas_zero_snr") and config["prediction_type"] == "epsilon":
         raise ValueError(
@@ -138,9 +157,9 @@ def noise_scheduler(args: argparse.Namespace, config: dict) -> DDPMScheduler:
 
 
 def load_initial_weights(folder: Path, models: dict[str, nn.Module]) -> None:
-    """Loads those models that the folder holds; of a checkpoint, the averaged weights.
+    """Loads the weights of those models that the folder holds; from a checkpoint, the averaged ones.
 
-    A U-Net of fewer levels becomes the inside of the one that is wanted, see `growing.grow_unet`.
+    A U-Net with fewer levels becomes the inner part of the larger one, see `growing.grow_unet`.
     """
     found = {}
     for name in models:
@@ -161,15 +180,15 @@ def _levels(unet_folder: Path) -> int:
 
 
 def make_fast(model: UNet2DConditionModel | ControlNetModel, accelerator: Accelerator) -> None:
-    """What makes a U-Net faster in training and changes its results by rounding alone.
+    """Speeds up training of a U-Net; results differ by rounding only.
 
-    Channels last in memory, unless FSDP or DeepSpeed lay the weights flat. And in bfloat16 on a CPU attention step by
-    step: torch's fused one takes longer backwards there than all its parts together.
+    Channels-last memory format, unless FSDP or DeepSpeed flatten the weights. In bfloat16 on a CPU, attention is
+    unfused: the backward pass of torch's fused attention is slower there.
     """
     if accelerator.distributed_type not in (DistributedType.FSDP, DistributedType.DEEPSPEED):
         model.to(memory_format=torch.channels_last)
     if accelerator.device.type == "cpu" and accelerator.mixed_precision == "bf16":
-        model.set_attn_processor(AttnProcessor())  # which is not saved
+        model.set_attn_processor(AttnProcessor())  # not saved
 
 
 def load_stage_1(name: str) -> dict:
@@ -182,10 +201,11 @@ def load_stage_1(name: str) -> dict:
     }
 
 
-def build_pipeline(args: argparse.Namespace, models: ImageModels, body_model: HandBodyModel) -> HanDiffuserPipeline:
-    """The models as a pipeline, with stage 1 if the options name it."""
-    scheduler = getattr(diffusers, args.inference_scheduler).from_config(models.noise_scheduler.config)
-    stage_1 = {} if args.text_to_hand_params_dir is None else load_stage_1(args.text_to_hand_params_dir)
+def build_pipeline(
+    options: ValidationOptions, models: ImageModels, body_model: HandBodyModel, stage_1: str | None = None
+) -> HanDiffuserPipeline:
+    """The models as a pipeline, with the components of stage 1 from a folder or a Hub id, if one is given."""
+    scheduler = getattr(diffusers, options.inference_scheduler).from_config(models.noise_scheduler.config)
     pipeline = HanDiffuserPipeline(
         vae=models.vae,
         text_encoder=models.text_encoder,
@@ -196,11 +216,11 @@ def build_pipeline(args: argparse.Namespace, models: ImageModels, body_model: Ha
         feature_extractor=None,
         body_model=body_model,
         requires_safety_checker=False,
-        default_num_inference_steps=args.default_num_inference_steps,
-        default_guidance_scale=args.default_guidance_scale,
-        default_num_hand_inference_steps=args.default_num_hand_inference_steps,
-        default_hand_guidance_scale=args.default_hand_guidance_scale,
-        **stage_1,
+        default_num_inference_steps=options.default_num_inference_steps,
+        default_guidance_scale=options.default_guidance_scale,
+        default_num_hand_inference_steps=options.default_num_hand_inference_steps,
+        default_hand_guidance_scale=options.default_hand_guidance_scale,
+        **({} if stage_1 is None else load_stage_1(stage_1)),
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

@@ -1,6 +1,5 @@
-"""What stage 2's loop reads: latents, hand geometry and tokens, from caches on disk or computed as they come."""
+"""Training data of stage 2: latents, hand geometry and tokens, cached on disk or computed in the loop."""
 
-import argparse
 import copy
 import hashlib
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,8 +20,9 @@ from ...hands.params import choose_hands
 from ...models import TextHandEncoder
 from ..engine.caches import cached_together
 from ..engine.images import Batch, ImageLoader, Rows, check_resolution, encode_images, normalize_images, weights_hash
+from ..engine.options import LatentOptions
 from ..engine.small_models import vae_factor
-from ..engine.sources import StreamReader, cache_folder
+from ..engine.sources import StreamReader
 from ..engine.tracking import progress
 
 
@@ -56,14 +56,14 @@ def cache_latents(
         batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
         with ImageLoader(dataset.load_image, resolution, num_workers) as loader:
             for batch, following in zip(progress(batches, "latents", accelerator), [*batches[1:], []], strict=True):
-                pictures = normalize_images(loader.load(batch, following), device)
+                images = normalize_images(loader.load(batch, following), device)
                 for number, mirror in enumerate(mirrored):
-                    latents = encode_images(encoder, pictures.flip(-1) if mirror else pictures)
+                    latents = encode_images(encoder, images.flip(-1) if mirror else images)
                     array[number, batch.start : batch.stop] = latents.float().cpu().numpy()
 
     key = f"latents-{dataset.fingerprint}-{resolution}-{weights_hash(vae)}-{len(mirrored)}.npy"
     latents = cached_together(cache_dir / key, shape, np.float16, fill, accelerator)
-    vae.to("cpu")  # the loop does not need it
+    vae.to("cpu")  # not used in the loop
     return latents
 
 
@@ -77,7 +77,7 @@ def cache_geometry(
     accelerator: Accelerator,
     batch_size: int = 64,
 ) -> dict[str, np.ndarray]:
-    """What the encoder reads of all rows' hands, each (1 or 2, N, ...); [1] is mirrored. Distances as float16."""
+    """Inputs of the encoder for all rows' hands, each (1 or 2, N, ...); [1] is mirrored. Distances are float16."""
     both = [dataset.hand_params, dataset.hand_params.mirror()] if flip else [dataset.hand_params]
     parts = {
         "hand_rotations": ((2, 16, 3, 3), np.float32),
@@ -106,14 +106,15 @@ def cache_geometry(
     return cached_together(paths, shapes, dtypes, fill, accelerator)
 
 
-class CachedRows:
-    """What the loop needs of all rows, as arrays over [rows, mirrored rows], gathered into batches on the device.
+class CachedDataset:
+    """Latents, hand geometry and tokens of all rows, as arrays over [rows, mirrored rows].
 
     Args:
         arrays (`dict[str, np.ndarray]`): latents and geometry, each (1 or 2, N, ...).
         input_ids (`torch.Tensor` of shape (1 or 2, N, 77)): tokens of the captions.
         hand_visible (`torch.Tensor` of shape (1 or 2, N, 2), bool).
-        on_device (`bool`): keep all of it on the device instead of on disk.
+        device (`torch.device`): of the batches.
+        on_device (`bool`): keep all arrays on the device instead of on disk.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class CachedRows:
         self.hand_visible = hand_visible.flatten(0, 1).to(device)
 
     def batch(self, rows: np.ndarray, mirror: torch.Tensor | None = None, following: Rows = ()) -> Batch:
-        """Rows as float32 tensors; `mirror` (B,) bool says which of them mirrored."""
+        """A batch of rows, in float32; those of `mirror` (B,), bool, are mirrored."""
         places = torch.as_tensor(np.asarray(rows), dtype=torch.long)
         if mirror is not None and self.mirrored == 2:
             places = places + self.num_rows * mirror.cpu().long()
@@ -146,13 +147,13 @@ class CachedRows:
         return batch
 
 
-class RowEncoder:
-    """Computes what the loop needs of captions, hands and pictures.
+class BatchEncoder:
+    """Computes latents, hand geometry and tokens of a batch.
 
     Args:
-        vae, tokenizer, text_encoder: of stage 2; of the encoder only what does not change in training is used.
+        vae, tokenizer, text_encoder: of stage 2; the encoder only prepares hands, without trained weights.
         body_model ([`HandBodyModel`]): poses the hands.
-        device (`torch.device`): where VAE and body model are moved, and what is computed lies.
+        device (`torch.device`): of VAE, body model and batches.
         dtype (`torch.dtype`): the VAE's.
     """
 
@@ -165,16 +166,16 @@ class RowEncoder:
         device: torch.device,
         dtype: torch.dtype = torch.float32,
     ):
-        own = vae if vae.dtype == dtype else copy.deepcopy(vae)  # the given one is saved, and must not be rounded
+        own = vae if vae.dtype == dtype else copy.deepcopy(vae)  # the given one is saved: keep its precision
         self.vae, self.tokenizer, self.text_encoder = own.to(device, dtype).eval(), tokenizer, text_encoder
         self.body_model, self.device = body_model.to(device), device
 
     @torch.no_grad()
     def __call__(
-        self, texts: list[str], hands: HandParams, pictures: np.ndarray, mirror: torch.Tensor | None = None
+        self, texts: list[str], hands: HandParams, pixels: np.ndarray, mirror: torch.Tensor | None = None
     ) -> Batch:
-        """B captions, hands and uint8 pictures (B, H, W, 3); `mirror` (B,) bool says which are to be mirrored."""
-        images = normalize_images(pictures, self.device)
+        """From B captions, hands and uint8 images (B, H, W, 3); rows of `mirror` (B,), bool, are mirrored."""
+        images = normalize_images(pixels, self.device)
         if mirror is not None:
             mirror = mirror.cpu()
             texts = [swap_sides(text) if flip else text for text, flip in zip(texts, mirror, strict=True)]
@@ -188,84 +189,85 @@ class RowEncoder:
         return {name: value.to(self.device) for name, value in batch.items()}
 
 
-class LiveRows:
-    """Rows of a data set, computed when they are asked for.
+class LiveDataset:
+    """Rows of a data set, encoded when they are read.
 
     Args:
-        dataset (`HandDataset`): with pictures.
-        encode (`RowEncoder`): computes.
-        resolution (`int`): of the pictures.
-        num_workers (`int`): threads that decode pictures.
+        dataset (`HandDataset`): with images.
+        encode (`BatchEncoder`): encodes a batch.
+        resolution (`int`): of the images.
+        num_workers (`int`): threads that decode images.
     """
 
-    def __init__(self, dataset: HandDataset, encode: RowEncoder, resolution: int, num_workers: int = 0):
+    def __init__(self, dataset: HandDataset, encode: BatchEncoder, resolution: int, num_workers: int = 0):
         self.dataset, self.encode = dataset, encode
         self.loader = ImageLoader(dataset.load_image, resolution, num_workers)
 
     def batch(self, rows: np.ndarray, mirror: torch.Tensor | None = None, following: Rows = ()) -> Batch:
-        """As that of `CachedRows`; the pictures of the `following` rows are begun to be decoded."""
-        pictures = self.loader.load(rows, following)
+        """As `CachedDataset.batch`; also starts to decode the images of the `following` rows."""
+        images = self.loader.load(rows, following)
         hands = self.dataset.hand_params[torch.as_tensor(np.asarray(rows))]
-        return self.encode([self.dataset.texts[row] for row in rows], hands, pictures, mirror)
+        return self.encode([self.dataset.texts[row] for row in rows], hands, images, mirror)
 
 
-class StreamedRows:
-    """Rows of a stream, in its order, computed as they come; the position is part of checkpoints.
+class StreamedDataset:
+    """Rows of a stream, in its order, encoded as they arrive; checkpoints hold the position.
 
     Args:
-        stream (`HandStream`): endless, with pictures.
-        encode (`RowEncoder`): computes.
-        resolution (`int`): of the pictures.
-        num_workers (`int`): threads that decode the pictures of the next batch; 0 reads nothing ahead.
-        accelerator (`Accelerator`): whose checkpoints get the position.
+        stream (`HandStream`): endless, with images.
+        encode (`BatchEncoder`): encodes a batch.
+        resolution (`int`): of the images.
+        num_workers (`int`): threads that decode the images of the next batch; 0 reads nothing ahead.
+        accelerator (`Accelerator`): its checkpoints hold the position.
     """
 
     def __init__(
-        self, stream: HandStream, encode: RowEncoder, resolution: int, num_workers: int, accelerator: Accelerator
+        self, stream: HandStream, encode: BatchEncoder, resolution: int, num_workers: int, accelerator: Accelerator
     ):
         self.encode, self.resolution = encode, resolution
         self._pool = ThreadPoolExecutor(num_workers) if num_workers else None
         self._reader = StreamReader(stream, accelerator, self._begin, read_ahead=num_workers > 0)
 
     def batch(self, rows: np.ndarray, mirror: torch.Tensor | None = None, following: Rows = ()) -> Batch:
-        """The next `len(rows)` rows of the stream; which numbers they have is not asked."""
+        """The next `len(rows)` rows of the stream, whichever numbers are given."""
         taken = self._reader.take(len(rows))
-        pictures = np.stack([picture.result() if isinstance(picture, Future) else picture for _, picture in taken])
+        images = np.stack([image.result() if isinstance(image, Future) else image for _, image in taken])
         hands = HandParams.cat([row.hand_params.reshape(1) for row, _ in taken])
-        return self.encode([row.text for row, _ in taken], hands, pictures, mirror)
+        return self.encode([row.text for row, _ in taken], hands, images, mirror)
 
     def _begin(self, row: HandRow) -> tuple[HandRow, np.ndarray | Future]:
-        assert row.picture is not None  # which the stream was asked for
+        assert row.picture is not None  # the stream was opened with images
         if self._pool is None:
             return row, row.picture.square(self.resolution)
         return row, self._pool.submit(row.picture.square, self.resolution)
 
 
 def load_cached_rows(
-    args: argparse.Namespace,
+    options: LatentOptions,
+    cache_dir: Path,
+    num_workers: int,
     dataset: HandDataset,
     vae: AutoencoderKL,
     tokenizer: CLIPTokenizer,
     text_encoder: TextHandEncoder,
     body_model: HandBodyModel,
     accelerator: Accelerator,
-) -> CachedRows:
-    """Latents, hand geometry and tokens of a data set, from the caches or into them."""
-    folder = cache_folder(args)
+) -> CachedDataset:
+    """Latents, hand geometry and tokens of a data set, read from the caches in `cache_dir` or written to them."""
     latents = cache_latents(
         dataset,
         vae,
-        args.resolution,
-        args.random_flip,
-        folder,
-        args.encode_batch_size,
+        options.resolution,
+        options.random_flip,
+        cache_dir,
+        options.encode_batch_size,
         accelerator,
-        args.dataloader_num_workers,
+        num_workers,
     )
-    geometry = cache_geometry(dataset, body_model, text_encoder, args.random_flip, folder, accelerator)
+    geometry = cache_geometry(dataset, body_model, text_encoder, options.random_flip, cache_dir, accelerator)
     ids, visible = [tokenize(tokenizer, dataset.texts)], [dataset.hand_params.hand_visible]
-    if args.random_flip:
+    if options.random_flip:
         ids.append(tokenize(tokenizer, [swap_sides(text) for text in dataset.texts]))
         visible.append(visible[0].flip(-1))
     arrays = {"latents": latents, **geometry}
-    return CachedRows(arrays, torch.stack(ids), torch.stack(visible), accelerator.device, args.cache_on_device)
+    return CachedDataset(arrays, torch.stack(ids), torch.stack(visible), accelerator.device, options.cache_on_device)

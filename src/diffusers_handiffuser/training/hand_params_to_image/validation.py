@@ -1,6 +1,5 @@
-"""Stage 2's validation: the loss on held-out rows, and pictures with the hands they were drawn from."""
+"""Validation of stage 2: the loss on held-out rows, and sampled images beside renders of their hands."""
 
-import argparse
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,79 +10,81 @@ from ...data.dataset import HandDataset
 from ...hands import HandBodyModel, HandParams
 from ...rendering.drawing import draw_hand_mesh
 from ..engine.run import TrainingRun
-from ..engine.tracking import picture_grid
+from ..engine.tracking import image_grid
 from .loss import ImageLoss, ImageObjective
 from .models import ImageModels, build_pipeline
-from .rows import CachedRows, LiveRows
+from .options import ImageTrainingOptions
+from .rows import CachedDataset, LiveDataset
 
 
 @dataclass
 class HeldOutRows:
-    """Rows that are not trained on: their data set, their numbers in it, and where their batches come from."""
+    """Rows that are not trained on: their data set, their indices in it, and the source of their batches."""
 
     dataset: HandDataset
     rows: np.ndarray
-    source: CachedRows | LiveRows
+    source: CachedDataset | LiveDataset
 
 
 class ImageValidation:
     """Samples held-out rows and prompts; see `TrainingRun.train`.
 
     Args:
-        args (`argparse.Namespace`): the trainer's options.
-        run (`TrainingRun`): which shows the pictures.
+        options (`ImageTrainingOptions`): of the trainer.
+        run (`TrainingRun`): logs the images.
         models (`ImageModels`): of the run.
         body_model ([`HandBodyModel`]): poses and draws the hands.
         loss (`ImageLoss`): of the run.
-        held_out (`HeldOutRows`, *optional*): what is measured and shown.
+        held_out (`HeldOutRows`, *optional*): the rows; none if `None`.
     """
 
     def __init__(
         self,
-        args: argparse.Namespace,
+        options: ImageTrainingOptions,
         run: TrainingRun,
         models: ImageModels,
         body_model: HandBodyModel,
         loss: ImageLoss,
         held_out: HeldOutRows | None,
     ):
-        self.args, self.run, self.models, self.body_model, self.loss = args, run, models, body_model, loss
+        self.options, self.run, self.models, self.body_model, self.loss = options, run, models, body_model, loss
         self.held_out = held_out if held_out is not None and len(held_out.rows) else None
 
     def __call__(self, objective: ImageObjective) -> dict[str, float]:
-        """Numbers to log; pictures go to the run: originals, samples and hands of held-out rows; those of prompts."""
-        args = self.args
+        """Scalars to log. Logs images: originals, samples and hands of held-out rows; samples and hands of prompts."""
+        validation, resolution = self.options.validation, self.options.images.resolution
         numbers: dict[str, float] = {}
-        resting_place = self.models.vae.device  # the loop may have no use for it
+        vae_device = self.models.vae.device  # may be the CPU, since the loop does not use the VAE
         models = replace(self.models, unet=objective.unet, text_encoder=objective.text_encoder)
-        self.pipeline = build_pipeline(args, models, self.body_model).to(self.run.device)
-        self.models.vae.enable_slicing()  # one picture after the other: their decoding takes most memory
+        stage_1 = self.options.models.text_to_hand_params_dir
+        self.pipeline = build_pipeline(validation, models, self.body_model, stage_1).to(self.run.device)
+        self.models.vae.enable_slicing()  # decode one by one: decoding takes most of the memory
         if self.held_out is not None:
             numbers["mse"] = self.held_out_loss(objective, self.held_out)
             dataset, rows = self.held_out.dataset, self.held_out.rows
-            shown = rows[np.linspace(0, len(rows) - 1, min(args.num_validation_images, len(rows))).astype(int)]
-            originals = [dataset.load_image(row, args.resolution) for row in shown]
+            shown = rows[np.linspace(0, len(rows) - 1, min(validation.num_validation_images, len(rows))).astype(int)]
+            originals = [dataset.load_image(row, resolution) for row in shown]
             hands = dataset.hand_params[torch.from_numpy(shown)].to(self.run.device)
             lines = self.sample([dataset.texts[row] for row in shown], hands)
-            self.run.show("held-out", picture_grid([originals, *lines]))
-        if args.validation_prompts:
-            self.run.show("prompts", picture_grid(self.sample(args.validation_prompts, None)))
+            self.run.show("held-out", image_grid([originals, *lines]))
+        if validation.validation_prompts:
+            self.run.show("prompts", image_grid(self.sample(validation.validation_prompts, None)))
         self.models.vae.disable_slicing()
-        self.models.vae.to(resting_place)
+        self.models.vae.to(vae_device)
         return numbers
 
     def sample(self, prompts: list[str], hands: HandParams | None) -> list[list[np.ndarray]]:
-        """A line of pictures, and a line of the hands that they show."""
+        """A line of sampled images, and a line of renders of their hands."""
         generators = [torch.Generator().manual_seed(number) for number in range(len(prompts))]
         out = self.pipeline(prompts, hand_params=hands, generator=generators, output_type="np")
-        pictures = np.clip(np.rint(out.images * 255), 0, 255).astype(np.uint8)
-        previews = draw_hand_mesh(out.hand_params, self.body_model, self.args.resolution)
-        return [list(pictures), [np.asarray(preview) for preview in previews]]
+        images = np.clip(np.rint(out.images * 255), 0, 255).astype(np.uint8)
+        previews = draw_hand_mesh(out.hand_params, self.body_model, self.options.images.resolution)
+        return [list(images), [np.asarray(preview) for preview in previews]]
 
     def held_out_loss(self, objective: nn.Module, held_out: HeldOutRows) -> float:
-        """Mean squared error over the held-out rows, at noise that is the same every time."""
+        """Mean squared error over the held-out rows, at the same noise every time."""
         generator = torch.Generator().manual_seed(0)
-        total, size = 0.0, self.args.train_batch_size
+        total, size = 0.0, self.options.run.train_batch_size
         for start in range(0, len(held_out.rows), size):
             batch = held_out.source.batch(held_out.rows[start : start + size])
             noise = torch.randn(batch["latents"].shape, generator=generator).to(self.run.device)

@@ -1,6 +1,9 @@
-"""Stage 1's loss: errors of the clean sample that is predicted, and of the hands' joints that follow from it."""
+"""Stage 1's loss: errors of the predicted clean sample, and of the hands' joints that follow from it."""
+
+from typing import Any
 
 import torch
+from diffusers import DDIMScheduler
 from torch import nn
 from transformers import CLIPTextModel
 
@@ -11,6 +14,72 @@ from ...hands.rotations import rot6d_to_rotmat
 from ...hands.skeleton import LEFT_HAND, NUM_JOINTS, RIGHT_HAND
 from ...models import TextToHandParamsModel
 from ...models.text_to_hand_params import SAMPLE_PARTS, SAMPLE_SIZE
+from ..engine.timesteps import min_snr_weights
+from .options import DiffusionOptions
+
+Batch = dict[str, torch.Tensor]
+
+
+class HandParamsLoss:
+    """The loss of a noisy sample x_t whose clean sample x is predicted as x̂: the mean over rows of
+
+        w(t) mean(v (x̂ - x)²) + λ ᾱ_t joints(x̂, x)
+
+    with `min_snr_weights` w, `value_weights` v, `joint_loss_weight` λ, and `JointLoss` counting as much as there is
+    signal in x_t.
+
+    Args:
+        options (`DiffusionOptions`): the weights.
+        scheduler (`DDIMScheduler`): predicts the clean sample.
+        joint_loss (`JointLoss`): on the device of the batches.
+    """
+
+    def __init__(self, options: DiffusionOptions, scheduler: DDIMScheduler, joint_loss: "JointLoss"):
+        self.options, self.joint_loss = options, joint_loss
+        self.scheduler: Any = scheduler  # its hints want 32-bit timesteps
+        self.alphas_cumprod = scheduler.alphas_cumprod.to(joint_loss.mean.device)
+
+    def __call__(
+        self,
+        objective: nn.Module,
+        batch: Batch,
+        noise: torch.Tensor,
+        timesteps: torch.Tensor,
+        no_caption: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        """Scalars "loss", "mse" and "joints" of B rows.
+
+        Args:
+            objective (`torch.nn.Module`): the `HandParamsObjective`.
+            batch (`dict[str, torch.Tensor]`): of `data.CachedHandParams` or `data.StreamedHandParams`.
+            noise (`torch.Tensor` of shape (B, 327)), timesteps (`torch.Tensor` of shape (B,)): of x_t.
+            no_caption (`torch.Tensor` of shape (B,), bool): rows whose caption is dropped.
+        """
+        clean, visible = batch["samples"], batch["hand_visible"]
+        noisy = self.scheduler.add_noise(clean, noise, timesteps)
+        predicted = objective(noisy, timesteps, *drop_captions(batch, no_caption)).float()
+        errors = ((predicted - clean).square() * value_weights(visible, self.options.invisible_hand_weight)).mean(1)
+        joints = self.joint_errors(predicted, clean, visible, timesteps).mean()
+        snr_weights = min_snr_weights(self.scheduler, timesteps, self.options.snr_gamma)
+        loss = (errors * snr_weights).mean() + self.options.joint_loss_weight * joints
+        return {"loss": loss, "mse": errors.mean(), "joints": joints}
+
+    def joint_errors(
+        self, predicted: torch.Tensor, clean: torch.Tensor, visible: torch.Tensor, timesteps: torch.Tensor
+    ) -> torch.Tensor:
+        """ᾱ_t times the `JointLoss` (B,); zeros if it has no weight."""
+        if self.options.joint_loss_weight <= 0:
+            return torch.zeros(len(clean), device=clean.device)
+        with torch.autocast(clean.device.type, enabled=False):
+            return self.alphas_cumprod[timesteps] * self.joint_loss(predicted, clean, visible)
+
+
+def drop_captions(batch: Batch, drop: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens and their mask, each (B, N), those of "" where `drop` (B,) is true."""
+    return (
+        torch.where(drop[:, None], batch["empty_ids"], batch["input_ids"]),
+        torch.where(drop[:, None], batch["empty_mask"], batch["attention_mask"]),
+    )
 
 
 class HandParamsObjective(nn.Module):
@@ -30,9 +99,9 @@ class HandParamsObjective(nn.Module):
 
 
 class JointLoss(nn.Module):
-    """Squared errors of the visible hands' joints: where they are in the picture, and around the wrist in 3D.
+    """Squared errors of the visible hands' joints: their positions in the image, and relative to the wrist in 3D.
 
-    A close-up shows every small disagreement between arm and camera, which the standardised values hardly weigh.
+    In a close-up every small disagreement between arm and camera is visible, though small in standardised values.
     """
 
     _METRES = 0.05
@@ -47,19 +116,20 @@ class JointLoss(nn.Module):
 
     def forward(self, prediction: torch.Tensor, target: torch.Tensor, hand_visible: torch.Tensor) -> torch.Tensor:
         """Standardised samples (B, 327) and `hand_visible` (B, 2) to a loss (B,); 0 where no hand is visible."""
-        around, pictured = self._measure(prediction)
+        local, projected = self._joints(prediction)
         with torch.no_grad():
-            target_around, target_pictured = self._measure(target)
-        errors = (pictured - target_pictured).square().mean((2, 3))
-        errors = errors + ((around - target_around) / self._METRES).square().mean((2, 3))
+            target_local, target_projected = self._joints(target)
+        errors = (projected - target_projected).square().mean((2, 3))
+        errors = errors + ((local - target_local) / self._METRES).square().mean((2, 3))
         return (errors * hand_visible).sum(1) / hand_visible.sum(1).clamp(min=1)
 
-    def _measure(self, sample: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _joints(self, sample: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Relative to the wrist (B, 2, J, 3), and in the image (B, 2, J, 2)."""
         values = sample.float() * self.std + self.mean
         rotations, betas, camera, _ = values.split(list(SAMPLE_PARTS.values()), 1)
         joints = self.joints(rot6d_to_rotmat(rotations.unflatten(1, (NUM_JOINTS, 6))), betas)
-        pictured = project_weak_perspective(joints.flatten(1, 2), camera).unflatten(1, joints.shape[1:3])
-        return joints - joints[:, :, :1], pictured
+        projected = project_weak_perspective(joints.flatten(1, 2), camera).unflatten(1, joints.shape[1:3])
+        return joints - joints[:, :, :1], projected
 
 
 def sample_statistics(samples: torch.Tensor, floor: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,22 +1,81 @@
-"""Stage 1's validation: hands sampled for held-out captions, measured against their own and drawn."""
+"""Stage 1's validation: the loss on held-out rows, and hands sampled for their captions."""
+
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from ...hands import HandBodyModel, HandParams
-from ...hands.rotations import rotvec_to_rotmat
+from ...hands.rotations import rotmat_geodesic_distance, rotvec_to_rotmat
+from ...models.text_to_hand_params import SAMPLE_SIZE
 from ...rendering.drawing import draw_hand_mesh
-from ..engine.tracking import picture_grid
+from ..engine.run import TrainingRun
+from ..engine.tracking import image_grid
+from .data import CachedHandParams
+from .loss import HandParamsLoss, HandParamsObjective
+from .models import HandParamsModels, stage_1_pipeline
+from .options import SamplingOptions
 
 _DRAWN, _SIZE = 8, 128
+_DRAWS_PER_ROW = 4
+
+
+class HandParamsValidation:
+    """Losses of held-out rows, and hands sampled for their captions and for further prompts.
+
+    Args:
+        options (`SamplingOptions`): prompts and settings of sampling.
+        run (`TrainingRun`): logs the image.
+        models (`HandParamsModels`): of stage 1; the trained ones come with each call.
+        loss (`HandParamsLoss`): of the training.
+        held_out (`CachedHandParams`, *optional*): the held-out rows.
+    """
+
+    def __init__(
+        self,
+        options: SamplingOptions,
+        run: TrainingRun,
+        models: HandParamsModels,
+        loss: HandParamsLoss,
+        held_out: CachedHandParams | None,
+    ):
+        self.options, self.run, self.models, self.loss, self.held_out = options, run, models, loss, held_out
+
+    def __call__(self, objective: HandParamsObjective) -> dict[str, float]:
+        """Numbers to log; the image goes to the run."""
+        held_out = self.held_out
+        numbers = {} if held_out is None else self.held_out_losses(objective, held_out)
+        prompts = ([] if held_out is None else held_out.texts) + (self.options.validation_prompts or [])
+        if prompts:
+            models = replace(self.models, model=objective.model, text_encoder=objective.text_encoder.eval())
+            pipeline = stage_1_pipeline(models, self.options).to(self.run.device)
+            generators = [torch.Generator().manual_seed(number) for number in range(len(prompts))]
+            sampled = pipeline.sample_hand_params(prompts, hand_generator=generators).to("cpu")
+            wanted, body_model = HandParams.zeros(0), self.models.body_model.to("cpu")
+            if held_out is not None:
+                wanted = held_out.hands
+                numbers |= compare_hands(sampled[: len(wanted)], wanted, body_model)
+            self.run.show("hands", draw_samples(sampled, wanted, body_model))
+        return numbers
+
+    def held_out_losses(self, objective: HandParamsObjective, held_out: CachedHandParams) -> dict[str, float]:
+        """Losses of the held-out rows, four draws each, at noise that is the same every time."""
+        generator, device = torch.Generator().manual_seed(0), self.run.device
+        rows = torch.arange(len(held_out)).repeat(_DRAWS_PER_ROW)
+        noise = torch.randn(len(rows), SAMPLE_SIZE, generator=generator).to(device)
+        num_timesteps = self.loss.options.num_train_timesteps
+        timesteps = torch.randint(num_timesteps, (len(rows),), generator=generator).to(device)
+        with_caption = torch.zeros(len(rows), dtype=torch.bool, device=device)
+        losses = self.loss(objective, held_out.batch(rows.numpy()), noise, timesteps, with_caption)
+        return {name: losses[name].item() for name in ("mse", "joints")}
 
 
 def compare_hands(sampled: HandParams, wanted: HandParams, body_model: HandBodyModel) -> dict[str, float]:
-    """How well sampled hands fit those of held-out rows with the same captions.
+    """How well sampled hands agree with those of held-out rows of the same captions.
 
     `visibility`: part of the rows with the right hands visible; `finger_error`: mean angle in degrees between the
     finger rotations of hands visible in both; `in_picture`: part of the sampled visible hands' joints that lie in the
-    picture.
+    image.
     """
     numbers = {"visibility": (sampled.hand_visible == wanted.hand_visible).all(-1).float().mean().item()}
     both = sampled.hand_visible & wanted.hand_visible
@@ -25,8 +84,7 @@ def compare_hands(sampled: HandParams, wanted: HandParams, body_model: HandBodyM
             rotvec_to_rotmat(torch.stack([h.left_hand_pose, h.right_hand_pose], 1).unflatten(-1, (15, 3)))[both]
             for h in (sampled, wanted)
         )
-        trace = (ours * theirs).sum((-2, -1))
-        numbers["finger_error"] = torch.rad2deg(((trace - 1) / 2).clamp(-1, 1).acos()).mean().item()
+        numbers["finger_error"] = rotmat_geodesic_distance(ours, theirs).rad2deg().mean().item()
     if sampled.hand_visible.any():
         inside = (body_model(sampled).joints_2d.abs() <= 1).all(-1).float().mean(-1)
         numbers["in_picture"] = inside[sampled.hand_visible].mean().item()
@@ -45,4 +103,4 @@ def draw_samples(sampled: HandParams, wanted: HandParams, body_model: HandBodyMo
     shown = [*first, *range(len(wanted), len(sampled))]
     lines = [draw_hand_mesh(wanted[list(first)], body_model, _SIZE)] if first else []
     lines.append(draw_hand_mesh(sampled[shown], body_model, _SIZE))
-    return picture_grid([[np.asarray(picture) for picture in line] for line in lines])
+    return image_grid([[np.asarray(image) for image in line] for line in lines])

@@ -1,48 +1,17 @@
-"""Latents: their statistics, and starting points that keep them calm."""
+"""Latents: their statistics, standardisation, and those that are read from a file."""
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from diffusers.models.resnet import ResnetBlock2D
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..engine.images import normalize_images
-from .objective import convolutions
+from .objective import quant_convolutions
 
 
-def silence_residual_branches(vae: AutoencoderKL) -> None:
-    """Starts every residual block as the identity, which learns a good deal faster than diffusers' initial weights."""
-    for module in vae.modules():
-        if isinstance(module, ResnetBlock2D):
-            for parameter in module.conv2.parameters():
-                torch.nn.init.zeros_(parameter)
-
-
-def quiet_posterior(vae: AutoencoderKL) -> None:
-    """Starts with latents of standard deviation e^-2.5, so that their noise does not drown what they say."""
-    channels, (moments, _) = vae.config.latent_channels, convolutions(vae)
-    torch.nn.init.zeros_(moments.weight[channels:])
-    torch.nn.init.constant_(moments.bias[channels:], -5.0)
-
-
-def use_residual_branches(vae: AutoencoderKL, use: bool) -> None:
-    """With `use=False` every residual block passes on its input (through its shortcut, where it has one) and no more.
-
-    What is left, a chain of a few convolutions, runs several times as fast and is where training best begins: branches
-    that start as the identity join it later without a jump.
-    """
-    for module in vae.modules():
-        if isinstance(module, ResnetBlock2D):
-            if use:
-                module.__dict__.pop("forward", None)
-            else:
-                shortcut = module.conv_shortcut or torch.nn.Identity()
-                module.forward = lambda hidden_states, *_, shortcut=shortcut, **__: shortcut(hidden_states)  # type: ignore[method-assign]
-
-
-def read_decoder_latents(path: str, num_pictures: int, shape: tuple[int, int, int]) -> torch.Tensor:
-    """The `latents` of the file, float16 or as they are stored, for no more than `num_pictures`.
+def read_decoder_latents(path: str, num_images: int, shape: tuple[int, int, int]) -> torch.Tensor:
+    """The `latents` of the file, in the precision stored, for at most `num_images`.
 
     Raises a `ValueError` if the file cannot be read, or holds none or some of another shape than (N, *shape).
     """
@@ -55,21 +24,21 @@ def read_decoder_latents(path: str, num_pictures: int, shape: tuple[int, int, in
         found = f"{sorted(tensors)}" if latents is None else f"shape {tuple(latents.shape)}"
         wanted = ", ".join(map(str, shape))
         raise ValueError(f"`decoder_latents` must hold `latents` of shape (N, {wanted}), but {path} holds {found}")
-    return latents[:num_pictures]
+    return latents[:num_images]
 
 
 @torch.no_grad()
 def latent_statistics(
-    vae: AutoencoderKL, pictures: np.ndarray, device: torch.device | str, batch_size: int = 32
+    vae: AutoencoderKL, images: np.ndarray, device: torch.device | str, batch_size: int = 32
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation (C,) of each channel of *sampled* latents.
 
-    Sampled, because a channel that the KL term switched off (constant mean, unit variance) would be blown up to noise
-    if it were divided by the deviation of its mean.
+    Sampled, because a channel that the KL term has collapsed (constant mean, unit variance) would be amplified to
+    noise if it were divided by the deviation of its mean.
     """
     count, total, square = 0, torch.zeros(()), torch.zeros(())
-    for start in range(0, len(pictures), batch_size):
-        posterior = vae.encode(normalize_images(pictures[start : start + batch_size], device)).latent_dist
+    for start in range(0, len(images), batch_size):
+        posterior = vae.encode(normalize_images(images[start : start + batch_size], device)).latent_dist
         mean, var = posterior.mean.double(), posterior.var.double()
         count += mean.numel() // mean.shape[1]
         total = total + mean.sum((0, 2, 3))
@@ -80,13 +49,12 @@ def latent_statistics(
 
 @torch.no_grad()
 def normalize_latents(vae: AutoencoderKL, mean: torch.Tensor, std: torch.Tensor) -> None:
-    """Changes the VAE so that its latents are (latent - mean) / std and its pictures stay what they were.
+    """Changes the VAE so that its latents are (latent - mean) / std and its images stay the same.
 
-    `quant_conv` makes the moments and `post_quant_conv` reads the latent; both are 1 x 1 convolutions, so the change
-    is exact.
+    Exact, since `quant_conv` and `post_quant_conv` are 1 x 1 convolutions.
     """
     channels = mean.numel()
-    moments, reader = convolutions(vae)
+    moments, reader = quant_convolutions(vae)
     moments.weight[:channels] /= std.view(-1, 1, 1, 1)
     moments.bias[:channels] = (moments.bias[:channels] - mean) / std
     moments.bias[channels:] -= 2 * std.log()

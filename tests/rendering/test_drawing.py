@@ -5,16 +5,16 @@ import pytest
 import torch
 from PIL import Image
 
-from diffusers_handiffuser.hands import HandBodyModel, HandGeometry, HandParams
+from diffusers_handiffuser.hands import HandBodyModel, HandParams
 from diffusers_handiffuser.hands.camera import square_to_pixels
 from diffusers_handiffuser.hands.skeleton import LEFT_WRIST, RIGHT_WRIST
 from diffusers_handiffuser.rendering.drawing import (
     FINGER_COLORS,
-    HAND_COLORS,
     draw_hand_mesh,
     draw_preview,
     draw_skeleton,
 )
+from diffusers_handiffuser.rendering.meshes import HAND_COLORS
 
 PAPER = np.array([240, 240, 242])
 
@@ -45,10 +45,6 @@ def hands(body):
         centre = (low + high) / 2
         camera.append([1.7 / (high - low).max(), -centre[0], -centre[1]])
     return rows.replace(camera=torch.tensor(camera))
-
-
-def one_row(geometry, row) -> HandGeometry:
-    return HandGeometry(**{name: value[row] for name, value in geometry.items()})
 
 
 def pixels(image) -> np.ndarray:
@@ -115,9 +111,9 @@ class TestMesh:
 class TestSkeleton:
     @pytest.mark.parametrize("size", [(128, 128), (200, 120), (120, 200)])
     def test_ink_lies_where_the_joints_project(self, body, hands, size):
-        geometry = one_row(body(hands[[1]]), 0)
-        drawn = pixels(draw_skeleton(Image.new("RGB", size), geometry, hands.hand_visible[1]))
-        joints = square_to_pixels(geometry.joints_2d[0], size[1], size[0])
+        joints_2d = body(hands[[1]]).joints_2d[0]
+        drawn = pixels(draw_skeleton(Image.new("RGB", size), joints_2d, hands.hand_visible[1]))
+        joints = square_to_pixels(joints_2d[0], size[1], size[0])
         for joint, (x, y) in enumerate(joints.tolist()):
             color = drawn[int(y), int(x)].tolist()
             assert color == ([255, 255, 255] if joint == 0 else list(FINGER_COLORS[(joint - 1) // 4]))
@@ -129,9 +125,9 @@ class TestSkeleton:
         assert not far
 
     def test_bones_run_straight_between_joints(self, body, hands):
-        geometry = one_row(body(hands[[1]]), 0)
-        drawn = pixels(draw_skeleton(Image.new("RGB", (256, 256)), geometry, hands.hand_visible[1]))
-        joints = square_to_pixels(geometry.joints_2d[0], 256, 256)
+        joints_2d = body(hands[[1]]).joints_2d[0]
+        drawn = pixels(draw_skeleton(Image.new("RGB", (256, 256)), joints_2d, hands.hand_visible[1]))
+        joints = square_to_pixels(joints_2d[0], 256, 256)
         for finger in range(5):
             start, end = 1 + 4 * finger, 2 + 4 * finger
             x, y = ((joints[start] + joints[end]) / 2).int().tolist()
@@ -139,23 +135,21 @@ class TestSkeleton:
             assert list(FINGER_COLORS[finger]) in around
 
     def test_absent_hands_are_not_drawn(self, body, hands):
-        geometry = body(hands)
-        empty = draw_skeleton(Image.new("RGB", (64, 64)), one_row(geometry, 0), torch.tensor([False, False]))
+        joints_2d = body(hands).joints_2d
+        empty = draw_skeleton(Image.new("RGB", (64, 64)), joints_2d[0], torch.tensor([False, False]))
         assert not pixels(empty).any()
         left, right, both = (
-            pixels(draw_skeleton(Image.new("RGB", (64, 64)), one_row(geometry, 0), torch.tensor(visible))).any(-1)
+            pixels(draw_skeleton(Image.new("RGB", (64, 64)), joints_2d[0], torch.tensor(visible))).any(-1)
             for visible in ([True, False], [False, True], [True, True])
         )
         assert (left | right == both).all() and not (left & right).any() and left.any() and right.any()
 
     def test_the_wrist_is_a_disc_on_the_left_and_a_square_on_the_right(self, body, hands):
-        geometry = body(hands)
+        joints_2d = body(hands).joints_2d
         areas = []
         for row, hand in ((1, 0), (2, 1)):
-            drawn = pixels(
-                draw_skeleton(Image.new("RGB", (640, 640)), one_row(geometry, row), hands.hand_visible[row])
-            )
-            x, y = square_to_pixels(geometry.joints_2d[row, hand, 0], 640, 640).round().int().tolist()
+            drawn = pixels(draw_skeleton(Image.new("RGB", (640, 640)), joints_2d[row], hands.hand_visible[row]))
+            x, y = square_to_pixels(joints_2d[row, hand, 0], 640, 640).round().int().tolist()
             white = (drawn[y - 20 : y + 20, x - 20 : x + 20] == 255).all(-1)
             areas.append(white.sum())
             centre = np.argwhere(white).mean(0) + 0.5 - 20
@@ -166,23 +160,23 @@ class TestSkeleton:
     def test_the_picture_is_copied(self, body, hands, mode):
         image = Image.new(mode, (32, 32))
         before = image.tobytes()
-        drawn = draw_skeleton(image, one_row(body(hands), 0), hands.hand_visible[0])
+        drawn = draw_skeleton(image, body(hands).joints_2d[0], hands.hand_visible[0])
         assert drawn.mode == "RGB" and drawn.size == (32, 32)
         assert image.tobytes() == before and image.mode == mode
 
     def test_joints_outside_the_picture_do_no_harm(self, body, hands):
         far = hands[0].replace(camera=torch.tensor([5000.0, 3.0, -2.0]))
-        drawn = draw_skeleton(Image.new("RGB", (32, 32)), body(far), torch.tensor([True, True]))
+        drawn = draw_skeleton(Image.new("RGB", (32, 32)), body(far).joints_2d, torch.tensor([True, True]))
         assert drawn.size == (32, 32)
 
-    def test_geometry_of_several_rows_is_refused(self, body, hands):
-        with pytest.raises(ValueError, match=r"`geometry` must be of one row.*got \(4, 2, 21, 2\)"):
-            draw_skeleton(Image.new("RGB", (32, 32)), body(hands), hands.hand_visible[0])
+    def test_joints_of_several_rows_are_refused(self, body, hands):
+        with pytest.raises(ValueError, match=r"`joints_2d` must be of one row.*got \(4, 2, 21, 2\)"):
+            draw_skeleton(Image.new("RGB", (32, 32)), body(hands).joints_2d, hands.hand_visible[0])
 
     @pytest.mark.parametrize("shape", [(), (1,), (3,), (1, 2)])
     def test_wrong_visibility_is_named(self, body, hands, shape):
         with pytest.raises(ValueError, match=r"`hand_visible` must have shape \(2,\), got"):
-            draw_skeleton(Image.new("RGB", (32, 32)), body(hands[0]), torch.ones(shape, dtype=torch.bool))
+            draw_skeleton(Image.new("RGB", (32, 32)), body(hands[0]).joints_2d, torch.ones(shape, dtype=torch.bool))
 
 
 class TestPreview:
@@ -195,7 +189,7 @@ class TestPreview:
             assert (pixels(line.crop((0, 0, 48, 48))) == pixels(image)).all()
             mesh = draw_hand_mesh(hands[row], body, 48)[0]
             assert (pixels(line.crop((48, 0, 96, 48))) == pixels(mesh)).all()
-            skeleton = draw_skeleton(image, one_row(body(hands), row), hands.hand_visible[row])
+            skeleton = draw_skeleton(image, body(hands).joints_2d[row], hands.hand_visible[row])
             assert (pixels(line.crop((96, 0, 144, 48))) == pixels(skeleton)).all()
 
     def test_of_one_picture_alone(self, body, hands):

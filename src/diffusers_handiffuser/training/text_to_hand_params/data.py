@@ -1,6 +1,5 @@
-"""What stage 1's loop reads: standardised samples and tokens, of all rows at once or of a stream as they come."""
+"""Stage 1's training examples: standardised samples and tokens, cached in memory or from a stream."""
 
-import argparse
 from collections.abc import Iterable
 
 import numpy as np
@@ -17,9 +16,11 @@ from ...hands.params import choose_hands
 from ...models import TextToHandParamsModel
 from ..engine.run import count_training_rows
 from ..engine.sources import StreamReader, open_rows, open_stream
-from .loss import sample_statistics
+from .loss import Batch, sample_statistics
+from .options import HandParamsTrainingOptions
 
-Batch = dict[str, torch.Tensor]
+_MIN_DEVIATION = 0.02
+"""Values that hardly vary are divided by this."""
 
 
 def tokenize_with_empty(tokenizer: CLIPTokenizer, texts: list[str]) -> BatchEncoding:
@@ -33,8 +34,8 @@ def tokenize_with_empty(tokenizer: CLIPTokenizer, texts: list[str]) -> BatchEnco
     )
 
 
-class HandParamsRows:
-    """Rows, and with `mirror` the mirrored ones after them, as standardised samples and tokens on a device.
+class CachedHandParams:
+    """A data set's rows, with `mirror` also mirrored, as standardised samples and tokens in a device's memory.
 
     Args:
         hands ([`HandParams`] of N rows), texts (`list[str]`): the rows.
@@ -65,15 +66,15 @@ class HandParamsRows:
         return len(self.texts)
 
     def batch(self, rows: np.ndarray, mirror: torch.Tensor | None = None) -> Batch:
-        """Rows, of which `mirror` (B,) says which mirrored: samples, visibility, tokens, and those of ""."""
-        places = torch.from_numpy(np.asarray(rows)).to(self.device)
+        """Samples, visibility, tokens, and those of "", of the rows; mirrored where `mirror` (B,) is true."""
+        indices = torch.from_numpy(np.asarray(rows)).to(self.device)
         if mirror is not None:
-            places = places + len(self) * mirror
+            indices = indices + len(self) * mirror
         return {
-            "samples": self.samples[places],
-            "hand_visible": self.hand_visible[places],
-            "input_ids": self.input_ids[places],
-            "attention_mask": self.attention_mask[places],
+            "samples": self.samples[indices],
+            "hand_visible": self.hand_visible[indices],
+            "input_ids": self.input_ids[indices],
+            "attention_mask": self.attention_mask[indices],
             "empty_ids": self.input_ids[-1:],
             "empty_mask": self.attention_mask[-1:],
         }
@@ -84,7 +85,7 @@ class StreamedHandParams:
 
     Args:
         stream (`HandStream`): endless.
-        model ([`TextToHandParamsModel`]): with the statistics; its place does not matter, it is copied.
+        model ([`TextToHandParamsModel`]): with the statistics, which are copied.
         tokenizer (`CLIPTokenizer`): of the text encoder.
         accelerator (`Accelerator`): whose checkpoints get the position.
     """
@@ -93,12 +94,12 @@ class StreamedHandParams:
         self, stream: HandStream, model: TextToHandParamsModel, tokenizer: CLIPTokenizer, accelerator: Accelerator
     ):
         self.tokenizer, self.device = tokenizer, accelerator.device
-        self._model = TextToHandParamsModel.from_config(model.config)  # the other's body may be split or moved
+        self._model = TextToHandParamsModel.from_config(model.config)  # the other may be sharded or moved
         self._model.set_statistics(model.sample_mean, model.sample_std)
         self._reader = StreamReader(stream, accelerator)
 
     def batch(self, rows: np.ndarray, mirror: torch.Tensor | None = None) -> Batch:
-        """As that of `HandParamsRows`, of the next `len(rows)` rows; which numbers they have is not asked."""
+        """As that of `CachedHandParams`, of the next `len(rows)` rows, whatever their numbers."""
         hands, texts = _stack(self._reader.take(len(rows)))
         if mirror is not None:
             mirror = mirror.cpu()
@@ -117,42 +118,44 @@ class StreamedHandParams:
 
 
 def open_hand_params(
-    args: argparse.Namespace,
+    options: HandParamsTrainingOptions,
     dataset: HandDataset | None,
     model: TextToHandParamsModel,
     tokenizer: CLIPTokenizer,
     accelerator: Accelerator,
-) -> tuple[HandParamsRows | StreamedHandParams, int | None, HandParamsRows | None]:
-    """(Batches to train on, how many rows there are or None for a stream, rows held out or None).
+) -> tuple[CachedHandParams | StreamedHandParams, int | None, CachedHandParams | None]:
+    """(Training examples, how many rows there are or None for a stream, held-out examples or None).
 
     Without a `dataset`, rows are streamed. Sets the model's statistics from the rows to train on, of a stream from its
     first `--statistics_rows`, unless the weights come from elsewhere. The last rows are held out, or with
     `--validation_split` the first ones of another split.
     """
-    device, held_out = accelerator.device, None
-    if args.validation_split is not None:
-        other = open_rows(args, split=args.validation_split)
+    data, mirror, held_out = options.data, options.examples.random_flip, None
+    if data.validation_split is not None:
+        other = open_rows(data, split=data.validation_split)
         held_out = (other.hand_params, other.texts)
 
-    def rows_of(hands: HandParams, texts: list[str], mirror: bool) -> HandParamsRows:
-        return HandParamsRows(hands, texts, model, tokenizer, mirror, device)
+    def cached(hands: HandParams, texts: list[str], mirror: bool) -> CachedHandParams:
+        return CachedHandParams(hands, texts, model, tokenizer, mirror, accelerator.device)
 
-    source: HandParamsRows | StreamedHandParams
+    examples: CachedHandParams | StreamedHandParams
+    keep_statistics = options.models.init_from is not None
     if dataset is None:
-        if args.init_from is None:
-            _set_statistics(args, model, _stack(first_rows(open_stream(args, 0, 1), args.statistics_rows))[0])
-        stream = open_stream(args, accelerator.process_index, accelerator.num_processes)
-        source, num_train = StreamedHandParams(stream, model, tokenizer, accelerator), None
+        if not keep_statistics:
+            first = first_rows(open_stream(data, options.run.seed, 0, 1), options.examples.statistics_rows)
+            _set_statistics(model, _stack(first)[0], mirror)
+        stream = open_stream(data, options.run.seed, accelerator.process_index, accelerator.num_processes)
+        examples, num_train = StreamedHandParams(stream, model, tokenizer, accelerator), None
     else:
         num_train = len(dataset)
         if held_out is None:
-            num_train = count_training_rows(len(dataset), args.num_validation_rows)
+            num_train = count_training_rows(len(dataset), data.num_validation_rows)
             held_out = (dataset.hand_params[num_train:], dataset.texts[num_train:])
         hands = dataset.hand_params[:num_train]
-        if args.init_from is None:
-            _set_statistics(args, model, hands)
-        source = rows_of(hands, dataset.texts[:num_train], args.random_flip)
-    return source, num_train, rows_of(*held_out, mirror=False) if held_out is not None and len(held_out[1]) else None
+        if not keep_statistics:
+            _set_statistics(model, hands, mirror)
+        examples = cached(hands, dataset.texts[:num_train], mirror)
+    return examples, num_train, cached(*held_out, mirror=False) if held_out is not None and held_out[1] else None
 
 
 def first_rows(stream: HandStream, count: int) -> list[HandRow]:
@@ -170,7 +173,7 @@ def _stack(rows: Iterable[HandRow]) -> tuple[HandParams, list[str]]:
     return stack_hand_params(rows), [row.text for row in rows]
 
 
-def _set_statistics(args: argparse.Namespace, model: TextToHandParamsModel, hands: HandParams) -> None:
-    if args.random_flip:
+def _set_statistics(model: TextToHandParamsModel, hands: HandParams, mirror: bool) -> None:
+    if mirror:
         hands = HandParams.cat([hands, hands.mirror()])
-    model.set_statistics(*sample_statistics(model.encode(hands), args.std_floor))
+    model.set_statistics(*sample_statistics(model.encode(hands), _MIN_DEVIATION))

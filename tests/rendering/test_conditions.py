@@ -11,6 +11,7 @@ from diffusers_handiffuser.hands.camera import project_weak_perspective, square_
 from diffusers_handiffuser.hands.skeleton import JOINT_NAMES, OPENPOSE_HAND_EDGES
 from diffusers_handiffuser.rendering import conditions
 from diffusers_handiffuser.rendering.conditions import BODY_COLORS, BODY_LIMBS, HAND_EDGE_COLORS, draw_mask
+from diffusers_handiffuser.rendering.meshes import HandMesh
 
 KINDS = ("openpose", "depth", "normal", "mask")
 
@@ -151,20 +152,21 @@ class TestOpenpose:
         assert blue[0][:, 256:].sum() == blue[1][:, 256:].sum() > 100
 
 
-def plane(normal) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A square about the origin that covers a middle part of the picture and faces along `normal`; camera 1."""
+def plane(normal) -> HandMesh:
+    """A square about the origin that covers a middle part of the picture and faces along `normal`."""
     normal = torch.nn.functional.normalize(torch.tensor(normal), dim=0)
     xy = torch.tensor([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
     z = -(xy @ normal[:2]) / normal[2]
     faces = torch.tensor([[0, 3, 2], [0, 2, 1]])  # (b - a) x (c - a) points to the viewer
-    return torch.cat([xy, z[:, None]], 1), faces, torch.tensor([1.0, 0.0, 0.0])
+    return HandMesh("plane", torch.cat([xy, z[:, None]], 1), faces, (1.0, 1.0, 1.0))
 
 
 @pytest.fixture
 def draw_plane(monkeypatch):
     def draw(kind, normal, size=32):
-        monkeypatch.setattr(conditions, "visible_meshes", lambda *_: [plane(normal)])
-        return np.asarray(conditions.CONDITIONS[kind](None, None, size, size)[0]).astype(int)
+        monkeypatch.setattr(conditions, "visible_meshes", lambda *_: [[plane(normal)]])
+        drawn = conditions.CONDITIONS[kind](HandParams.zeros(1), procedural_body(), size, size)
+        return np.asarray(drawn[0]).astype(int)
 
     return draw
 

@@ -7,26 +7,29 @@ import torch
 
 from diffusers_handiffuser.hands import HandBodyModel, HandParams
 from diffusers_handiffuser.rendering.mesh_export import write_glb, write_obj
+from diffusers_handiffuser.rendering.meshes import HandMesh
 
 TETRAHEDRON = (
     torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
     torch.tensor([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]]),
 )
-COLORS = ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+
+
+def tetrahedron(name: str) -> HandMesh:
+    return HandMesh(name, *TETRAHEDRON, (0.1, 0.2, 0.3))
 
 
 @pytest.fixture(scope="module")
 def hands():
-    """Names, vertices and faces of the two hands of a bent and turned person."""
+    """The two hands of a bent and turned person."""
     body = HandBodyModel.procedural()
     pose = 0.5 * torch.randn(45, generator=torch.Generator().manual_seed(0))
     params = HandParams.zeros().replace(left_hand_pose=pose, global_orient=torch.tensor([2.5, 0.3, 0.2]))
     geometry = body(params)
-    return (
-        ("left_hand", "right_hand"),
-        (geometry.left_vertices, geometry.right_vertices),
-        (body.left_faces, body.right_faces),
-    )
+    return [
+        HandMesh("left_hand", geometry.left_vertices, body.left_faces, (0.1, 0.2, 0.3)),
+        HandMesh("right_hand", geometry.right_vertices, body.right_faces, (0.4, 0.5, 0.6)),
+    ]
 
 
 def read_obj(path):
@@ -104,15 +107,15 @@ def y_up(vertices: torch.Tensor) -> np.ndarray:
 
 class TestObj:
     def test_parses_back(self, tmp_path, hands):
-        write_obj(tmp_path / "hands.obj", *hands)
+        write_obj(tmp_path / "hands.obj", hands)
         objects = read_obj(tmp_path / "hands.obj")
-        assert list(objects) == list(hands[0])
-        for name, vertices, faces in zip(*hands, strict=True):
+        assert list(objects) == [mesh.name for mesh in hands]
+        for name, vertices, faces, _ in hands:
             assert abs(objects[name][0] - y_up(vertices)).max() < 1e-6
             assert (objects[name][1] == faces.numpy()).all()
 
     def test_is_turned_so_that_y_is_up_and_faces_still_look_outwards(self, tmp_path):
-        write_obj(tmp_path / "x.obj", ["x"], [TETRAHEDRON[0]], [TETRAHEDRON[1]])
+        write_obj(tmp_path / "x.obj", [tetrahedron("x")])
         vertices, faces = read_obj(tmp_path / "x.obj")["x"]
         assert vertices.tolist() == [[0, 0, 0], [1, 0, 0], [0, -1, 0], [0, 0, -1]]
         assert volume(vertices, faces) == pytest.approx(1 / 6)
@@ -120,47 +123,42 @@ class TestObj:
 
 class TestGlb:
     def test_parses_back(self, tmp_path, hands):
-        write_glb(tmp_path / "hands.glb", *hands, COLORS)
+        write_glb(tmp_path / "hands.glb", hands)
         _, meshes = read_glb(tmp_path / "hands.glb")
-        assert list(meshes) == list(hands[0])
-        for name, vertices, faces, color in zip(*hands, COLORS, strict=True):
+        assert list(meshes) == [mesh.name for mesh in hands]
+        for name, vertices, faces, color in hands:
             assert (meshes[name][0] == y_up(vertices)).all()
             assert (meshes[name][1] == faces.numpy()).all()
             assert meshes[name][2] == [*color, 1.0]
 
     def test_agrees_with_obj(self, tmp_path, hands):
-        write_obj(tmp_path / "hands.obj", *hands)
-        write_glb(tmp_path / "hands.glb", *hands, COLORS)
+        write_obj(tmp_path / "hands.obj", hands)
+        write_glb(tmp_path / "hands.glb", hands)
         objects, (_, meshes) = read_obj(tmp_path / "hands.obj"), read_glb(tmp_path / "hands.glb")
-        for name in hands[0]:
+        for name, *_ in hands:
             assert np.allclose(objects[name][0], meshes[name][0], atol=1e-6)
             assert (objects[name][1] == meshes[name][1]).all()
 
     def test_hands_look_outwards(self, tmp_path, hands):
-        write_glb(tmp_path / "hands.glb", *hands, COLORS)
+        write_glb(tmp_path / "hands.glb", hands)
         for vertices, faces, _ in read_glb(tmp_path / "hands.glb")[1].values():
             # The wrist is an open end; a cone from the middle of the hand closes it well enough to tell the sign.
             assert volume(vertices - vertices.mean(0), faces) > 1e-4
 
     @pytest.mark.parametrize("name", ["x", "xy", "xyz", "wxyz"])
     def test_chunks_are_padded_whatever_the_length_of_the_text(self, tmp_path, name):
-        write_glb(tmp_path / "x.glb", [name], [TETRAHEDRON[0]], [TETRAHEDRON[1]], COLORS[:1])
+        write_glb(tmp_path / "x.glb", [tetrahedron(name)])
         assert list(read_glb(tmp_path / "x.glb")[1]) == [name]
 
     def test_no_mesh_makes_an_empty_scene(self, tmp_path):
-        write_glb(tmp_path / "x.glb", [], [], [], [])
+        write_glb(tmp_path / "x.glb", [])
         gltf, meshes = read_glb(tmp_path / "x.glb")
         assert meshes == {} and "buffers" not in gltf
 
     def test_tensors_in_use_elsewhere_are_fine(self, tmp_path):
         """With gradients, in double precision, not contiguous."""
         vertices = TETRAHEDRON[0].double().T.contiguous().T.requires_grad_()
-        write_glb(tmp_path / "x.glb", ["x"], [vertices], [TETRAHEDRON[1].flip(0)], COLORS[:1])
-        write_obj(tmp_path / "x.obj", ["x"], [vertices], [TETRAHEDRON[1].flip(0)])
+        mesh = HandMesh("x", vertices, TETRAHEDRON[1].flip(0), (0.1, 0.2, 0.3))
+        write_glb(tmp_path / "x.glb", [mesh])
+        write_obj(tmp_path / "x.obj", [mesh])
         assert volume(*read_glb(tmp_path / "x.glb")[1]["x"][:2]) == pytest.approx(1 / 6)
-
-
-@pytest.mark.parametrize("write", [write_obj, lambda *a: write_glb(*a, COLORS)], ids=["obj", "glb"])
-def test_lists_of_different_lengths_are_refused(tmp_path, hands, write):
-    with pytest.raises(ValueError):
-        write(tmp_path / "x", hands[0], hands[1][:1], hands[2])

@@ -1,4 +1,4 @@
-"""How much memory the weights of a training take, counted from the models before there is a device for them."""
+"""Memory of weights, gradients, optimiser and average of a training run, counted from the models on any device."""
 
 from collections.abc import Iterable
 
@@ -16,13 +16,13 @@ def training_memory(
     offload_ema: bool = False,
     num_shards: int = 1,
 ) -> dict[str, int]:
-    """Bytes that are there in every step. What the forward pass keeps for the backward pass comes on top.
+    """Bytes held during the whole run. Activations that the forward pass keeps for the backward pass come on top.
 
     `benchmarks/stage_2_memory.py` adds that, for Stable Diffusion 1.5, by running a step without computing it.
 
     Args:
-        models (iterable of `torch.nn.Module`): all that lies on the device, in the precision that it has there; what
-            is trained requires a gradient. May be on the `meta` device.
+        models (iterable of `torch.nn.Module`): all on the device, in the precision that they have there; what is
+            trained requires a gradient. May be on the `meta` device.
         use_8bit_adam, use_ema, offload_ema (`bool`): as the options of the trainers.
         num_shards (`int`): processes that share weights, gradients, optimiser and average: of FSDP's full sharding.
 
@@ -37,13 +37,13 @@ def training_memory(
             parts["weights"] += size
             if parameter.requires_grad:
                 parts["gradients"] += size
-                parts["optimizer"] += _moments(parameter.numel(), use_8bit_adam)
+                parts["optimizer"] += _moment_bytes(parameter.numel(), use_8bit_adam)
                 parts["average"] += size if use_ema and not offload_ema else 0
     parts = {name: -(-size // num_shards) for name, size in parts.items()}
     return {**parts, "total": sum(parts.values())}
 
 
-def _moments(number: int, use_8bit: bool) -> int:
+def _moment_bytes(number: int, use_8bit: bool) -> int:
     if use_8bit and number >= _8BIT_FROM:
         return _ADAM_STATES * (number + 4 * -(-number // _8BIT_BLOCK))
     return _ADAM_STATES * 4 * number

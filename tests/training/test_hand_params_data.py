@@ -1,4 +1,4 @@
-"""Stage 1's rows: of a data set and of a stream, with the statistics that they are standardised by."""
+"""Stage 1's examples: of a data set and of a stream, with the statistics that they are standardised by."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from diffusers_handiffuser import TextToHandParamsModel
 from diffusers_handiffuser.data import HandDataset, hand_features
 from diffusers_handiffuser.training.text_to_hand_params import trainer
-from diffusers_handiffuser.training.text_to_hand_params.rows import StreamedHandParams, open_hand_params
+from diffusers_handiffuser.training.text_to_hand_params.data import StreamedHandParams, open_hand_params
 
 STREAMING = ("--streaming", "--shuffle_buffer", "5", "--num_validation_rows", "0")
 
@@ -24,11 +24,11 @@ def arguments(data_dir, tokenizer_dir, output_dir, *options):
             "--checkpointing_steps", "2", "--num_hand_inference_steps", "2", *map(str, options)]  # fmt: skip
 
 
-def opened(data_dir, tokenizer, tokenizer_dir, *options, model=None):
-    args = trainer.parse_args(arguments(data_dir, tokenizer_dir, "unused", *options))
+def opened(data_dir, tokenizer, tokenizer_dir, *settings, model=None):
+    options = trainer.parse_args(arguments(data_dir, tokenizer_dir, "unused", *settings))
     model = model or TextToHandParamsModel(16, 1, 2, cross_attention_dim=16)
-    dataset = None if args.streaming else HandDataset(data_dir)
-    return model, *open_hand_params(args, dataset, model, tokenizer, Accelerator(cpu=True))
+    dataset = None if options.data.streaming else HandDataset(data_dir)
+    return model, *open_hand_params(options, dataset, model, tokenizer, Accelerator(cpu=True))
 
 
 def test_rows_of_a_stream_are_those_of_the_data_set(data_dir, tokenizer, tokenizer_dir):

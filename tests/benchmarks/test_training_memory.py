@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
+from training_memory import training_memory
 
 from diffusers_handiffuser.training.hand_params_to_image.lora import add_lora, cast_frozen
-from diffusers_handiffuser.training.memory import training_memory
 
 
 def bytes_of(tensors) -> int:

@@ -16,7 +16,8 @@ from PIL import Image
 from diffusers_handiffuser import HandParams, HandView
 from diffusers_handiffuser.hands.body_model import procedural_body
 from diffusers_handiffuser.rendering.drawing import draw_hand_mesh
-from diffusers_handiffuser.rendering.mesh_export import glb_bytes, visible_meshes
+from diffusers_handiffuser.rendering.mesh_export import glb_bytes
+from diffusers_handiffuser.rendering.meshes import visible_meshes
 
 
 @pytest.fixture(scope="module")
@@ -90,13 +91,15 @@ class TestGlb:
     def test_is_made_of_the_visible_meshes(self, rows):
         body = procedural_body()
         both = rows[0].replace(hand_visible=torch.tensor([True, True]))
-        names, vertices, faces, colors = visible_meshes(both, body)
-        assert names == ["left_hand", "right_hand"] and len(set(colors)) == 2
+        left, right = next(visible_meshes(both, body))
+        assert (left.name, right.name) == ("left_hand", "right_hand") and left.color != right.color
         geometry = body(both)
-        assert torch.equal(vertices[0], geometry.left_vertices) and torch.equal(vertices[1], geometry.right_vertices)
-        assert faces[0] is body.left_faces and faces[1] is body.right_faces
-        assert both.to_glb() == glb_bytes(names, vertices, faces, colors)
-        assert visible_meshes(HandParams.zeros(), body) == ([], [], [], [])
+        assert torch.equal(left.vertices, geometry.left_vertices) and torch.equal(
+            right.vertices, geometry.right_vertices
+        )
+        assert left.faces is body.left_faces and right.faces is body.right_faces
+        assert both.to_glb() == glb_bytes([left, right])
+        assert next(visible_meshes(HandParams.zeros(), body)) == []
 
     def test_one_row_only(self, rows):
         assert rows[:1].to_glb() == rows[0].to_glb()

@@ -1,0 +1,201 @@
+"""`handiffuser generate` and `handiffuser hands`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .options import add_device_options, add_model_option
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..hands import HandParams
+    from ..pipelines import HanDiffuserPipeline
+
+_IMAGE_FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff")
+_HANDS_FORMATS = (".safetensors", ".json", ".obj", ".glb", ".png")
+
+
+def add_generate_command(commands: Any) -> argparse.ArgumentParser:
+    """Adds `generate` to the sub-commands of `handiffuser`."""
+    parser = commands.add_parser(
+        "generate",
+        help="a picture from a prompt",
+        description="Samples hands for a prompt and draws a picture of them. Writes the picture, the hands "
+        "(X.hands.safetensors) and a preview (X.preview.png): the picture, the 3D hands, and the 2D skeleton over it.",
+    )
+    parser.add_argument("prompt", help="what to draw")
+    parser.add_argument("-o", "--output", required=True, metavar="X.png", help="where to save the picture")
+    parser.add_argument("--negative-prompt", metavar="TEXT", help="what not to draw")
+    parser.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: the checkpoint's)")
+    parser.add_argument("--guidance-scale", type=float, metavar="W", help="how closely to follow the prompt")
+    parser.add_argument("--scheduler", metavar="NAME", help='one of diffusers, such as "EulerDiscrete" or "DDIM"')
+    parser.add_argument("--num-images", type=int, default=1, metavar="N", help="as X_0.png, X_1.png and so on")
+    hands = parser.add_mutually_exclusive_group()
+    hands.add_argument("--hands", metavar="FILE", help="draw these (.safetensors, .json) instead of sampled hands")
+    hands.add_argument("--no-hands", action="store_true", help="leave the hands out: plain Stable Diffusion")
+    _add_sampling_options(parser)
+    parser.set_defaults(run=_generate)
+    return parser
+
+
+def add_hands_command(commands: Any) -> argparse.ArgumentParser:
+    """Adds `hands` to the sub-commands of `handiffuser`."""
+    parser = commands.add_parser(
+        "hands",
+        help="3D hands from a prompt",
+        description="Samples hands for a prompt, the first stage alone. The suffix of FILE says what is written: "
+        "parameters (.safetensors, .json), a mesh (.obj, .glb) or a preview (.png).",
+    )
+    parser.add_argument("prompt", help="what the hands do")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help=f"one of {', '.join(_HANDS_FORMATS)}")
+    _add_sampling_options(parser)
+    parser.set_defaults(run=_hands)
+    return parser
+
+
+def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--hand-steps", type=int, metavar="N", help="denoising steps of the hands")
+    parser.add_argument("--hand-guidance-scale", type=float, metavar="W", help="how closely the hands follow it")
+    parser.add_argument("--seed", type=int, metavar="S", help="same seed, same result; image i of several uses S + i")
+    add_model_option(parser)
+    add_device_options(parser)
+
+
+def _generate(args: argparse.Namespace) -> None:
+    from ..hands import HandParams
+    from ..rendering.drawing import draw_preview
+
+    output = _output_path(args.output, _IMAGE_FORMATS)
+    if args.num_images < 1:
+        raise ValueError(f"--num-images must be at least 1, got {args.num_images}")
+    hands = None if args.hands is None else _one_or_per_image(HandParams.load(args.hands), args.num_images)
+    pipe = _load_pipeline(args)
+    if args.scheduler is not None:
+        pipe.scheduler = _scheduler(pipe, args.scheduler)
+    result = pipe(
+        args.prompt,
+        negative_prompt=args.negative_prompt,
+        num_inference_steps=args.steps,
+        guidance_scale=args.guidance_scale,
+        num_hand_inference_steps=args.hand_steps,
+        hand_guidance_scale=args.hand_guidance_scale,
+        num_images_per_prompt=args.num_images,
+        hand_params=hands,
+        hand_conditioning_scale=0.0 if args.no_hands else 1.0,
+        generator=_generators(args, args.num_images),
+    )
+    paths = [output]
+    if args.num_images > 1:
+        paths = [output.with_name(f"{output.stem}_{i}{output.suffix}") for i in range(args.num_images)]
+    for path, image in zip(paths, result.images, strict=True):
+        _write(path, image.save)
+    if result.hand_params is not None:
+        hands_path = output.with_name(f"{output.stem}.hands.safetensors")
+        preview_path = output.with_name(f"{output.stem}.preview.png")
+        result.hand_params.save(hands_path)
+        _write(preview_path, draw_preview(result.images, result.hand_params, pipe.body_model).save)
+        paths += [hands_path, preview_path]
+    print("\n".join(map(str, paths)))
+
+
+def _hands(args: argparse.Namespace) -> None:
+    from ..rendering.drawing import draw_hand_mesh
+
+    output = _output_path(args.output, _HANDS_FORMATS)
+    pipe = _load_pipeline(args)
+    hands = pipe.sample_hand_params(
+        args.prompt,
+        num_hand_inference_steps=args.hand_steps,
+        hand_guidance_scale=args.hand_guidance_scale,
+        hand_generator=_generators(args, 1),
+    )
+    if output.suffix.lower() in (".safetensors", ".json"):
+        hands.save(output)
+    elif output.suffix.lower() == ".png":
+        _write(output, draw_hand_mesh(hands, pipe.body_model, 512)[0].save)
+    else:
+        _write_mesh(output, hands, pipe)
+    print(output)
+
+
+def _write_mesh(output: Path, hands: "HandParams", pipe: "HanDiffuserPipeline") -> None:
+    from ..rendering.mesh_export import meshes_of_one_row, write_glb, write_obj
+
+    meshes = meshes_of_one_row(hands[0], pipe.body_model)
+    if not meshes:
+        raise ValueError("no hand is visible in the sampled parameters: there is no mesh to write; try another seed")
+    if output.suffix.lower() == ".obj":
+        _write(output, lambda path: write_obj(path, meshes))
+    else:
+        _write(output, lambda path: write_glb(path, meshes))
+
+
+def _load_pipeline(args: argparse.Namespace) -> "HanDiffuserPipeline":
+    import torch
+
+    from .. import MINI, HanDiffuserPipeline
+    from ..utils.command_line import choose_device, hide_loading_bars
+
+    hide_loading_bars()
+    device = choose_device(args.device)
+    model = MINI if args.model is None else args.model
+    pipe = HanDiffuserPipeline.from_pretrained(model, dtype=getattr(torch, args.dtype))
+    return pipe.to(device)
+
+
+def _scheduler(pipe: "HanDiffuserPipeline", name: str) -> Any:
+    """The scheduler of that class name, with or without "Scheduler", configured as the pipeline's own."""
+    classes = {cls.__name__: cls for cls in (*pipe.scheduler.compatibles, type(pipe.scheduler))}
+    found = classes.get(name) or classes.get(f"{name}Scheduler")
+    if found is None:
+        names = ", ".join(sorted(cls.removesuffix("Scheduler") for cls in classes))
+        raise ValueError(f"--scheduler must be one of {names}, got {name!r}")
+    return found.from_config(pipe.scheduler.config)
+
+
+def _one_or_per_image(hands: "HandParams", num_images: int) -> "HandParams":
+    """Given hands as one row, or one per image."""
+    hands = hands.reshape(-1)
+    if len(hands) not in (1, num_images):
+        raise ValueError(f"--hands holds {len(hands)} rows; wanted 1, or one for each of the {num_images} pictures")
+    return hands
+
+
+def _generators(args: argparse.Namespace, num: int) -> "list[torch.Generator]":
+    import torch
+
+    seed = args.seed
+    if seed is None:
+        seed = int.from_bytes(os.urandom(4), "little")
+        print(f"seed {seed}", file=sys.stderr)
+    if not 0 <= seed < 2**63 - num:
+        raise ValueError(f"--seed must be between 0 and 2^63 - 1, got {seed}")
+    return [torch.Generator().manual_seed(seed + i) for i in range(num)]
+
+
+def _output_path(text: str, suffixes: Sequence[str]) -> Path:
+    """The output path, refused before any work if it cannot be written."""
+    from ..utils.atomic_files import refuse_special_file
+
+    path = Path(text)
+    if path.suffix.lower() not in suffixes:
+        raise ValueError(f"--output must end in {', '.join(suffixes)}, got {text!r}")
+    if path.is_dir():
+        raise ValueError(f"--output {text!r} is a folder")
+    refuse_special_file(path)
+    if not path.parent.is_dir():
+        raise ValueError(f"--output {text!r}: there is no folder {str(path.parent)!r}")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"--output {text!r}: folder {str(path.parent)!r} cannot be written to")
+    return path
+
+
+def _write(path: Path, save: Callable[[Path], None]) -> None:
+    from ..utils.atomic_files import atomic_write
+
+    with atomic_write(path) as aside:
+        save(aside)

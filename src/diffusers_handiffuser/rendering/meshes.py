@@ -1,0 +1,62 @@
+"""The meshes of visible hands, for whatever draws or writes them."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+
+from ..hands.body_model import HandBodyModel
+from ..hands.params import HandParams
+from ..hands.skeleton import SIDES
+
+HAND_COLORS = {"left": (0.55, 0.72, 0.90), "right": (0.93, 0.72, 0.55)}
+"""The left hand is bluish, the right one orange."""
+
+
+class HandMesh(NamedTuple):
+    """The mesh of one hand.
+
+    Args:
+        name (`str`): `"left_hand"` or `"right_hand"`.
+        vertices (`torch.Tensor` of shape `(V, 3)`): metres, camera frame, on the body model's device.
+        faces (`torch.Tensor` of shape `(F, 3)`): counter-clockwise seen from outside.
+        color (`tuple[float, float, float]`): RGB in `[0, 1]`.
+    """
+
+    name: str
+    vertices: torch.Tensor
+    faces: torch.Tensor
+    color: tuple[float, float, float]
+
+
+def visible_meshes(hand_params: HandParams, body_model: HandBodyModel) -> Iterator[list[HandMesh]]:
+    """For every row the meshes of its visible hands, the left one first.
+
+    Args:
+        hand_params ([`HandParams`]): any batch shape, on any device.
+        body_model ([`HandBodyModel`]): the body that the parameters pose.
+    """
+    rows = hand_params.to(body_model.device).reshape(-1)
+    geometry = body_model(rows)
+    vertices = (geometry.left_vertices, geometry.right_vertices)
+    faces = (body_model.left_faces, body_model.right_faces)
+    for row, visible in enumerate(rows.hand_visible.tolist()):
+        yield [
+            HandMesh(f"{side}_hand", vertices[hand][row], faces[hand], HAND_COLORS[side])
+            for hand, side in enumerate(SIDES)
+            if visible[hand]
+        ]
+
+
+def join_meshes(meshes: Sequence[HandMesh], device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """One mesh of several, perhaps of none: vertices `(V, 3)`, faces `(F, 3)` and vertex colours `(V, 3)`."""
+    vertices = [torch.empty(0, 3, device=device)]
+    faces = [torch.empty(0, 3, dtype=torch.long, device=device)]
+    colors = [torch.empty(0, 3, device=device)]
+    first = 0
+    for mesh in meshes:
+        vertices.append(mesh.vertices)
+        faces.append(mesh.faces + first)
+        colors.append(torch.tensor(mesh.color, device=device).expand(len(mesh.vertices), 3))
+        first += len(mesh.vertices)
+    return torch.cat(vertices), torch.cat(faces), torch.cat(colors)
