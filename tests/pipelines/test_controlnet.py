@@ -212,8 +212,8 @@ class TestControlNet:
     @pytest.mark.parametrize(
         "image, words",
         [
-            ([condition()] * 3, r"`image` must hold one picture, one per prompt or one per result \(1, 2\), got 3"),
-            (None, "`image` must be PIL pictures.*NoneType"),
+            ([condition()] * 3, r"`image` must hold one image, one per prompt or one per result \(1, 2\), got 3"),
+            (None, "`image` must be PIL images.*NoneType"),
             (np.zeros((16, 16, 3), np.uint8), "`image` must hold floating-point"),
         ],
     )
@@ -325,7 +325,7 @@ class TestAdapter:
             with_adapter("a hand", image=condition(), hand_params=hands[0], latents=latents)
 
     def test_bad_condition(self, with_adapter, hands):
-        with pytest.raises(TypeError, match="`image` must be PIL pictures or torch tensors, got NoneType"):
+        with pytest.raises(TypeError, match="`image` must be PIL images or torch tensors, got NoneType"):
             with_adapter("a hand", hand_params=hands[0])
 
 

@@ -313,7 +313,7 @@ class TestBadInput:
             ({"hand_conditioning_scale": 0}, "`mask_image` must be given"),
             ({"prompt": None, "prompt_embeds": torch.zeros(1, 77, 16)}, "`mask_image` must be given"),
             ({"mask_image": [box_mask()] * 3}, "`mask_image` must hold.*got 3"),
-            ({"mask": box_mask()}, "'mask' is not known"),
+            ({"mask": box_mask()}, "no argument `mask`; did you mean `mask_image`"),
             ({"image": torch.zeros(1, 4, 12, 8)}, "`masked_image_latents` must be given"),
             ({"padding_mask_crop": -1}, "`padding_mask_crop` must be a whole number"),
             ({"padding_mask_crop": 1.5}, "`padding_mask_crop` must be a whole number"),

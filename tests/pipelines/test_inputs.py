@@ -103,7 +103,7 @@ def test_steps_that_the_scheduler_of_stage_1_does_not_have(pipe):
 
 
 def test_hand_rows_match_prompts(pipe, hands):
-    refuses(pipe, "3 (prompts) or 6 (pictures)", ["a", "b", "c"], num_images_per_prompt=2, hand_params=hands)
+    refuses(pipe, "3 (prompts) or 6 (images)", ["a", "b", "c"], num_images_per_prompt=2, hand_params=hands)
     refuses(pipe, "hand_params", ["a"], num_images_per_prompt=3, hand_params=hands)
 
 

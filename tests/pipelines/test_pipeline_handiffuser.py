@@ -249,7 +249,7 @@ class TestEncodePrompt:
         assert len(ignored.images) == 1
 
     def test_long_prompt_is_cut_with_a_warning(self, pipe, hands, caplog):
-        pipe_logger = "diffusers_handiffuser.pipelines.hand_conditioning"
+        pipe_logger = "diffusers_handiffuser.pipelines.hand_encoding"
         import logging
 
         logger = logging.getLogger(pipe_logger)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from diffusers_handiffuser import HandParams
+from diffusers_handiffuser.pipelines.component_checks import check_stage_1
 from diffusers_handiffuser.pipelines.hand_sampling import clone_generators, encode_text_for_hands
 
 WITH_SAMPLE_BRANCH = [
@@ -148,7 +149,7 @@ class TestSchedulers:
 
     def test_scheduler_is_not_disturbed_by_the_check(self, pipe):
         pipe.text_to_hand_scheduler.set_timesteps(17)
-        pipe._check_stage_1()
+        check_stage_1(pipe)
         assert len(pipe.text_to_hand_scheduler.timesteps) == 17
 
 

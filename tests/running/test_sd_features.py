@@ -103,7 +103,7 @@ class TestPrompts:
         loggers = [
             logging.getLogger(name)
             for name in (
-                "diffusers_handiffuser.pipelines.hand_conditioning",
+                "diffusers_handiffuser.pipelines.hand_encoding",
                 "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion",
             )
         ]

@@ -13,7 +13,7 @@ from .modular_pipeline import MODEL_NAME
 
 
 class HanDiffuserBlocks(SequentialPipelineBlocks):
-    """From a prompt to pictures with the right hands."""
+    """From a prompt to images with the right hands."""
 
     model_name = MODEL_NAME
     block_classes = [
@@ -27,7 +27,7 @@ class HanDiffuserBlocks(SequentialPipelineBlocks):
 
     @property
     def description(self) -> str:
-        return "Text to picture by way of hands, after HanDiffuser"
+        return "Text to image by way of hands, after HanDiffuser"
 
     @property
     def outputs(self) -> list[OutputParam]:

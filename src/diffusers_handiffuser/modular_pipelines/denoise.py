@@ -15,10 +15,20 @@ from diffusers.configuration_utils import FrozenDict
 from diffusers.modular_pipelines.modular_pipeline import LoopSequentialPipelineBlocks
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import retrieve_timesteps
 from diffusers.schedulers import DPMSolverMultistepScheduler
+from diffusers.utils.torch_utils import randn_tensor
 
-from ..pipelines.hand_conditioning import GENERAL_DEFAULTS
-from ..pipelines.inputs import check_count, check_latents, check_number, check_numbers, check_size
+from ..pipelines.hand_encoding import cast_to_unet
+from ..pipelines.images import vae_factor
+from ..pipelines.inputs import (
+    check_count,
+    check_finite_numbers,
+    check_generators,
+    check_latents,
+    check_scalar,
+    check_size,
+)
 from ..pipelines.pipeline_handiffuser import HanDiffuserPipeline
+from ..pipelines.saved_defaults import GENERAL_DEFAULTS, with_default
 from .encoders import HanDiffuserBlock
 from .modular_pipeline import MODEL_NAME, HanDiffuserModularPipeline
 
@@ -62,37 +72,37 @@ class HanDiffuserPrepareLatentsStep(HanDiffuserBlock):
     @torch.no_grad()
     def __call__(self, components: HanDiffuserModularPipeline, state: Any) -> tuple[HanDiffuserModularPipeline, Any]:
         block_state = self.get_block_state(state)
-        pipeline = components.as_pipeline()
-        steps = pipeline.with_default("num_inference_steps", block_state.num_inference_steps)
+        scheduler, unet = components.scheduler, components.unet
+        embeds = cast_to_unet(block_state.prompt_embeds, unet)
+        factor = vae_factor(components.vae)
+        steps = with_default(components.config, "num_inference_steps", block_state.num_inference_steps)
         check_count("num_inference_steps", steps)
-        check_size(block_state.height, block_state.width, pipeline.vae_scale_factor)
+        check_size(block_state.height, block_state.width, factor)
+        check_generators("generator", block_state.generator, len(embeds))
         for name in ("timesteps", "sigmas"):
             if getattr(block_state, name) is not None:
-                check_numbers(name, getattr(block_state, name))
+                check_finite_numbers(name, getattr(block_state, name))
         if block_state.latents is not None:
             check_latents("latents", block_state.latents)
-        size = components.unet.config.sample_size
-        sides = [side * pipeline.vae_scale_factor for side in ((size, size) if isinstance(size, int) else size)]
-        embeds = block_state.prompt_embeds
         block_state.timesteps, block_state.num_inference_steps = retrieve_timesteps(
-            components.scheduler, steps, embeds.device, block_state.timesteps, block_state.sigmas
+            scheduler, steps, embeds.device, block_state.timesteps, block_state.sigmas
         )
-        block_state.latents = pipeline.prepare_latents(
-            len(embeds),
-            components.unet.config.in_channels,
-            block_state.height or sides[0],
-            block_state.width or sides[1],
-            embeds.dtype,
-            embeds.device,
-            block_state.generator,
-            block_state.latents,
-        )
+        if block_state.latents is None:
+            size = unet.config.sample_size
+            height, width = (size, size) if isinstance(size, int) else size
+            if block_state.height is not None:
+                height, width = block_state.height // factor, block_state.width // factor
+            shape = (len(embeds), unet.config.in_channels, height, width)
+            latents = randn_tensor(shape, block_state.generator, embeds.device, embeds.dtype)
+        else:
+            latents = block_state.latents.to(embeds.device)
+        block_state.latents = latents * scheduler.init_noise_sigma
         self.set_block_state(state, block_state)
         return components, state
 
 
 class HanDiffuserPredictNoiseStep(HanDiffuserBlock):
-    """In the loop: what the U-Net predicts, guided."""
+    """In the loop: the guided prediction of the U-Net."""
 
     @property
     def description(self) -> str:
@@ -134,7 +144,7 @@ class HanDiffuserPredictNoiseStep(HanDiffuserBlock):
             batch.noise_pred = unet(
                 latents,
                 t,
-                encoder_hidden_states=batch.encoder_hidden_states,
+                encoder_hidden_states=cast_to_unet(batch.encoder_hidden_states, unet),
                 cross_attention_kwargs=block_state.cross_attention_kwargs,
                 return_dict=False,
             )[0]
@@ -166,7 +176,7 @@ class HanDiffuserSchedulerStep(HanDiffuserBlock):
     def __call__(
         self, components: HanDiffuserModularPipeline, block_state: Any, i: int, t: torch.Tensor
     ) -> tuple[HanDiffuserModularPipeline, Any]:
-        check_number("eta", block_state.eta)
+        check_scalar("eta", block_state.eta)
         accepted = HanDiffuserPipeline.prepare_extra_step_kwargs(components, block_state.generator, block_state.eta)
         dtype = block_state.latents.dtype
         latents = components.scheduler.step(
@@ -177,7 +187,7 @@ class HanDiffuserSchedulerStep(HanDiffuserBlock):
 
 
 class HanDiffuserDenoiseStep(LoopSequentialPipelineBlocks):
-    """The denoising loop; what happens in it can be exchanged."""
+    """The denoising loop; its steps can be exchanged."""
 
     model_name = MODEL_NAME
     block_classes = [HanDiffuserPredictNoiseStep, HanDiffuserSchedulerStep]

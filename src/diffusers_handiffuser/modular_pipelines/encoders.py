@@ -1,5 +1,6 @@
 """Blocks that sample hands and encode text and hands."""
 
+import functools
 from typing import Any
 
 import torch
@@ -9,18 +10,24 @@ from diffusers import (
     InputParam,
     ModularPipelineBlocks,
     OutputParam,
+    StableDiffusionPipeline,
 )
 from diffusers.schedulers import DDIMScheduler
+from tqdm.auto import tqdm
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from ..hands import HandBodyModel, HandParams
 from ..models import TextHandEncoder, TextToHandParamsModel
-from ..pipelines.hand_sampling import clone_generators
+from ..pipelines.component_checks import check_caption_length, check_stage_1, require
+from ..pipelines.hand_encoding import encode_text_and_hands
+from ..pipelines.hand_inputs import HandInputs, as_list, check_prompts, negative_texts
+from ..pipelines.hand_sampling import clone_generators, sample_hands
+from ..pipelines.inputs import check_count, check_finite_tensor, check_text, hand_rows
 from .modular_pipeline import MODEL_NAME, SAVED_DEFAULTS, HanDiffuserModularPipeline
 
 
 class HanDiffuserBlock(ModularPipelineBlocks):
-    """What the blocks have in common."""
+    """Base of the blocks: their model name and the saved defaults."""
 
     model_name = MODEL_NAME
 
@@ -30,7 +37,13 @@ class HanDiffuserBlock(ModularPipelineBlocks):
 
 
 class HanDiffuserSampleHandsStep(HanDiffuserBlock):
-    """Stage 1: hands for each picture, unless `hand_params` are given or `hand_conditioning_scale` is 0."""
+    """Stage 1: hands for each image, unless `hand_params` are given or `hand_conditioning_scale` is 0."""
+
+    _progress_bar_config: dict[str, Any] = {}
+
+    def set_progress_bar_config(self, **config: Any) -> None:
+        """Options of `tqdm`, as in diffusers' loop blocks."""
+        self._progress_bar_config = config
 
     @property
     def description(self) -> str:
@@ -62,29 +75,46 @@ class HanDiffuserSampleHandsStep(HanDiffuserBlock):
 
     @property
     def intermediate_outputs(self) -> list[OutputParam]:
-        return [OutputParam("hand_params", type_hint=HandParams, description="Hands, one row per picture")]
+        return [OutputParam("hand_params", type_hint=HandParams, description="Hands, one row per image")]
 
     @torch.no_grad()
     def __call__(self, components: HanDiffuserModularPipeline, state: Any) -> tuple[HanDiffuserModularPipeline, Any]:
         block_state = self.get_block_state(state)
+        prompt, num_images = block_state.prompt, block_state.num_images_per_prompt
         if block_state.hand_params is None and block_state.hand_conditioning_scale != 0:
-            block_state.hand_params = components.as_pipeline().sample_hand_params(
-                block_state.prompt,
-                block_state.num_images_per_prompt,
-                block_state.num_hand_inference_steps,
-                block_state.hand_guidance_scale,
+            hands = HandInputs(
+                num_hand_inference_steps=block_state.num_hand_inference_steps,
+                hand_guidance_scale=block_state.hand_guidance_scale,
                 hand_generator=(
                     clone_generators(block_state.generator)
                     if block_state.hand_generator is None
                     else block_state.hand_generator
                 ),
+            ).with_defaults(components.config)
+            check_text("prompt", prompt)
+            check_count("num_images_per_prompt", num_images)
+            hands.check_rows(len(as_list(prompt)), num_images)
+            check_stage_1(components)
+            assert hands.num_hand_inference_steps is not None and hands.hand_guidance_scale is not None
+            block_state.hand_params = sample_hands(
+                [text for text in as_list(prompt) for _ in range(num_images)],
+                components.hand_tokenizer,
+                components.hand_text_encoder,
+                components.text_to_hand_params,
+                components.text_to_hand_scheduler,
+                hands.num_hand_inference_steps,
+                hands.hand_guidance_scale,
+                hands.hand_generator,
+                components._execution_device,
+                progress_bar=functools.partial(tqdm, **{"desc": "hands", **self._progress_bar_config}),
             )
+            components.text_to_hand_params._reset_stateful_cache()
         self.set_block_state(state, block_state)
         return components, state
 
 
 class HanDiffuserEncodeStep(HanDiffuserBlock):
-    """Text and hands to the states that the U-Net attends to."""
+    """Text and hands to cross-attention states."""
 
     @property
     def description(self) -> str:
@@ -115,23 +145,41 @@ class HanDiffuserEncodeStep(HanDiffuserBlock):
             OutputParam(name, type_hint=torch.Tensor, kwargs_type="denoiser_input_fields")
             for name in ("prompt_embeds", "negative_prompt_embeds")
         ]
-        drawn = OutputParam("hand_params", type_hint=HandParams, description="Those drawn, one row per picture")
+        drawn = OutputParam("hand_params", type_hint=HandParams, description="Those drawn, one row per image")
         return [*states, drawn]
 
     @torch.no_grad()
     def __call__(self, components: HanDiffuserModularPipeline, state: Any) -> tuple[HanDiffuserModularPipeline, Any]:
         block_state = self.get_block_state(state)
-        pipeline = components.as_pipeline()
-        pipeline.text_to_hand_params = None  # a block does its own part: hands are not sampled here
-        encoded = pipeline.encode_hand_conditioning(
-            block_state.prompt,
-            block_state.num_images_per_prompt,
-            do_classifier_free_guidance=True,
-            negative_prompt=block_state.negative_prompt,
-            clip_skip=block_state.clip_skip,
-            hand_params=block_state.hand_params,
-            hand_conditioning_scale=block_state.hand_conditioning_scale,
-        )
-        block_state.prompt_embeds, block_state.negative_prompt_embeds, block_state.hand_params = encoded
+        prompt, negative_prompt = block_state.prompt, block_state.negative_prompt
+        num_images, scale = block_state.num_images_per_prompt, block_state.hand_conditioning_scale
+        check_count("num_images_per_prompt", num_images)
+        hands = HandInputs(hand_params=block_state.hand_params, hand_conditioning_scale=scale)
+        batch_size = check_prompts(prompt, negative_prompt)
+        hands.check_rows(batch_size, num_images)
+        require(components, "a prompt", "tokenizer", "text_encoder")
+        check_caption_length(components)
+        device, tokenizer = components._execution_device, components.tokenizer
+        if hands.hand_params is None or scale == 0:
+            block_state.hand_params = None
+            embeds = StableDiffusionPipeline.encode_prompt(
+                components, prompt, device, num_images, True, negative_prompt, clip_skip=block_state.clip_skip
+            )
+        else:
+            require(components, "conditioning on hands", "body_model")
+            block_state.hand_params = hand_rows(hands.hand_params, batch_size, num_images).to("cpu")
+            embeds = encode_text_and_hands(
+                components.maybe_convert_prompt(as_list(prompt), tokenizer),
+                components.maybe_convert_prompt(negative_texts(prompt, negative_prompt), tokenizer),
+                block_state.hand_params.to(device),
+                tokenizer,
+                components.text_encoder,
+                components.body_model,
+                scale,
+                block_state.clip_skip,
+            )
+        for states in embeds:
+            check_finite_tensor("The output of `text_encoder`", states)
+        block_state.prompt_embeds, block_state.negative_prompt_embeds = embeds
         self.set_block_state(state, block_state)
         return components, state

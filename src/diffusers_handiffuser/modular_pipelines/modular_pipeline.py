@@ -1,8 +1,8 @@
 """HanDiffuser as Modular Diffusers: blocks that can be recombined, and the pipeline that runs them.
 
 Leaving the first block out (`blocks.sub_blocks.pop("hands")`) leaves hands to the caller: `pipe(hand_params=...)`.
-Every block does its part through the methods of `HanDiffuserPipeline`, so both give the same picture. There is no
-block for a safety checker: pictures come as they are.
+Every block calls the functions that `HanDiffuserPipeline` calls, with its own components, so both give the same image.
+There is no block for a safety checker: images are returned as they are.
 """
 
 import json
@@ -26,11 +26,11 @@ from ..hub.loading import one_line_error, refuse_pickles_as_option
 from ..hub.loading_lock import one_at_a_time
 from ..hub.saving import PushMixin, reset_tokenizer_padding
 from ..pipelines.from_stable_diffusion import is_single_file
-from ..pipelines.hand_conditioning import GENERAL_DEFAULTS
 from ..pipelines.lora_loading import LoraLoadingMixin
 from ..pipelines.one_thread import one_thread_at_a_time
 from ..pipelines.pipeline_handiffuser import HanDiffuserPipeline
 from ..pipelines.pipeline_loading import refuse_adapters
+from ..pipelines.saved_defaults import GENERAL_DEFAULTS
 
 MODEL_NAME = "handiffuser"
 _LOOKS_INTO_THE_FOLDER = hasattr(modular_pipeline, "_is_local_component")
@@ -59,7 +59,7 @@ class HanDiffuserModularPipeline(
 ):
     """Runs [`HanDiffuserBlocks`] or any choice of its blocks; loads what `HanDiffuserPipeline` saves.
 
-    The guidance of the picture is the component `guider`, at first a `ClassifierFreeGuidance` of the scale that the
+    The guidance of the image is the component `guider`, at first a `ClassifierFreeGuidance` of the scale that the
     checkpoint asks for; `update_components(guider=...)` changes it. `save_pretrained` writes a folder that
     `HanDiffuserPipeline` loads, too.
 

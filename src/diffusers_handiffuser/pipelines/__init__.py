@@ -1,4 +1,4 @@
-"""Sampling: hands from text (stage 1), and the picture from text and hands (stage 2).
+"""Sampling: hands from text (stage 1), and the image from text and hands (stage 2).
 
 `hand_conditioning` holds everything that hands add to a Stable Diffusion pipeline; `pipeline_handiffuser` is the
 text-to-image pipeline made of it, and its neighbours are the same for image-to-image and inpainting, and with

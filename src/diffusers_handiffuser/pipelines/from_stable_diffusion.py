@@ -37,7 +37,7 @@ class FromStableDiffusionMixin(MixinBase):
         """This pipeline with the weights of a Stable Diffusion 1.x or 2.x pipeline, which stays as it is.
 
         All parts are shared but the text encoder, of which `TextHandEncoder.from_clip` makes a joint encoder. Until
-        that is trained the hands say nothing to the U-Net; without hands the pictures are those of the source bit for
+        that is trained the hands say nothing to the U-Net; without hands the images are those of the source bit for
         bit.
 
         Args:
@@ -70,7 +70,7 @@ class FromStableDiffusionMixin(MixinBase):
         parts["requires_safety_checker"] = stable_diffusion.config.get("requires_safety_checker", True)
         if "text_encoder" not in given:
             parts["text_encoder"] = TextHandEncoder.from_clip(stable_diffusion.text_encoder)
-        parts |= {**_stage_1(text_to_hand_params, given, access), **given}
+        parts |= {**_stage_1(cls, text_to_hand_params, given, access), **given}
         if parts.get("body_model") is None and "body_model" not in given:
             parts["body_model"] = HandBodyModel.procedural()
         return cls(**parts)
@@ -140,7 +140,7 @@ def _check_stable_diffusion(argument: str, pipeline: Any) -> None:
         raise ValueError(f"`{argument}` must be of Stable Diffusion 1.x or 2.x, got a {name} {detail}.")
 
 
-def _stage_1(source: Any, given: dict[str, Any], access: dict[str, Any]) -> dict[str, Any]:
+def _stage_1(pipeline_class: Any, source: Any, given: dict[str, Any], access: dict[str, Any]) -> dict[str, Any]:
     """Components and defaults of stage 1 from one of our pipelines, or a model beside its given companions."""
     if source is None:
         return {}
@@ -151,16 +151,19 @@ def _stage_1(source: Any, given: dict[str, Any], access: dict[str, Any]) -> dict
             raise ValueError(f"`{missing[0]}` is needed beside `text_to_hand_params`, which is a bare model.")
         return {"text_to_hand_params": source}
     if isinstance(source, (str, os.PathLike)):
-        source = _load_stage_1(source, given, access)
+        source = _load_stage_1(pipeline_class, source, given, access)
     if getattr(source, "text_to_hand_params", None) is None:
         raise ValueError(f"`text_to_hand_params` must have a stage 1, got a {type(source).__name__} without.")
     parts = {name: getattr(source, name) for name in (*STAGE_1_COMPONENTS, "body_model")}
     return {**parts, **{name: source.config[name] for name in STAGE_1_DEFAULTS}}
 
 
-def _load_stage_1(source: str | os.PathLike, given: dict[str, Any], access: dict[str, Any]) -> DiffusionPipeline:
-    from .pipeline_handiffuser import HanDiffuserPipeline
-
-    not_needed = dict.fromkeys((*SHARED_COMPONENTS, "text_encoder"))
-    instead = {name: given[name] for name in (*STAGE_1_COMPONENTS, "body_model", "body_sha256") if name in given}
-    return HanDiffuserPipeline.from_pretrained(source, **{**access, **not_needed, **instead})
+def _load_stage_1(
+    pipeline_class: Any, source: str | os.PathLike, given: dict[str, Any], access: dict[str, Any]
+) -> DiffusionPipeline:
+    """One of our pipelines without the components of stage 2."""
+    wanted = (*STAGE_1_COMPONENTS, "body_model")
+    components, _ = pipeline_class._get_signature_keys(pipeline_class)
+    not_needed = dict.fromkeys(name for name in components if name not in wanted)
+    instead = {name: given[name] for name in (*wanted, "body_sha256") if name in given}
+    return pipeline_class.from_pretrained(source, **{**access, **not_needed, **instead})

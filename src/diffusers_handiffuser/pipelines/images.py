@@ -1,55 +1,63 @@
-"""Pictures that a caller hands to a pipeline, in the many forms that diffusers takes, brought into one of three."""
+"""Input images: diffusers takes them in many forms; here they become a list, an array or a tensor."""
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import PIL.Image
 import torch
+from diffusers import AutoencoderKL
 from diffusers.image_processor import VaeImageProcessor
 
-from .inputs import check_finite
+from .inputs import check_finite_tensor
 
-Pictures = list[PIL.Image.Image] | np.ndarray | torch.Tensor
-"""`B` RGB pictures: a list, `(B, H, W, C)` or `(B, C, H, W)`; numbers in `[0, 1]`."""
+Images = list[PIL.Image.Image] | np.ndarray | torch.Tensor
+"""`B` RGB images: a list, `(B, H, W, C)` or `(B, C, H, W)`; numbers in `[0, 1]`."""
 
 
-def picture_batch(name: str, pictures: Any) -> Pictures:
-    """One picture or several, as PIL, numpy, torch or a list of one of them, as [`Pictures`].
+def image_batch(name: str, images: Any) -> Images:
+    """One image or several, as PIL, numpy, torch or a list of one of them, as [`Images`].
 
-    PIL pictures become RGB: diffusers would take the four channels of an RGBA picture for latents.
+    PIL images become RGB: diffusers would take the four channels of an RGBA image for latents.
 
     Args:
         name (`str`): of the argument.
-        pictures: PIL pictures, arrays `(H, W, C)` or `(B, H, W, C)`, or tensors `(C, H, W)` or `(B, C, H, W)`; tensors
+        images: PIL images, arrays `(H, W, C)` or `(B, H, W, C)`, or tensors `(C, H, W)` or `(B, C, H, W)`; tensors
             with as many channels as the VAE has are latents.
     """
-    items = list(pictures) if isinstance(pictures, (list, tuple)) else [pictures]
+    items = list(images) if isinstance(images, (list, tuple)) else [images]
     if items and all(isinstance(item, PIL.Image.Image) for item in items):
         return [item.convert("RGB") for item in items]
     for kind in (np.ndarray, torch.Tensor):
         if items and all(isinstance(item, kind) for item in items):
             return _array_batch(name, items)
     found = " and ".join(sorted({type(item).__name__ for item in items})) or "an empty list"
-    raise TypeError(f"`{name}` must be PIL pictures, numpy arrays or torch tensors, got {found}.")
+    raise TypeError(f"`{name}` must be PIL images, numpy arrays or torch tensors, got {found}.")
 
 
-def picture_size(pictures: Pictures, is_latents: bool, vae_scale_factor: int) -> tuple[int, int]:
-    """Height and width in pixels, of the first: diffusers brings PIL pictures of other sizes to it."""
-    if isinstance(pictures, list):
-        return pictures[0].height, pictures[0].width
-    if isinstance(pictures, np.ndarray):
-        return pictures.shape[1], pictures.shape[2]
-    scale = vae_scale_factor if is_latents else 1
-    return pictures.shape[2] * scale, pictures.shape[3] * scale
+def image_size(images: Images, latent: bool, vae_scale_factor: int) -> tuple[int, int]:
+    """Height and width in pixels, of the first: diffusers brings PIL images of other sizes to it."""
+    if isinstance(images, list):
+        return images[0].height, images[0].width
+    if isinstance(images, np.ndarray):
+        return images.shape[1], images.shape[2]
+    scale = vae_scale_factor if latent else 1
+    return images.shape[2] * scale, images.shape[3] * scale
 
 
-def are_latents(pictures: Pictures, processor: VaeImageProcessor) -> bool:
-    """Whether a tensor has as many channels as the VAE's latents, by which diffusers tells them from pictures."""
-    return isinstance(pictures, torch.Tensor) and pictures.shape[1] == processor.config.vae_latent_channels
+def vae_factor(vae: AutoencoderKL) -> int:
+    """Pixels of an image per latent, along a side."""
+    return 2 ** (len(vae.config.block_out_channels) - 1)
+
+
+def is_latent(images: Images, processor: VaeImageProcessor) -> bool:
+    """Whether a tensor has as many channels as the VAE's latents, by which diffusers tells them from images."""
+    return isinstance(images, torch.Tensor) and images.shape[1] == processor.config.vae_latent_channels
 
 
 def check_sides(name: str, size: tuple[int, int], multiple: int, remedy: str) -> None:
-    """Refuses a picture whose sides diffusers would round down without a word.
+    """Refuses an image whose sides diffusers would round down without a word.
 
     Args:
         name (`str`): of the argument.
@@ -62,45 +70,55 @@ def check_sides(name: str, size: tuple[int, int], multiple: int, remedy: str) ->
         raise ValueError(f"`{name}` must have sides divisible by {multiple}, {remedy}; got {width} x {height} pixels.")
 
 
-def num_prompts(prompt: str | list[str] | None, prompt_embeds: torch.Tensor | None) -> int:
-    """B; 1 where neither is what it should be, which is left to the checks of the prompt."""
-    texts = prompt_embeds if prompt is None else prompt
-    return len(texts) if isinstance(texts, (list, torch.Tensor)) else 1
+@dataclass(frozen=True)
+class ResultCounts:
+    """How many results a call makes: B prompts, n images each."""
+
+    prompts: int
+    images_per_prompt: int
+
+    @classmethod
+    def of(cls, call: Mapping[str, Any]) -> Self:
+        """From the arguments of a call by name; one prompt where it is invalid, which later checks refuse."""
+        texts = call["prompt_embeds"] if call["prompt"] is None else call["prompt"]
+        prompts = len(texts) if isinstance(texts, (list, torch.Tensor)) else 1
+        return cls(prompts, call["num_images_per_prompt"])
+
+    @property
+    def results(self) -> int:
+        return self.prompts * self.images_per_prompt
 
 
-def spread(
-    name: str, pictures: Any, count: int, prompt: str | list[str] | None, prompt_embeds: Any, num_images: int
-) -> Any:
-    """Pictures (or masks) for B prompts and n results each: one for all, or one per result.
+def repeat_per_result(name: str, images: Any, count: int, counts: ResultCounts) -> Any:
+    """Images (or masks) for B prompts and n results each: one for all, or one per result.
 
-    diffusers puts B pictures n times one after another, while the results of one prompt stand next to each other, so
-    that a picture would meet another's prompt.
+    diffusers tiles B images n times, while the results of one prompt are adjacent, which pairs an image with another
+    image's prompt.
 
     Args:
         name (`str`): of the argument.
-        pictures: a list, an array or a tensor with `count` rows.
+        images: a list, an array or a tensor with `count` rows.
         count (`int`): 1, B or B * n.
-        prompt, prompt_embeds, num_images: arguments of the pipeline's `__call__`.
+        counts ([`ResultCounts`]): B and n.
     """
-    batch_size = num_prompts(prompt, prompt_embeds)
-    if count in (1, batch_size * num_images):
-        return pictures
-    if count != batch_size:
-        wanted = ", ".join(str(number) for number in sorted({1, batch_size, batch_size * num_images}))
-        raise ValueError(f"`{name}` must hold one picture, one per prompt or one per result ({wanted}), got {count}.")
-    if isinstance(pictures, list):
-        return [picture for picture in pictures for _ in range(num_images)]
-    if isinstance(pictures, np.ndarray):
-        return pictures.repeat(num_images, 0)
-    return pictures.repeat_interleave(num_images, 0)
+    if count in (1, counts.results):
+        return images
+    if count != counts.prompts:
+        wanted = ", ".join(str(number) for number in sorted({1, counts.prompts, counts.results}))
+        raise ValueError(f"`{name}` must hold one image, one per prompt or one per result ({wanted}), got {count}.")
+    if isinstance(images, list):
+        return [image for image in images for _ in range(counts.images_per_prompt)]
+    if isinstance(images, np.ndarray):
+        return images.repeat(counts.images_per_prompt, 0)
+    return images.repeat_interleave(counts.images_per_prompt, 0)
 
 
-def keep_unmasked_pixels(results: Pictures, pictures: Pictures, mask_image: Any, replaced: list[bool] | None) -> Any:
-    """The results with the pixels of the given pictures wherever the mask is black, in the form the results have.
+def keep_unmasked_pixels(results: Images, images: Images, mask_image: Any, replaced: list[bool] | None) -> Any:
+    """The results with the pixels of the given images wherever the mask is black, in the form the results have.
 
     Args:
         results: of a pipeline, whatever its `output_type` but latents.
-        pictures: as many, or one for all; resized if their size is another.
+        images: as many, or one for all; resized if their size is another.
         mask_image: as diffusers takes it, as many, or one for all; it is cut at one half.
         replaced (`list[bool]`, *optional*): results to leave alone, which the safety checker has blackened.
     """
@@ -108,7 +126,7 @@ def keep_unmasked_pixels(results: Pictures, pictures: Pictures, mask_image: Any,
     output_type = "pil" if isinstance(results, list) else "np" if isinstance(results, np.ndarray) else "pt"
     size = first.shape[1:] if output_type == "pt" else np.asarray(first).shape[:2]
     processor = VaeImageProcessor(vae_scale_factor=1, do_normalize=False)
-    pixels = processor.preprocess(pictures, *size)
+    pixels = processor.preprocess(images, *size)
     if pixels.min() < 0:
         pixels = pixels / 2 + 0.5  # in [-1, 1], which diffusers still takes
     originals = processor.postprocess(pixels, output_type)
@@ -122,7 +140,7 @@ def keep_unmasked_pixels(results: Pictures, pictures: Pictures, mask_image: Any,
 
 
 def _join(painted: Any, original: Any, mask: torch.Tensor) -> Any:
-    """Two pictures of one form: `painted` where `mask` `(H, W)` holds, else `original`."""
+    """Two images of one form: `painted` where `mask` `(H, W)` holds, else `original`."""
     if isinstance(painted, torch.Tensor):
         return torch.where(mask.to(painted.device), painted, original.to(painted))
     joined = np.where(mask.cpu().numpy()[..., None], np.asarray(painted), np.asarray(original))
@@ -132,11 +150,11 @@ def _join(painted: Any, original: Any, mask: torch.Tensor) -> Any:
 def _array_batch(name: str, items: list) -> np.ndarray | torch.Tensor:
     shapes = " and ".join(str(tuple(item.shape)) for item in items)
     if any(item.ndim not in (3, 4) for item in items) or len({item.shape[-3:] for item in items}) > 1:
-        raise ValueError(f"`{name}` must hold pictures of one size with three or four dimensions, got {shapes}.")
+        raise ValueError(f"`{name}` must hold images of one size with three or four dimensions, got {shapes}.")
     batches = [item[None] if item.ndim == 3 else item for item in items]
     batch = np.concatenate(batches) if isinstance(items[0], np.ndarray) else torch.cat(batches)
     tensor = torch.as_tensor(batch)
     if not tensor.is_floating_point():
         raise TypeError(f"`{name}` must hold floating-point numbers in [0, 1], got {tensor.dtype}.")
-    check_finite(f"`{name}`", tensor)
+    check_finite_tensor(f"`{name}`", tensor)
     return batch

@@ -2,7 +2,7 @@
 
 A call keeps its state in the pipeline, in its schedulers (timesteps, step index) and in its tokenizers (truncation,
 padding). A second call at the same time would overwrite it, which ends in an error from within a scheduler, or in a
-wrong picture.
+wrong image.
 """
 
 import contextlib

@@ -1,0 +1,264 @@
+"""Stage 2's conditioning: the cross-attention states of text and hands, in one sequence [theta, M, caption, joints].
+
+`encode_text_and_hands` does it; `HandEncodingMixin` makes it the `encode_prompt` of a pipeline, which without hands is
+Stable Diffusion's own.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.utils import logging, scale_lora_layers, unscale_lora_layers
+from transformers import CLIPTokenizer
+
+from ..hands import HandBodyModel, HandParams
+from ..models import TextHandEncoder
+from ..utils.typing import MixinBase
+from .component_checks import check_caption_length, require
+from .hand_inputs import as_list, negative_texts
+from .inputs import check_finite_tensor, check_scalar, check_text, hand_rows
+
+logger = logging.get_logger(__name__)
+
+
+def encode_text_and_hands(
+    prompts: list[str],
+    negative_prompts: list[str] | None,
+    hand_params: HandParams,
+    tokenizer: CLIPTokenizer,
+    text_encoder: TextHandEncoder,
+    body_model: HandBodyModel,
+    hand_conditioning_scale: float = 1.0,
+    clip_skip: int | None = None,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Cross-attention states of B captions with hands, n images each.
+
+    Args:
+        prompts (`list[str]`): B captions.
+        negative_prompts (`list[str]`, *optional*): B captions, which are encoded beside learned null hands.
+        hand_params (`HandParams` of batch shape `(B * n,)`): hands of each image, on the device of the models.
+        tokenizer, text_encoder, body_model: components of a pipeline.
+        hand_conditioning_scale (`float`): s; every hand state h of the prompt becomes null + s (h - null), where null
+            is the learned null state in its place.
+        clip_skip (`int`, *optional*): last layers of the text transformer to skip, for the prompts alone.
+
+    Returns:
+        `tuple`: states of the prompts and of the negative prompts (`None` without), each `(B * n, 165, D)`.
+    """
+    device, num_images = hand_params.device, len(hand_params) // len(prompts)
+    input_ids = tokenize_captions(prompts, tokenizer, device).repeat_interleave(num_images, 0)
+    prompt_embeds = _encode_hands(input_ids, hand_params, text_encoder, body_model, hand_conditioning_scale, clip_skip)
+    if negative_prompts is None:
+        return prompt_embeds, None
+    negative_ids = tokenize_captions(negative_prompts, tokenizer, device)
+    return prompt_embeds, encode_with_null_hands(negative_ids, text_encoder).repeat_interleave(num_images, 0)
+
+
+def encode_negative_for(
+    prompt_embeds: torch.Tensor,
+    negative_prompts: list[str],
+    tokenizer: CLIPTokenizer,
+    text_encoder: TextHandEncoder,
+    device: torch.device | str,
+) -> torch.Tensor:
+    """The negative side of given embeddings, in their shape: text alone, or text beside null hands.
+
+    Args:
+        prompt_embeds (`torch.Tensor` of shape `(B, N, D)`): those of the prompts.
+        negative_prompts (`list[str]`): B texts, or one for all.
+        tokenizer, text_encoder: components of a pipeline.
+        device (`torch.device` or `str`): that of the text encoder.
+    """
+    batch_size, length, _ = prompt_embeds.shape
+    texts = negative_prompts * batch_size if len(negative_prompts) == 1 else negative_prompts
+    if len(texts) != batch_size:
+        raise ValueError(f"`negative_prompt` must hold {batch_size} texts, got {len(texts)}.")
+    input_ids = tokenize_captions(texts, tokenizer, device)
+    text_length = input_ids.shape[1]
+    joint_length = text_length + text_encoder.num_hand_states
+    if length == joint_length:
+        return encode_with_null_hands(input_ids, text_encoder)
+    if length == text_length:
+        return text_encoder(input_ids).last_hidden_state
+    raise ValueError(
+        f"`negative_prompt_embeds` must be given with `prompt_embeds` of {length} states; "
+        f"they can be made for {text_length} (text) and {joint_length} (text and hands)."
+    )
+
+
+def tokenize_captions(texts: list[str], tokenizer: CLIPTokenizer, device: torch.device | str) -> torch.Tensor:
+    """`(B, 77)` tokens; longer captions are truncated with a warning, as in Stable Diffusion."""
+    length = tokenizer.model_max_length
+    input_ids = tokenizer(
+        texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+    ).input_ids
+    whole = tokenizer(texts).input_ids
+    if max(map(len, whole)) > length:
+        removed = tokenizer.batch_decode([ids[length - 1 : -1] for ids in whole])
+        logger.warning(
+            "The following part of your input was truncated because CLIP can only handle sequences up to"
+            f" {length} tokens: {removed}"
+        )
+    return input_ids.to(device)
+
+
+def encode_with_null_hands(input_ids: torch.Tensor, text_encoder: TextHandEncoder) -> torch.Tensor:
+    """`(B, 77)` tokens to `(B, 165, D)` states: the captions beside the learned null states."""
+    caption = text_encoder(input_ids).last_hidden_state
+    nulls = text_encoder.null_hand_states().to(caption)
+    return _join_states(caption, nulls.expand(len(caption), -1, -1))
+
+
+def caption_states(states: torch.Tensor, text_encoder: TextHandEncoder) -> torch.Tensor:
+    """The caption's `(B, 77, D)` out of `(B, 165, D)` states of caption and hands; others are returned whole.
+
+    They are those of plain CLIP: the hands come after the caption, and the attention is causal.
+    """
+    caption_length = text_encoder.config.max_position_embeddings
+    if states.shape[1] != caption_length + text_encoder.num_hand_states:
+        return states
+    return _split_states(states, caption_length)[0]
+
+
+@contextlib.contextmanager
+def _lora_scaled(text_encoder: TextHandEncoder, scale: float | None) -> Iterator[None]:
+    """Scales the LoRA layers of the text encoder within the block, if a scale is given."""
+    if scale is not None:
+        scale_lora_layers(text_encoder, scale)
+    try:
+        yield
+    finally:
+        if scale is not None:
+            unscale_lora_layers(text_encoder, scale)
+
+
+def cast_to_unet(states: torch.Tensor, unet: UNet2DConditionModel | None) -> torch.Tensor:
+    """States in the dtype of the U-Net, unless there is none or it is quantised to integers."""
+    return states if unet is None or not unet.dtype.is_floating_point else states.to(unet.dtype)
+
+
+def _encode_hands(
+    input_ids: torch.Tensor,
+    hand_params: HandParams,
+    text_encoder: TextHandEncoder,
+    body_model: HandBodyModel,
+    scale: float,
+    clip_skip: int | None,
+) -> torch.Tensor:
+    """`(B, 77)` tokens and B rows of hands to `(B, 165, D)` states."""
+    geometry = body_model(hand_params)
+    for name, value in geometry.items():
+        check_finite_tensor(f"The geometry of `hand_params` (`{name}`)", value)
+    hands = text_encoder.prepare_hands(geometry, hand_params.hand_visible)
+    output = text_encoder(input_ids, **hands, output_hidden_states=clip_skip is not None)
+    states = output.last_hidden_state
+    if clip_skip is not None:
+        states = text_encoder.skip_last_layers(output, clip_skip, hand_params.hand_visible)
+    if scale == 1:
+        return states
+    caption, hand_states = _split_states(states, input_ids.shape[1])
+    nulls = text_encoder.null_hand_states().to(states)
+    return _join_states(caption, nulls + scale * (hand_states - nulls))
+
+
+def _split_states(states: torch.Tensor, caption_length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """[theta, M, caption, joints] to caption `(B, 77, D)` and hands `(B, 88, D)`."""
+    theta_mesh, caption, joints = states.split([2, caption_length, states.shape[1] - 2 - caption_length], 1)
+    return caption, torch.cat([theta_mesh, joints], 1)
+
+
+def _join_states(caption: torch.Tensor, hand_states: torch.Tensor) -> torch.Tensor:
+    """The inverse of `_split_states`."""
+    return torch.cat([hand_states[:, :2], caption, hand_states[:, 2:]], 1)
+
+
+class HandEncodingMixin(MixinBase):
+    """Gives `encode_prompt` hands, before a Stable Diffusion pipeline in the bases of a class."""
+
+    def encode_prompt(
+        self,
+        prompt: str | list[str] | None,
+        device: torch.device,
+        num_images_per_prompt: int,
+        do_classifier_free_guidance: bool,
+        negative_prompt: str | list[str] | None = None,
+        prompt_embeds: torch.Tensor | None = None,
+        negative_prompt_embeds: torch.Tensor | None = None,
+        lora_scale: float | None = None,
+        clip_skip: int | None = None,
+        hand_params: HandParams | None = None,
+        hand_conditioning_scale: float = 1.0,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Cross-attention states of B prompts, alone or with hands, for n images each.
+
+        Without hands (`hand_params=None` or `hand_conditioning_scale=0`) this is Stable Diffusion's `encode_prompt`.
+        Arguments that are not listed here are Stable Diffusion's. Hands are not sampled here. With hands, the negative
+        prompt is encoded beside the learned null states, which take the places of the hands.
+
+        Args:
+            hand_params (`HandParams` of batch shape `(B,)` or `(B * n,)`, *optional*): hands for each prompt or each
+                image.
+            hand_conditioning_scale (`float`): s; every hand state h of the prompt becomes null + s (h - null), where
+                null is the learned null state in its place.
+
+        Returns:
+            `tuple`: `prompt_embeds` and `negative_prompt_embeds` (`None` without guidance), both `(B * n, N, D)`; N is
+            165 with hands, [theta, M, caption 77, joints 86], and 77 without.
+        """
+        check_scalar("hand_conditioning_scale", hand_conditioning_scale, minimum=0)
+        if hand_params is not None and hand_conditioning_scale > 0:
+            if prompt_embeds is not None:
+                raise ValueError("`hand_params` cannot be given with `prompt_embeds`, which are used as they are.")
+            check_text("prompt", prompt)
+            assert prompt is not None
+            require(self, "conditioning on hands", "body_model")
+            check_caption_length(self)
+            rows = hand_rows(hand_params, len(as_list(prompt)), num_images_per_prompt).to(device)
+            wants_negative = do_classifier_free_guidance and negative_prompt_embeds is None
+            negative = negative_texts(prompt, negative_prompt) if wants_negative else None
+            with _lora_scaled(self.text_encoder, lora_scale):
+                prompt_embeds, encoded_negative = encode_text_and_hands(
+                    self.maybe_convert_prompt(as_list(prompt), self.tokenizer),
+                    negative and self.maybe_convert_prompt(negative, self.tokenizer),
+                    rows,
+                    self.tokenizer,
+                    self.text_encoder,
+                    self.body_model,
+                    hand_conditioning_scale,
+                    clip_skip,
+                )
+            if negative_prompt_embeds is None:
+                negative_prompt_embeds = encoded_negative
+            else:
+                negative_prompt_embeds = negative_prompt_embeds.repeat_interleave(num_images_per_prompt, 0)
+            prompt, num_images_per_prompt, lora_scale = None, 1, None
+        elif prompt_embeds is not None and do_classifier_free_guidance and negative_prompt_embeds is None:
+            require(self, "a negative prompt", "tokenizer", "text_encoder")
+            check_caption_length(self)
+            with _lora_scaled(self.text_encoder, lora_scale):
+                texts = self.maybe_convert_prompt(as_list(negative_prompt or ""), self.tokenizer)
+                negative_prompt_embeds = encode_negative_for(
+                    prompt_embeds, texts, self.tokenizer, self.text_encoder, device
+                )
+        if prompt is not None:
+            check_caption_length(self)
+        prompt_embeds, negative_prompt_embeds = super().encode_prompt(
+            prompt,
+            device,
+            num_images_per_prompt,
+            do_classifier_free_guidance,
+            negative_prompt,
+            prompt_embeds=prompt_embeds,
+            negative_prompt_embeds=negative_prompt_embeds,
+            lora_scale=lora_scale,
+            clip_skip=clip_skip,
+        )
+        prompt_embeds = cast_to_unet(prompt_embeds, self.unet)
+        if negative_prompt_embeds is not None:
+            negative_prompt_embeds = cast_to_unet(negative_prompt_embeds, self.unet)
+        return prompt_embeds, negative_prompt_embeds
+
+    def caption_states(self, prompt_embeds: torch.Tensor) -> torch.Tensor:
+        """The caption's `(B, 77, D)` out of `(B, 165, D)` states of caption and hands; others are returned whole."""
+        return prompt_embeds if self.text_encoder is None else caption_states(prompt_embeds, self.text_encoder)
