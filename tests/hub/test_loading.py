@@ -152,7 +152,9 @@ class TestWithoutImport:
 
     def test_loader_code_says_what_to_install(self, without_import, place):
         message = without_import[f"missing flagship {place} trusted"]
-        assert message.startswith("ImportError: This checkpoint needs a package: pip install diffusers_handiffuser")
+        assert message.startswith("ImportError: This checkpoint needs diffusers_handiffuser: pip install . (in a")
+            "ImportError: This checkpoint needs diffusers_handiffuser: pip install . (in a clone"
+        )
 
     @pytest.mark.parametrize("trust", ["bare", "trusted"])
     def test_plain_layout_cannot_load(self, without_import, place, trust):

@@ -228,7 +228,7 @@ class TestEightBitAdam:
     def test_needs_its_package(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
         monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-        with pytest.raises(ValueError, match=r"needs bitsandbytes: pip install \"diffusers_handiffuser\[8bit\]\""):
+        with pytest.raises(ValueError, match=r"needs bitsandbytes: pip install \"\.\[8bit\]\""):
             build_optimizer(parsed("--use_8bit_adam").optimizer, self.parameters)
 
     def test_gets_the_options(self, monkeypatch):

@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 from ..hands import HandParams
-from ..utils.messages import is_whole_text, printable
+from ..utils.messages import install_extra, is_whole_text, printable
 from .stored_paths import MAX_PICTURE_BYTES, check_stored_path, stored_file_size
 
 IMAGE_COLUMNS = ("file_name", "image")
@@ -246,9 +246,7 @@ def import_datasets(what: str) -> Any:
     try:
         import datasets
     except ImportError as error:
-        raise ImportError(
-            f"{what} needs Hugging Face datasets: pip install 'diffusers_handiffuser[train]' (or pip install datasets)"
-        ) from error
+        raise ImportError(f"{what} needs Hugging Face datasets: {install_extra('train')}") from error
     return datasets
 
 

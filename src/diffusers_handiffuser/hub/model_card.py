@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from ..utils.atomic_files import atomic_write
+from ..utils.messages import INSTALL
 
 CARD_FILE = "README.md"
 TEMPLATE_FILE = Path(__file__).with_suffix(".md")
@@ -100,7 +101,7 @@ def render_model_card(model: Any, facts: Mapping[str, str] | None = None, subfol
         metadata=_metadata(facts, is_pipeline),
         title=facts.get("name", type(model).__name__),
         introduction=_introduction(model, is_pipeline),
-        usage="\n".join(["# pip install diffusers_handiffuser", *usage]),
+        usage="\n".join([f"# {INSTALL}", *usage]),
         base_model=facts.get("base_model", "Not given by the author."),
         body=_body(body, facts) if is_pipeline or hasattr(body, "full_mesh") else "None belongs to this model.",
         training_data=facts.get("training_data", "Not given by the author."),

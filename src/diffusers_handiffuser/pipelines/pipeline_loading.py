@@ -36,6 +36,7 @@ from ..hub.stored_dtype import load_in_stored_dtype
 from ..models import TextHandEncoder, TextToHandParamsModel
 from ..utils.atomic_files import atomic_write, atomic_write_dir
 from ..utils.contained_paths import refuse_link_outwards
+from ..utils.messages import INSTALL
 
 PACKAGE = __name__.partition(".")[0]
 PIPELINE_FILE = "pipeline"
@@ -399,6 +400,6 @@ def _write_loader(path: Path, *names: str) -> None:
         "try:\n"
         f"    from {PACKAGE} import {', '.join(names)}  # noqa: F401\n"
         "except ImportError as error:\n"
-        f'    raise ImportError(f"This checkpoint needs a package: pip install {PACKAGE} ({{error}})") from error\n',
+        f'    raise ImportError(f"This checkpoint needs {PACKAGE}: {INSTALL} ({{error}})") from error\n',
         encoding="utf-8",
     )

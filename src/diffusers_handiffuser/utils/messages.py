@@ -1,6 +1,13 @@
 """Third-party exceptions and texts as parts of one-line messages."""
 
 _MAX_LENGTH = 300
+INSTALL = "pip install . (in a clone of diffusers_handiffuser)"
+"""How to install this package, which is not published yet; `install_extra` says it of an extra."""
+
+
+def install_extra(extra: str) -> str:
+    """How to install one of this package's extras, in the words of `INSTALL`."""
+    return INSTALL.replace("install .", f'install ".[{extra}]"')
 
 
 def reason_of(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ...utils.command_line import load_function
+from ...utils.messages import install_extra
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 """What torch-fidelity calls the FID network's weights in torch's cache."""
@@ -76,9 +77,7 @@ def _inception(weights: Path, device: str) -> Callable[[torch.Tensor], torch.Ten
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError as error:
-        raise ImportError(
-            "FID Inception needs torch-fidelity: pip install 'diffusers_handiffuser[evaluation]'"
-        ) from error
+        raise ImportError(f"FID Inception needs torch-fidelity: {install_extra('evaluation')}") from error
     network: Any = FeatureExtractorInceptionV3(
         "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights)
     )

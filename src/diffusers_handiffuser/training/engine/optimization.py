@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from diffusers.optimization import get_scheduler
 
+from ...utils.messages import install_extra
 from .options import OptimizerOptions
 
 _FINE = 1_000_000
@@ -27,9 +28,7 @@ def build_optimizer(options: OptimizerOptions, parameters: Iterable) -> torch.op
     try:
         from bitsandbytes.optim import AdamW8bit
     except ImportError as error:
-        raise ValueError(
-            f'`use_8bit_adam` needs bitsandbytes: pip install "diffusers_handiffuser[8bit]" ({error})'
-        ) from error
+        raise ValueError(f"`use_8bit_adam` needs bitsandbytes: {install_extra('8bit')} ({error})") from error
     return AdamW8bit(parameters, **settings)
 
 

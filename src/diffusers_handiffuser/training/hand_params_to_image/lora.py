@@ -13,6 +13,7 @@ from torch import nn
 
 from ...models import TextHandEncoder
 from ...utils.atomic_files import atomic_write_dir
+from ...utils.messages import install_extra
 
 UNET_TARGETS = ("to_k", "to_q", "to_v", "to_out.0")
 """As in diffusers' `train_text_to_image_lora.py`."""
@@ -30,8 +31,7 @@ def add_lora(unet: UNet2DConditionModel, text_encoder: TextHandEncoder, rank: in
     try:
         from peft import LoraConfig
     except ImportError as error:
-        reason = f'needs peft: pip install "diffusers_handiffuser[train]" ({error})'
-        raise ValueError(f"`train_method` lora {reason}") from error
+        raise ValueError(f"`train_method` lora needs peft: {install_extra('train')} ({error})") from error
     for model, targets in ((unet, UNET_TARGETS), (text_encoder, TEXT_TARGETS)):
         model.requires_grad_(False)
         model.add_adapter(
