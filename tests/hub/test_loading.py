@@ -152,7 +152,7 @@ class TestWithoutImport:
 
     def test_loader_code_says_what_to_install(self, without_import, place):
         message = without_import[f"missing flagship {place} trusted"]
-        assert message.startswith("ImportError: This checkpoint needs diffusers_handiffuser: pip install . (in a")
+        assert message.startswith(
             "ImportError: This checkpoint needs diffusers_handiffuser: pip install . (in a clone"
         )
 
