@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from diffusers_handiffuser import HanDiffuserBlocks, HanDiffuserPipeline
+from diffusers_handiffuser.pipelines.hand_encoding import tokenize_captions
 
 TARGETS = {"unet": ["to_q", "to_k", "to_v", "to_out.0"], "text_encoder": ["q_proj", "k_proj", "v_proj", "out_proj"]}
 
@@ -76,7 +77,7 @@ class TestPrompts:
     @torch.no_grad()
     def test_text_encoder_answers_as_weighting_libraries_ask(self, pipe):
         """They call it with ids and mask by position, and finish a hidden state themselves."""
-        ids = pipe._caption_ids(["a hand"], "cpu")
+        ids = tokenize_captions(["a hand"], pipe.tokenizer, "cpu")
         encoder = pipe.text_encoder
         output = encoder(ids, torch.ones_like(ids), output_hidden_states=True, return_dict=True)
         finished = encoder.text_model.final_layer_norm(output.hidden_states[-1])
@@ -161,7 +162,7 @@ class TestSampling:
         def poison(pipe, step, timestep, tensors):
             return {"latents": tensors["latents"] * float("nan")}
 
-        with pytest.raises(ValueError, match="picture holds numbers that are not finite"):
+        with pytest.raises(ValueError, match="image holds numbers that are not finite"):
             draw(pipe, callback_on_step_end=poison, output_type=output_type)
 
     def test_guidance_is_cut_off_by_diffusers_callback(self, pipe, draw):
@@ -304,7 +305,8 @@ class TestTextualInversion:
         before = len(own_pipe.tokenizer)
         own_pipe.load_textual_inversion(torch.randn(3, 16), token="<style>")
         assert own_pipe.text_encoder.get_input_embeddings().num_embeddings == before + 3
-        ids = own_pipe._caption_ids(["<style>"], "cpu")[0]
+        texts = own_pipe.maybe_convert_prompt(["<style>"], own_pipe.tokenizer)
+        ids = tokenize_captions(texts, own_pipe.tokenizer, "cpu")[0]
         assert ids[1:4].tolist() == [before, before + 1, before + 2], "the token stands for all of its vectors"
         assert differ(draw(own_pipe, "<style>"), draw(own_pipe, "style"))
         assert len(own_pipe.hand_tokenizer) == before, "stage 1 has a tokenizer of its own"

@@ -1,7 +1,12 @@
-"""Everything that draws hands or writes their meshes."""
+"""Everything that draws hands or writes their meshes.
 
-from .conditions import draw_condition
-from .notebook import draw_rows, preview_html
-from .viewer import HandView, hands_glb
+`HandView` is public; the functions are what the conveniences of `HandParams` call.
+"""
 
-__all__ = ["HandView", "draw_condition", "draw_rows", "hands_glb", "preview_html"]
+from .conditions import draw_condition as draw_condition
+from .notebook import draw_rows as draw_rows
+from .notebook import preview_html as preview_html
+from .viewer import HandView
+from .viewer import hands_glb as hands_glb
+
+__all__ = ["HandView"]
