@@ -10,8 +10,10 @@ import pytest
 import diffusers_handiffuser
 
 CHECK = """
-import builtins, os, random, socket, sys
+import builtins, contextlib, os, random, socket, sys
 import numpy, torch
+with contextlib.suppress(ImportError):
+    import rich.style  # draws a number when it is imported; older libraries import it where it is installed
 import diffusers, transformers
 
 def refuse(*args, **kwargs):

@@ -57,6 +57,8 @@ CALL_DOC_STRING = """
             mask_image (like `image`, with one channel, *optional*): white is repainted. If it is not given, the
                 outline of the visible hands, given or sampled, widened by `hand_mask_margin`. One that marks nothing
                 leaves the image as it is, with a warning.
+            masked_image_latents (`torch.Tensor`, *optional*): latents of the image without what the mask covers; else
+                the VAE makes them of `image`.
             height, width (`int`, *optional*): of the result; else those of `image`, other than in diffusers. Kept
                 pixels of an image that has another size are those of the resized image.
             padding_mask_crop (`int`, *optional*): repaints a crop around the mask, wider by so many pixels, at
