@@ -95,12 +95,12 @@ def main() -> None:
         default_num_hand_inference_steps=args.hand_steps,
         default_hand_guidance_scale=args.hand_guidance_scale,
     )
-    aside = args.output.with_name(args.output.name + ".new")
-    shutil.rmtree(aside, ignore_errors=True)
-    save_half(pipe, aside, card=CARD)
-    add_older_layouts(aside)
+    temporary = args.output.with_name(args.output.name + ".new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    save_half(pipe, temporary, card=CARD)
+    add_older_layouts(temporary)
     shutil.rmtree(args.output, ignore_errors=True)
-    aside.rename(args.output)
+    temporary.rename(args.output)
     size = sum(path.stat().st_size for path in args.output.rglob("*") if path.is_file())
     print(f"{args.output}: {size / 1e6:.1f} MB")
 

@@ -297,7 +297,7 @@ def test_progress_bars_name_their_stage(pipe, capfd):
     pipe.set_progress_bar_config()
     pipe("a hand", generator=generator())
     shown = capfd.readouterr().err
-    assert "hands:" in shown and "picture:" in shown and shown.index("hands:") < shown.index("picture:")
+    assert "hands:" in shown and "image:" in shown and shown.index("hands:") < shown.index("image:")
     pipe.set_progress_bar_config(desc="mine")
     pipe("a hand", generator=generator())
     shown = capfd.readouterr().err

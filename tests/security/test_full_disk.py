@@ -26,7 +26,7 @@ from diffusers_handiffuser.rendering.mesh_export import write_glb, write_obj
 from diffusers_handiffuser.rendering.meshes import HandMesh
 from diffusers_handiffuser.training.engine.checkpointing import list_checkpoints, write_checkpoint
 from diffusers_handiffuser.training.engine.weights import save_model
-from diffusers_handiffuser.utils.atomic_files import ASIDE_PREFIX, atomic_write, atomic_write_dir
+from diffusers_handiffuser.utils.atomic_files import TEMPORARY_PREFIX, atomic_write, atomic_write_dir
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -201,14 +201,14 @@ def test_files_that_may_not_grow(tmp_path):
 class TestHelpers:
     def test_a_file_appears_when_it_is_whole(self, tmp_path):
         path = tmp_path / "a.txt"
-        with atomic_write(path) as aside:
-            aside.write_text("new")
-            assert not path.exists() and aside.suffix == ".txt"
+        with atomic_write(path) as temporary:
+            temporary.write_text("new")
+            assert not path.exists() and temporary.suffix == ".txt"
         assert path.read_text() == "new" and os.listdir(tmp_path) == ["a.txt"]
 
     def test_a_folder_that_fails_is_not_there(self, tmp_path):
-        with pytest.raises(KeyboardInterrupt), atomic_write_dir(tmp_path / "new") as aside:
-            (aside / "a").write_text("half")
+        with pytest.raises(KeyboardInterrupt), atomic_write_dir(tmp_path / "new") as temporary:
+            (temporary / "a").write_text("half")
             raise KeyboardInterrupt
         assert not (tmp_path / "new").exists()
 
@@ -295,8 +295,8 @@ class TestNamesOfFiles:
 
     def test_other_errors_stay_what_they_are(self, tmp_path):
         for error in (RuntimeError("CUDA out of memory"), OSError("no errno"), ValueError("x"), KeyError("x")):
-            for aside in (atomic_write(tmp_path / "a"), atomic_write_dir(tmp_path / "b")):
-                with pytest.raises(type(error)) as caught, aside:
+            for temporary in (atomic_write(tmp_path / "a"), atomic_write_dir(tmp_path / "b")):
+                with pytest.raises(type(error)) as caught, temporary:
                     raise error
                 assert caught.value is error
         with pytest.raises(FileNotFoundError, match="elsewhere"), atomic_write(tmp_path / "a"):
@@ -332,9 +332,9 @@ class TestNoFiles:
 
     def test_folders(self, place, tmp_path):
         path = place("b")
-        with pytest.raises(OSError, match="b' is no file but"), atomic_write_dir(tmp_path) as aside:
-            (aside / "a").write_text("new")
-            (aside / "b").write_text("new")
+        with pytest.raises(OSError, match="b' is no file but"), atomic_write_dir(tmp_path) as temporary:
+            (temporary / "a").write_text("new")
+            (temporary / "b").write_text("new")
         assert not (tmp_path / "a").exists() and path.exists()
 
     def test_links_out_of_a_folder(self, tmp_path):
@@ -347,10 +347,10 @@ class TestNoFiles:
         (tmp_path / "saved" / "parts").mkdir()
 
         def save(*names):
-            with atomic_write_dir(tmp_path / "saved") as aside:
+            with atomic_write_dir(tmp_path / "saved") as temporary:
                 for name in names:
-                    (aside / name).mkdir()
-                    (aside / name / "model.safetensors").write_text("new")
+                    (temporary / name).mkdir()
+                    (temporary / name / "model.safetensors").write_text("new")
 
         with pytest.raises(ValueError, match="unet' is a link to a place outside of .*saved"):
             save("a", "unet")
@@ -369,28 +369,28 @@ class TestNoFiles:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 class TestKilled:
-    """What a killed process leaves aside is removed by the next save, when nobody can be writing it any more."""
+    """A killed process's temporary files are removed by the next save, once nobody can be writing them any more."""
 
     @pytest.fixture
     def left(self, tmp_path) -> list[Path]:
         child = os.fork()
         if child == 0:
             try:
-                with atomic_write_dir(tmp_path) as aside, atomic_write(tmp_path / "hands.json") as file:
-                    (aside / "unet").mkdir()
-                    (aside / "unet" / "weights").write_text("half")
+                with atomic_write_dir(tmp_path) as temporary, atomic_write(tmp_path / "hands.json") as file:
+                    (temporary / "unet").mkdir()
+                    (temporary / "unet" / "weights").write_text("half")
                     file.write_text("half")
                     os.kill(os.getpid(), signal.SIGKILL)
             finally:
                 os._exit(1)
         assert os.waitpid(child, 0)[1] == signal.SIGKILL
         left = sorted(tmp_path.iterdir())
-        assert left[0].name.startswith(".hands.") and left[1].name.startswith(ASIDE_PREFIX) and len(left) == 2
+        assert left[0].name.startswith(".hands.") and left[1].name.startswith(TEMPORARY_PREFIX) and len(left) == 2
         return left
 
     def save(self, folder: Path) -> None:
-        with atomic_write_dir(folder) as aside:
-            (aside / "a").write_text("new")
+        with atomic_write_dir(folder) as temporary:
+            (temporary / "a").write_text("new")
 
     def test_after_a_day(self, tmp_path, left):
         self.save(tmp_path)
@@ -414,13 +414,13 @@ class TestKilled:
         assert os.listdir(tmp_path) == ["a"]
 
     def test_what_is_being_written_stays(self, tmp_path):
-        with atomic_write(tmp_path / "b") as file, atomic_write_dir(tmp_path) as aside:
+        with atomic_write(tmp_path / "b") as file, atomic_write_dir(tmp_path) as temporary:
             file.write_text("b")
-            (aside / "c").write_text("c")
+            (temporary / "c").write_text("c")
             thread = threading.Thread(target=self.save, args=(tmp_path,))
             thread.start()
             thread.join()
-            assert file.exists() and aside.exists()
+            assert file.exists() and temporary.exists()
         assert sorted(os.listdir(tmp_path)) == ["a", "b", "c"]
 
     def test_hostile_names(self, tmp_path):
@@ -429,13 +429,13 @@ class TestKilled:
         (tmp_path / "theirs" / "precious").write_text("")
         folder = tmp_path / "folder"
         folder.mkdir()
-        (folder / f"{ASIDE_PREFIX}link").symlink_to(tmp_path / "theirs")
-        (folder / f"{ASIDE_PREFIX}abc").mkdir()
-        (folder / f"{ASIDE_PREFIX}abc" / "link").symlink_to(tmp_path / "theirs")
+        (folder / f"{TEMPORARY_PREFIX}link").symlink_to(tmp_path / "theirs")
+        (folder / f"{TEMPORARY_PREFIX}abc").mkdir()
+        (folder / f"{TEMPORARY_PREFIX}abc" / "link").symlink_to(tmp_path / "theirs")
         (folder / ".notes.tmp").write_text("")
         (folder / ".b.12-34.tmp.json").mkdir()
         for path in folder.iterdir():
             os.utime(path, (0, 0), follow_symlinks=False)
         self.save(folder)
         assert (tmp_path / "theirs" / "precious").exists()
-        assert sorted(os.listdir(folder)) == [".b.12-34.tmp.json", ".notes.tmp", f"{ASIDE_PREFIX}link", "a"]
+        assert sorted(os.listdir(folder)) == [".b.12-34.tmp.json", ".notes.tmp", f"{TEMPORARY_PREFIX}link", "a"]

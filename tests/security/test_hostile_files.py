@@ -410,7 +410,7 @@ class TestMotion:
 
 
 class TestRows:
-    """What rows say of pictures, and of numbers. What their files are is told in `test_hostile_datasets`."""
+    """What rows say of pictures, and of numbers. Their files are the matter of `test_hostile_datasets`."""
 
     @pytest.mark.parametrize("path", STORED_PATHS)
     @pytest.mark.parametrize(

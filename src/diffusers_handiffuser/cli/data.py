@@ -22,7 +22,7 @@ def _add_make(tasks: Any) -> argparse.ArgumentParser:
     make = tasks.add_parser(
         "make",
         help="draw a studio data set",
-        description="Draws pictures of hands, with captions and exact parameters, into a folder for the trainers.",
+        description="Draws images of hands, with captions and exact parameters, into a folder for the trainers.",
     )
     make.add_argument("folder", metavar="DIR", help="made if absent; must not hold a data set yet")
     make.add_argument("--num", type=int, required=True, metavar="N", help="how many rows")
@@ -40,11 +40,11 @@ def _add_check(tasks: Any) -> argparse.ArgumentParser:
     check = tasks.add_parser(
         "check",
         help="what is wrong with a data set, and what is in it",
-        description="Reads every row and picture; prints what is wrong, row by row, and statistics of the rest. "
+        description="Reads every row and image; prints what is wrong, row by row, and statistics of the rest. "
         "Exit code 1 if anything is wrong.",
     )
     _add_source(check)
-    check.add_argument("--sheet", metavar="FILE.png", help="draw pictures with their skeletons")
+    check.add_argument("--sheet", metavar="FILE.png", help="draw images with their skeletons")
     check.add_argument("--sheet-rows", type=int, default=64, metavar="N", help="how many (default: 64)")
     check.add_argument("--json", action="store_true", help="print JSON")
     check.set_defaults(run=_check)
@@ -62,7 +62,7 @@ def _add_curate(tasks: Any) -> argparse.ArgumentParser:
     curate.add_argument("--crop", choices=("person", "hands"), help="first cut a square around them, never padded")
     curate.add_argument("--margin", type=float, default=0.15, metavar="M", help="room around them (default: 0.15)")
     curate.add_argument(
-        "--size", type=int, metavar="PX", help="crop no less than that, where the picture is larger, and resize to it"
+        "--size", type=int, metavar="PX", help="crop no less than that, where the image is larger, and resize to it"
     )
     curate.add_argument("--min-hand-pixels", type=float, metavar="N", help="drop rows with a smaller hand")
     curate.add_argument("--max-people", type=int, metavar="P", help="drop rows with more people")
@@ -70,7 +70,7 @@ def _add_curate(tasks: Any) -> argparse.ArgumentParser:
         "--people", default="people", metavar="COLUMN", help='which column holds their number (default: "people")'
     )
     curate.add_argument(
-        "--hands-inside", type=float, metavar="SHARE", help="drop rows with less of a hand's joints in the picture"
+        "--hands-inside", type=float, metavar="SHARE", help="drop rows with less of a hand's joints in the image"
     )
     curate.add_argument(
         "--detector", metavar="MODULE:FUNCTION", help="drop rows whose hands this function does not find"

@@ -12,7 +12,7 @@ def add_evaluate_command(commands: Any) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         "evaluate",
         help="measure a pipeline on a data set",
-        description="Draws pictures for the captions of a data set and measures them: FID and KID of whole pictures "
+        description="Draws images for the captions of a data set and measures them: FID and KID of whole images "
         "and of hands, what a hand detector finds, the sampled hands themselves, colours, agreement with the caption. "
         "Writes report.json, report.md, cases.json (scores row by row) and grid.png.",
     )
@@ -30,7 +30,7 @@ def add_evaluate_command(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--clip", metavar="DIR", help="a saved CLIP, for CLIPScore")
     hands = parser.add_mutually_exclusive_group()
     hands.add_argument("--given-hands", action="store_true", help="draw the rows' own hands, not sampled ones")
-    hands.add_argument("--own-pictures", action="store_true", help="measure the data set's own pictures: the ceiling")
+    hands.add_argument("--own-pictures", action="store_true", help="measure the data set's own images: the ceiling")
     parser.add_argument("--through-vae", action="store_true", help=_THROUGH_VAE)
     parser.add_argument("--condition", default="openpose", metavar="KIND", help=_CONDITION)
     parser.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: the checkpoint's)")
@@ -69,7 +69,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     if args.batch_size < 1:
         raise ValueError(f"--batch-size must be at least 1, got {args.batch_size}")
     if args.through_vae and not args.own_pictures:
-        raise ValueError("--through-vae goes with --own-pictures: there is no other picture to give back")
+        raise ValueError("--through-vae goes with --own-pictures: there is no other image to give back")
     device = choose_device(args.device)
     hide_loading_bars()
     rows = read_rows(args.data, args.num, args.split)

@@ -23,12 +23,12 @@ def add_generate_command(commands: Any) -> argparse.ArgumentParser:
     """Adds `generate` to the sub-commands of `handiffuser`."""
     parser = commands.add_parser(
         "generate",
-        help="a picture from a prompt",
-        description="Samples hands for a prompt and draws a picture of them. Writes the picture, the hands "
-        "(X.hands.safetensors) and a preview (X.preview.png): the picture, the 3D hands, and the 2D skeleton over it.",
+        help="an image from a prompt",
+        description="Samples hands for a prompt and draws an image of them. Writes the image, the hands "
+        "(X.hands.safetensors) and a preview (X.preview.png): the image, the 3D hands, and the 2D skeleton over it.",
     )
     parser.add_argument("prompt", help="what to draw")
-    parser.add_argument("-o", "--output", required=True, metavar="X.png", help="where to save the picture")
+    parser.add_argument("-o", "--output", required=True, metavar="X.png", help="where to save the image")
     parser.add_argument("--negative-prompt", metavar="TEXT", help="what not to draw")
     parser.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: the checkpoint's)")
     parser.add_argument("--guidance-scale", type=float, metavar="W", help="how closely to follow the prompt")
@@ -161,7 +161,7 @@ def _one_or_per_image(hands: "HandParams", num_images: int) -> "HandParams":
     """Given hands as one row, or one per image."""
     hands = hands.reshape(-1)
     if len(hands) not in (1, num_images):
-        raise ValueError(f"--hands holds {len(hands)} rows; wanted 1, or one for each of the {num_images} pictures")
+        raise ValueError(f"--hands holds {len(hands)} rows; wanted 1, or one for each of the {num_images} images")
     return hands
 
 
@@ -197,5 +197,5 @@ def _output_path(text: str, suffixes: Sequence[str]) -> Path:
 def _write(path: Path, save: Callable[[Path], None]) -> None:
     from ..utils.atomic_files import atomic_write
 
-    with atomic_write(path) as aside:
-        save(aside)
+    with atomic_write(path) as temporary:
+        save(temporary)

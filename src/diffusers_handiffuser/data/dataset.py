@@ -228,12 +228,12 @@ class HandDataset:
 def cached_array(
     path: str | Path, shape: tuple[int, ...], dtype: DTypeLike, fill: Callable[[np.ndarray], None]
 ) -> np.ndarray:
-    """Read-only memory map of `path`; where it does not exist yet, `fill(array)` writes it (aside, then renamed)."""
+    """Read-only memory map of `path`; where it does not exist yet, `fill(array)` writes it, atomically."""
     path = Path(path)
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as aside:
-            array = np.lib.format.open_memmap(aside, mode="w+", dtype=dtype, shape=shape)
+        with atomic_write(path) as temporary:
+            array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
             fill(array)
             array.flush()
             del array

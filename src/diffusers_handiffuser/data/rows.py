@@ -5,7 +5,7 @@ A row holds `text`, the seven `HandParams` fields as flat lists under their own 
 `source` (a word for where the row comes from) and `crop` (null, or `[left, top, right, bottom]` in pixels of the
 picture that this one was cut from). Stage 1 needs no pictures. Further columns are kept and not read.
 
-Rows come from strangers: what they may name as a picture is told in `stored_paths`.
+Rows come from strangers; `stored_paths` says which files they may name.
 """
 
 import contextlib

@@ -53,8 +53,8 @@ def write_sheets(path: str | Path, rows: Sequence[tuple[int, HandRow, torch.Tens
         sheet = Image.new("RGB", (columns * _TILE, -(-len(part) // columns) * _TILE))
         for place, (number, row, joints) in enumerate(part):
             sheet.paste(_tile(number, row, joints), (place % columns * _TILE, place // columns * _TILE))
-        with atomic_write(name) as aside:
-            sheet.save(aside)
+        with atomic_write(name) as temporary:
+            sheet.save(temporary)
     return paths
 
 

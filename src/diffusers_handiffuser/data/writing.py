@@ -21,13 +21,13 @@ def new_metadata(folder: str | os.PathLike) -> Iterator[TextIO]:
         if (folder / name).exists():
             raise ValueError(f"`folder` must not hold a data set yet, but {folder / name} exists.")
     folder.mkdir(parents=True, exist_ok=True)
-    aside = folder / f"{METADATA_NAME}.{os.getpid()}.tmp"
+    temporary = folder / f"{METADATA_NAME}.{os.getpid()}.tmp"
     try:
-        with aside.open("w", encoding="utf-8") as file:
+        with temporary.open("w", encoding="utf-8") as file:
             yield file
-        os.replace(aside, folder / METADATA_NAME)
+        os.replace(temporary, folder / METADATA_NAME)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def write_dataset(

@@ -6,7 +6,7 @@ gives for each hand `hand_landmarks`, x and y as parts of the picture's width an
 metres about the middle of the hand with axes like the camera's, and `handedness`, that of the person; in a picture
 that is mirrored it is the other one.
 
-How little 21 points tell, and how that is made up for, is told in `fitting`.
+21 points do not determine a hand; `fitting` says what is assumed besides.
 """
 
 from collections.abc import Sequence

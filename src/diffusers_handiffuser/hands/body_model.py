@@ -293,8 +293,8 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
         if path.suffix != ".npz":
             path = path / "smplh" / "SMPLH_NEUTRAL.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as aside:
-            np.savez_compressed(aside, **smplh_arrays(self))  # type: ignore[arg-type]  # none is named allow_pickle
+        with atomic_write(path) as temporary:
+            np.savez_compressed(temporary, **smplh_arrays(self))  # type: ignore[arg-type]  # none is named allow_pickle
         return path
 
     @property

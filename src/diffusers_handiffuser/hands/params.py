@@ -288,7 +288,7 @@ class HandParams:
         return cls(**tensors)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes `.safetensors` or `.json`: aside, then renamed, so that a failure leaves an old file whole."""
+        """Writes `.safetensors` or `.json`, by a temporary file: a failure leaves an old file whole."""
         path = Path(path)
         if path.suffix.lower() == ".safetensors":
             from safetensors.torch import save
@@ -305,8 +305,8 @@ class HandParams:
             raise ValueError(
                 f"{path.name!r} would have {len(content)} bytes, too many for JSON; save as .safetensors."
             )
-        with atomic_write(path) as aside:
-            aside.write_bytes(content)
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(content)
 
     @classmethod
     def load(cls, path: str | os.PathLike, device: torch.device | str = "cpu") -> "HandParams":

@@ -58,8 +58,8 @@ def write_model_card(
         return
     text = None if facts else _loaded_card(model)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as aside:
-        aside.write_text(text or render_model_card(model, facts, subfolder), encoding="utf-8")
+    with atomic_write(path) as temporary:
+        temporary.write_text(text or render_model_card(model, facts, subfolder), encoding="utf-8")
 
 
 def training_facts(

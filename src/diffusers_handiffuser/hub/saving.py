@@ -69,12 +69,12 @@ class PushMixin(MixinBase):
                 "`safe_serialization=False` asks for pickles, which are not read here: safetensors are saved."
             )
             kwargs["safe_serialization"] = True
-        with atomic_write_dir(folder) as aside:
+        with atomic_write_dir(folder) as temporary:
             has_card = Path(folder, CARD_FILE).exists()
             if (push_to_hub or card is not None or self._saves_card) and not has_card:
                 facts = {**({"name": repo_id} if push_to_hub else {}), **(card or {})}
-                write_model_card(aside, self._described_by_card(), facts)
-            self._save(os.fspath(aside), repo_id, *args, **kwargs)
+                write_model_card(temporary, self._described_by_card(), facts)
+            self._save(os.fspath(temporary), repo_id, *args, **kwargs)
         if push_to_hub:
             upload.setdefault("commit_message", f"Upload {type(self).__name__}")
             push_folder(folder, repo_id, keep_card=True, **upload)
@@ -284,8 +284,8 @@ def reset_tokenizer_padding(component: Any) -> None:
 
 
 def write_json(path: Path, content: dict) -> None:
-    with atomic_write(path) as aside:
-        aside.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 class SavingMixin(PushMixin):

@@ -6,10 +6,10 @@ import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from ..utils.atomic_files import ASIDE_PREFIX
+from ..utils.atomic_files import TEMPORARY_PREFIX
 from ..utils.contained_paths import refuse_link_outwards
 
-_NOT_FOR_THE_HUB = ("checkpoint-*/**", "samples/**", "logs/**", "log.jsonl", ".cache/**", f"{ASIDE_PREFIX}*/**")
+_NOT_FOR_THE_HUB = ("checkpoint-*/**", "samples/**", "logs/**", "log.jsonl", ".cache/**", f"{TEMPORARY_PREFIX}*/**")
 """What a trainer leaves beside its result, and what is in no folder for the Hub."""
 _NEVER = (".git", ".cache")
 """Folders that the Hub does not take, at any depth."""

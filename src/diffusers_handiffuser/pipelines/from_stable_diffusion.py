@@ -12,6 +12,7 @@ from ..hub.loading import rename_dtype_kwarg
 from ..hub.loading_lock import one_at_a_time
 from ..hub.stored_dtype import load_in_stored_dtype
 from ..models import TextHandEncoder, TextToHandParamsModel
+from ..utils.messages import one_line_of
 from ..utils.other_imports import refuse_other_import
 from ..utils.typing import MixinBase
 from .pipeline_loading import looks_like_a_path
@@ -122,7 +123,7 @@ def load_stable_diffusion(name: str, options: dict[str, Any]) -> DiffusionPipeli
             return StableDiffusionPipeline.from_single_file(name, **options)
         return load_in_stored_dtype(DiffusionPipeline.from_pretrained, name, options)
     except (OSError, HTTPError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line_of(error)
         raise OSError(f"Cannot load `stable_diffusion` from {name!r}: {reason}") from error
 
 

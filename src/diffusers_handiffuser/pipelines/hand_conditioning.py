@@ -373,7 +373,7 @@ class HandConditioningMixin(HandEncodingMixin, FromStableDiffusionMixin, Pipelin
             )
         return prompt_embeds, negative_prompt_embeds, hand_params
 
-    def progress_bar(self, iterable: Iterable | None = None, total: int | None = None, desc: str = "picture") -> Any:
+    def progress_bar(self, iterable: Iterable | None = None, total: int | None = None, desc: str = "image") -> Any:
         """diffusers' progress bar under the stage's name, unless `set_progress_bar_config(desc=...)` gave another."""
         config = getattr(self, "_progress_bar_config", {})
         self._progress_bar_config = {"desc": desc, **config}

@@ -36,7 +36,7 @@ from ..hub.stored_dtype import load_in_stored_dtype
 from ..models import TextHandEncoder, TextToHandParamsModel
 from ..utils.atomic_files import atomic_write, atomic_write_dir
 from ..utils.contained_paths import refuse_link_outwards
-from ..utils.messages import INSTALL
+from ..utils.messages import INSTALL, one_line_of
 
 PACKAGE = __name__.partition(".")[0]
 PIPELINE_FILE = "pipeline"
@@ -156,7 +156,7 @@ class PipelineLoadingMixin(SavingMixin):
                 if not instead or instead in str(error):
                     raise
                 raise OSError(f"{str(error).rstrip('.')}{instead}.") from error
-            reason = " ".join(str(error.__cause__ or error).split())
+            reason = one_line_of(error.__cause__ or error)
             if instead:
                 reason = f"{reason.rstrip('.')}{instead}."
             elif "`safetensors` weights" in reason:
@@ -257,19 +257,19 @@ def save_half(pipeline: Any, save_directory: str | os.PathLike, card: Mapping[st
     `card` is that of `save_pretrained`. Raises a `ValueError` that names the tensor if a number is too large for
     float16.
     """
-    with atomic_write_dir(save_directory) as aside:
-        pipeline.save_pretrained(aside, card=card)
+    with atomic_write_dir(save_directory) as temporary:
+        pipeline.save_pretrained(temporary, card=card)
         if Path(save_directory, CARD_FILE).exists():
-            (aside / CARD_FILE).unlink(missing_ok=True)
+            (temporary / CARD_FILE).unlink(missing_ok=True)
         for name, component in pipeline.components.items():
             if not isinstance(component, torch.nn.Module) or isinstance(component, HandBodyModel):
                 continue
-            for path in sorted((aside / name).glob("*.safetensors")):
+            for path in sorted((temporary / name).glob("*.safetensors")):
                 _halve(path, keep=getattr(component, "_keep_in_fp32_modules", None) or ())
-            config = json.loads((aside / name / "config.json").read_text(encoding="utf-8"))
+            config = json.loads((temporary / name / "config.json").read_text(encoding="utf-8"))
             if "dtype" in config:
                 config["dtype"] = "float32"
-                write_json(aside / name / "config.json", config)
+                write_json(temporary / name / "config.json", config)
 
 
 def _widen_config_of_variant(folder: Path) -> None:
@@ -294,8 +294,8 @@ def _halve(path: Path, keep: Collection[str]) -> None:
             tensors[key] = tensor.half()
             if not torch.equal(tensors[key].isfinite(), tensor.isfinite()):
                 raise ValueError(f"`{key}` in {path} holds numbers too large for float16.")
-    with atomic_write(path) as aside:
-        save_file(tensors, aside, metadata=metadata)
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
 
 
 def check_body(sha256: str | None, body: HandBodyModel) -> None:

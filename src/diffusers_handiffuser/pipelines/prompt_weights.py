@@ -8,7 +8,7 @@
 What a caption merely has in common with this stays as it is: brackets that are not closed, or hold no letter or digit,
 and square brackets with `:` or `|` in them, which change the words over the steps. What stands behind a colon is a
 weight if there is a letter before it and it is a decimal fraction, or a whole number that neither a space nor a digit
-keeps from being one: what is told in "(fingers: 3)", "(at 10:30)" and "(format 16:9)" stays, without the brackets.
+keeps from being one: the words of "(fingers: 3)", "(at 10:30)" and "(format 16:9)" stay, without the brackets.
 """
 
 import re

@@ -37,15 +37,15 @@ def write_obj(path: str | os.PathLike, meshes: Sequence[HandMesh]) -> None:
         lines += [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in _to_y_up(mesh.vertices).tolist()]
         lines += [f"f {a} {b} {c}" for a, b, c in (mesh.faces + offset).tolist()]
         offset += len(mesh.vertices)
-    with atomic_write(path) as aside:
-        aside.write_text("\n".join(lines) + "\n", encoding="ascii")
+    with atomic_write(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="ascii")
 
 
 def write_glb(path: str | os.PathLike, meshes: Sequence[HandMesh]) -> None:
     """glTF 2.0 in one file, see [`glb_bytes`]."""
     content = glb_bytes(meshes)
-    with atomic_write(path) as aside:
-        aside.write_bytes(content)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def glb_bytes(meshes: Sequence[HandMesh]) -> bytes:

@@ -21,8 +21,8 @@ def hands_glb(
     """See `HandParams.to_glb`. The scene is empty where no hand is visible."""
     content = glb_bytes(meshes_of_one_row(hand_params, procedural_body() if body_model is None else body_model))
     if path is not None:
-        with atomic_write(path) as aside:
-            aside.write_bytes(content)
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(content)
     return content
 
 
@@ -56,8 +56,8 @@ class HandView:
     def save(self, path: str | os.PathLike) -> Path:
         """Writes the page to a file that any browser opens."""
         path = Path(path)
-        with atomic_write(path) as aside:
-            aside.write_text(self.html, encoding="utf-8")
+        with atomic_write(path) as temporary:
+            temporary.write_text(self.html, encoding="utf-8")
         return path
 
     def _repr_html_(self) -> str:

@@ -68,11 +68,11 @@ def make_dataset(
         (str(folder), split, seed, start, min(start + _BATCH, num), size, images, device)
         for start in range(0, num, _BATCH)
     ]
-    aside = metadata.with_suffix(".jsonl.tmp")
-    with aside.open("w", encoding="utf-8") as file:
+    temporary = metadata.with_suffix(".jsonl.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
         for rows in _bar(_run(jobs, workers), len(jobs), progress):
             file.writelines(json.dumps(row) + "\n" for row in rows)
-    os.replace(aside, metadata)
+    os.replace(temporary, metadata)
     return metadata
 
 

@@ -26,13 +26,14 @@ from transformers import CLIPTokenizer
 
 from ..hands.body_model import load_body_model
 from ..models import TextHandEncoder
+from ..pipelines.images import vae_factor
 from ..utils.command_line import run_as_command
 from ..utils.typing import register_to_config
 from .engine.option_parser import JsonObject, OptionParser, option
 from .engine.options import DROPPED, DataOptions, LatentOptions, TrainingOptions
 from .engine.randomness import BatchRandom
 from .engine.run import TrainingRun, count_training_rows, start_run
-from .engine.small_models import load_vae, new_text_encoder, vae_factor
+from .engine.small_models import load_vae, new_text_encoder
 from .engine.sources import cache_folder, open_rows
 from .engine.weights import save_model
 from .hand_params_to_image.models import load_initial_weights

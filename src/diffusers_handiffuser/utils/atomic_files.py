@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all: written aside, then renamed.
+"""Atomic writes: to a temporary path, then renamed.
 
 A full disk, a signal or a fault in the middle of writing leaves what was there before as it was.
 """
@@ -20,9 +20,9 @@ from safetensors import SafetensorError
 
 from .contained_paths import refuse_outside
 
-ASIDE_PREFIX = ".saving-"
-_ASIDE_FILE = re.compile(r"\..*\.(?:(?P<process>[0-9a-f]{8}-\d+)-)?[\d-]+\.tmp(?:\.[^.]*)?", re.DOTALL)
-_ASIDE_FOLDER = re.compile(rf"{re.escape(ASIDE_PREFIX)}(?:(?P<process>[0-9a-f]{{8}}-\d+)-)?\w+")
+TEMPORARY_PREFIX = ".saving-"
+_TEMPORARY_FILE = re.compile(r"\..*\.(?:(?P<process>[0-9a-f]{8}-\d+)-)?[\d-]+\.tmp(?:\.[^.]*)?", re.DOTALL)
+_TEMPORARY_FOLDER = re.compile(rf"{re.escape(TEMPORARY_PREFIX)}(?:(?P<process>[0-9a-f]{{8}}-\d+)-)?\w+")
 _SECONDS_TO_KEEP = 24 * 3600
 _WEIGHTS = re.compile(r"(.+?)(-\d{5}-of-\d{5})?\.safetensors")
 _WEIGHTS_INDEX = re.compile(r"(.+)\.safetensors\.index(\.[^.]+)?\.json")
@@ -39,19 +39,19 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     refuse_special_file(path)
-    aside = aside_of(path)
+    temporary = temporary_path(path)
     tidy_once(path.parent)
-    with _used(aside):
+    with _used(temporary):
         try:
             with errors_name(path):
-                aside.unlink(missing_ok=True)
-                yield aside
-                os.replace(aside, path)
+                temporary.unlink(missing_ok=True)
+                yield temporary
+                os.replace(temporary, path)
         finally:
-            aside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
-def aside_of(path: Path) -> Path:
+def temporary_path(path: Path) -> Path:
     """The name that a thread of this process writes to before it is renamed to `path`."""
     return path.with_name(f".{path.stem}.{_process()}-{threading.get_ident()}.tmp{path.suffix}")
 
@@ -74,7 +74,7 @@ def atomic_write_dir(folder: str | os.PathLike) -> Iterator[Path]:
     for the new ones. What cannot be renamed in one step is a folder: a process that is killed during the renaming,
     which needs no room on the disk, leaves some new and some old files.
 
-    What processes that were killed have left aside, in this folder or as files, is removed after a day, and at once if
+    What killed processes have left behind, in this folder or as files, is removed after a day, and at once if
     this process wrote it. Raises an `OSError` that names the place of what cannot be written, and a `ValueError` if a
     folder inside is a link that leads out: its files would be replaced where they are.
     """
@@ -82,37 +82,37 @@ def atomic_write_dir(folder: str | os.PathLike) -> Iterator[Path]:
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     tidy(folder)
-    aside = Path(tempfile.mkdtemp(prefix=f"{ASIDE_PREFIX}{_process()}-", dir=folder))
+    temporary = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}{_process()}-", dir=folder))
     try:
-        with _used(aside), errors_name(folder, aside):
-            yield aside
+        with _used(temporary), errors_name(folder, temporary):
+            yield temporary
         written: dict[Path, set[str]] = {}
-        files = sorted(filter(Path.is_file, aside.rglob("*")), key=lambda path: path.suffix == ".json")
+        files = sorted(filter(Path.is_file, temporary.rglob("*")), key=lambda path: path.suffix == ".json")
         for path in files:
-            target = folder / path.relative_to(aside)
+            target = folder / path.relative_to(temporary)
             refuse_special_file(target)
             refuse_outside(target.parent, folder)
         for path in files:
-            target = folder / path.relative_to(aside)
+            target = folder / path.relative_to(temporary)
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, target)
             written.setdefault(target.parent, set()).add(target.name)
         for place, names in written.items():
             _remove_superseded(place, names)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         if is_new:
             with contextlib.suppress(OSError):  # it holds what was saved
                 folder.rmdir()
 
 
 @contextlib.contextmanager
-def errors_name(path: Path, aside: Path | None = None) -> Iterator[None]:
+def errors_name(path: Path, temporary: Path | None = None) -> Iterator[None]:
     """Makes an `OSError` that names the file of what a full disk raises while one is written.
 
     Args:
         path (`Path`): what is written: a file, or a folder, of which the part is named that was written last.
-        aside (`Path`, *optional*): where a folder is written first.
+        temporary (`Path`, *optional*): where a folder is written first.
     """
     try:
         yield
@@ -124,15 +124,15 @@ def errors_name(path: Path, aside: Path | None = None) -> Iterator[None]:
             number = errno.ENOSPC if _is_full(path) else errno.EIO
         if number is None:
             raise
-        latest = path if aside is None else path / _latest_part(aside)
-        shown = Path(*(part for part in latest.parts if not part.startswith(ASIDE_PREFIX)))
+        latest = path if temporary is None else path / _latest_part(temporary)
+        shown = Path(*(part for part in latest.parts if not part.startswith(TEMPORARY_PREFIX)))
         raise OSError(number, os.strerror(number), str(shown)) from error
 
 
-def _latest_part(aside: Path) -> Path:
+def _latest_part(temporary: Path) -> Path:
     """The folder inside, or the folder itself, in which something was made last."""
-    folders = [aside, *(path for path in aside.rglob("*") if path.is_dir())]
-    return max(folders, key=lambda path: (path.stat().st_mtime_ns, len(path.parts))).relative_to(aside)
+    folders = [temporary, *(path for path in temporary.rglob("*") if path.is_dir())]
+    return max(folders, key=lambda path: (path.stat().st_mtime_ns, len(path.parts))).relative_to(temporary)
 
 
 def _is_full(path: Path) -> bool:
@@ -141,12 +141,12 @@ def _is_full(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _used(aside: Path) -> Iterator[None]:
-    _in_use.add(aside.absolute())
+def _used(temporary: Path) -> Iterator[None]:
+    _in_use.add(temporary.absolute())
     try:
         yield
     finally:
-        _in_use.discard(aside.absolute())
+        _in_use.discard(temporary.absolute())
 
 
 def _process() -> str:
@@ -163,17 +163,17 @@ def tidy_once(folder: Path) -> None:
 
 
 def tidy(folder: Path) -> None:
-    """Removes what was written aside in a folder and left there by processes that were killed: what is older than a
+    """Removes temporary paths in a folder that were left there by processes that were killed: what is older than a
     day, and what an earlier process of this number has left on this machine."""
     for path in folder.iterdir() if folder.is_dir() else ():
-        match = _ASIDE_FILE.fullmatch(path.name) or _ASIDE_FOLDER.fullmatch(path.name)
+        match = _TEMPORARY_FILE.fullmatch(path.name) or _TEMPORARY_FOLDER.fullmatch(path.name)
         if match is None or path.absolute() in _in_use:
             continue
         with contextlib.suppress(OSError):  # another process was faster, or it is not ours to remove
             status = path.lstat()
             if match["process"] != _process() and time.time() - status.st_mtime < _SECONDS_TO_KEEP:
                 continue
-            if stat.S_ISDIR(status.st_mode) and path.name.startswith(ASIDE_PREFIX):
+            if stat.S_ISDIR(status.st_mode) and path.name.startswith(TEMPORARY_PREFIX):
                 shutil.rmtree(path, ignore_errors=True)
             elif stat.S_ISREG(status.st_mode):
                 path.unlink()

@@ -9,7 +9,7 @@ import numpy as np
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-from ...utils.atomic_files import aside_of, tidy_once
+from ...utils.atomic_files import temporary_path, tidy_once
 
 
 def cached_together(paths: Any, shapes: Any, dtypes: Any, fill: Callable, accelerator: Accelerator) -> Any:
@@ -43,16 +43,18 @@ def cached_together(paths: Any, shapes: Any, dtypes: Any, fill: Callable, accele
 
 
 def _fill_files(paths: Mapping, shapes: Mapping, dtypes: Mapping, fill: Callable, accelerator: Accelerator) -> None:
-    names = broadcast_object_list([aside_of(path).name for path in paths.values()])  # other runs may write them, too
-    aside = {name: path.with_name(place) for (name, path), place in zip(paths.items(), names, strict=True)}
+    names = broadcast_object_list(
+        [temporary_path(path).name for path in paths.values()]
+    )  # other runs may write them, too
+    temporary = {name: path.with_name(place) for (name, path), place in zip(paths.items(), names, strict=True)}
     try:
         if accelerator.is_main_process:
-            for name, path in aside.items():
+            for name, path in temporary.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 tidy_once(path.parent)
                 np.lib.format.open_memmap(path, mode="w+", dtype=dtypes[name], shape=shapes[name])
         accelerator.wait_for_everyone()
-        arrays = {name: np.load(path, mmap_mode="r+") for name, path in aside.items()}
+        arrays = {name: np.load(path, mmap_mode="r+") for name, path in temporary.items()}
         num_rows, shares = next(iter(shapes.values()))[1], accelerator.num_processes
         bounds = [num_rows * share // shares for share in range(shares + 1)]
         mine = range(bounds[accelerator.process_index], bounds[accelerator.process_index + 1])
@@ -63,10 +65,10 @@ def _fill_files(paths: Mapping, shapes: Mapping, dtypes: Mapping, fill: Callable
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             for name, path in paths.items():
-                os.replace(aside[name], path)
+                os.replace(temporary[name], path)
     finally:
         if accelerator.is_main_process:
-            for path in aside.values():
+            for path in temporary.values():
                 path.unlink(missing_ok=True)
     accelerator.wait_for_everyone()
 

@@ -46,26 +46,26 @@ def write_checkpoint(
     wait for the others, and one is the main one. Raises an `OSError` that names the part that cannot be written.
     """
     path = Path(output_dir) / f"checkpoint-{state['step']}"
-    aside = path.with_name(f"{path.name}.tmp")
+    temporary = path.with_name(f"{path.name}.tmp")
     if is_main:
-        _remove(aside)
-        aside.mkdir(parents=True)
+        _remove(temporary)
+        temporary.mkdir(parents=True)
     wait()
     try:
-        with errors_name(path, aside):
-            write(aside)
+        with errors_name(path, temporary):
+            write(temporary)
             wait()
             if is_main:
-                (aside / STATE_NAME).write_text(json.dumps(state, indent=2))
-                _flush(aside)
+                (temporary / STATE_NAME).write_text(json.dumps(state, indent=2))
+                _flush(temporary)
     except OSError:
         if is_main:
-            _remove(aside)  # it may be what filled the disk
+            _remove(temporary)  # it may be what filled the disk
         raise
     if is_main:
         if os.path.lexists(path):
             os.replace(path, _doomed(path))
-        os.replace(aside, path)
+        os.replace(temporary, path)
         tidy(output_dir, total_limit)
     wait()
     return path

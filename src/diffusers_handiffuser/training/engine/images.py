@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import nn
 
-from .small_models import vae_factor
+from ...pipelines.images import vae_factor
 
 Batch = dict[str, torch.Tensor]
 

@@ -159,7 +159,7 @@ class HardwareOptions:
     _argument_group_name: ClassVar[str] = "hardware"
 
     mixed_precision: Literal["no", "fp16", "bf16"] | None = option(
-        None, help="default: what `accelerate launch` was told, or no"
+        None, help="default: that of `accelerate launch`, or no"
     )
     gradient_checkpointing: bool = option(False, help="compute activations twice rather than keep them")
     enable_xformers_memory_efficient_attention: bool = option(False, help="needs xformers and a CUDA device")

@@ -18,6 +18,7 @@ from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled
 from ...hub.model_card import CARD_FILE, training_facts
 from ...hub.saving import push_folder
 from ...utils.atomic_files import atomic_write
+from ...utils.messages import one_line_of
 from ...utils.versions import installed_versions
 from .options import DataOptions, HubOptions
 from .run import TrainingRun
@@ -39,8 +40,7 @@ def open_repository(hub: HubOptions, output_dir: str) -> None:
     try:
         create_repo(name, private=hub.hub_private_repo or None, token=hub.hub_token, exist_ok=True)
     except (HTTPError, OfflineModeIsEnabled, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise OSError(f"`push_to_hub`: cannot make the repository {name!r}: {reason}") from error
+        raise OSError(f"`push_to_hub`: cannot make the repository {name!r}: {one_line_of(error)}") from error
 
 
 def finish_run(
@@ -138,18 +138,18 @@ def add_run_to_card(run: TrainingRun) -> None:
     lines = ["## Training run", "", "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items())]
     losses = read_losses(folder / LOG_NAME)
     if len(losses) > 1 and find_spec("matplotlib"):
-        with atomic_write(folder / CURVE_NAME) as aside:
-            draw_curve(losses, aside)
+        with atomic_write(folder / CURVE_NAME) as temporary:
+            draw_curve(losses, temporary)
         lines += ["", f"![Loss at each line of the log]({CURVE_NAME})"]
     samples = sorted((folder / "samples").glob("*.png"))
     if samples:
-        with atomic_write(folder / SAMPLES_NAME) as aside:
-            shutil.copyfile(samples[-1], aside)
+        with atomic_write(folder / SAMPLES_NAME) as temporary:
+            shutil.copyfile(samples[-1], temporary)
         lines += ["", f"![Validation samples of the last step]({SAMPLES_NAME})"]
     card = folder / CARD_FILE
     text = card.read_text(encoding="utf-8").rstrip() + "\n\n" + "\n".join(lines) + "\n"
-    with atomic_write(card) as aside:
-        aside.write_text(text, encoding="utf-8")
+    with atomic_write(card) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def read_losses(log: Path) -> dict[int, float]:
@@ -195,5 +195,5 @@ def write_lora_card(output_dir: Path, base: str, rank: int, facts: dict[str, str
         rank=rank,
         **{key: facts[key] for key in ("base_model", "training_data", "command")},
     )
-    with atomic_write(output_dir / CARD_FILE) as aside:
-        aside.write_text(text, encoding="utf-8")
+    with atomic_write(output_dir / CARD_FILE) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -60,11 +60,6 @@ NEW_NOISE_SCHEDULE = {
 """Stable Diffusion's."""
 
 
-def vae_factor(vae: AutoencoderKL) -> int:
-    """Pixels to a side of one latent position."""
-    return 2 ** (len(vae.config.block_out_channels) - 1)
-
-
 def load_vae(folder: str) -> AutoencoderKL:
     """The VAE in a folder, or in `vae/` inside it."""
     inside = (Path(folder) / "vae" / "config.json").is_file()

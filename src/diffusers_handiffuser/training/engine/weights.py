@@ -127,9 +127,9 @@ class RunWeights:
 
 def save_model(model: Any, folder: Path) -> None:
     """`save_pretrained`, without this machine's paths."""
-    with atomic_write_dir(folder) as aside:
-        model.save_pretrained(aside, safe_serialization=True)
-        strip_load_paths(aside)
+    with atomic_write_dir(folder) as temporary:
+        model.save_pretrained(temporary, safe_serialization=True)
+        strip_load_paths(temporary)
 
 
 def load_model(model: Any, folder: Path) -> None:

@@ -56,9 +56,9 @@ def save_lora(folder: Path, unet: UNet2DConditionModel, text_encoder: TextHandEn
         {name: value.float() for name, value in get_peft_model_state_dict(model).items()}
         for model in (unet, text_encoder)
     )
-    with atomic_write_dir(folder) as aside:
+    with atomic_write_dir(folder) as temporary:
         StableDiffusionPipeline.save_lora_weights(
-            aside,
+            temporary,
             unet_lora_layers=convert_state_dict_to_diffusers(unet_layers),
             text_encoder_lora_layers=convert_state_dict_to_diffusers(text_layers),
         )

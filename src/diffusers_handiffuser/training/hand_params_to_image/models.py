@@ -17,7 +17,8 @@ from ...hands import HandBodyModel
 from ...models import TextHandEncoder, TextToHandParamsModel
 from ...pipelines import HanDiffuserPipeline
 from ...pipelines.from_stable_diffusion import is_single_file, load_stable_diffusion
-from ..engine.small_models import NEW_NOISE_SCHEDULE, load_vae, new_text_encoder, small_unet, vae_factor
+from ...pipelines.images import vae_factor
+from ..engine.small_models import NEW_NOISE_SCHEDULE, load_vae, new_text_encoder, small_unet
 from ..engine.weights import load_model
 from .growing import grow_unet
 from .options import ModelOptions, NoiseScheduleOptions, ValidationOptions

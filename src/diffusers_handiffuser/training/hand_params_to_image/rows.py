@@ -18,10 +18,10 @@ from ...data.stream import HandStream
 from ...hands import HandBodyModel, HandParams
 from ...hands.params import choose_hands
 from ...models import TextHandEncoder
+from ...pipelines.images import vae_factor
 from ..engine.caches import cached_together
 from ..engine.images import Batch, ImageLoader, Rows, check_resolution, encode_images, normalize_images, weights_hash
 from ..engine.options import LatentOptions
-from ..engine.small_models import vae_factor
 from ..engine.sources import StreamReader
 from ..engine.tracking import progress
 

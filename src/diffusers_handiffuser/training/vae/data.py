@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
+from ...pipelines.images import vae_factor
 from ..engine.images import normalize_images
 from ..engine.option_parser import option
 from ..engine.randomness import BatchRandom
-from ..engine.small_models import vae_factor
 from .latents import read_decoder_latents
 from .objective import POOLED_CHANNELS, PYRAMID_LEVELS
 

@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
+from ...pipelines.images import vae_factor
 from ..engine.option_parser import OptionParser
 from ..engine.options import DROPPED, DataOptions, TrainingOptions
 from ..engine.randomness import BatchRandom
 from ..engine.run import TrainingRun, count_training_rows, start_run
-from ..engine.small_models import vae_factor
 from ..engine.sources import cache_folder, open_rows
 from ..engine.weights import save_model
 from .data import CropDataset, CropOptions, check_latent_size
