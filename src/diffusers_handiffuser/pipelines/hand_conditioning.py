@@ -15,7 +15,13 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from diffusers.schedulers import KarrasDiffusionSchedulers
-from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
+from transformers import (
+    CLIPImageProcessor,
+    CLIPTokenizer,
+    CLIPVisionModelWithProjection,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from ..hands import HandBodyModel, HandParams
 from ..hub.loading import check_loaded
@@ -67,9 +73,11 @@ class HandConditioningMixin(HandEncodingMixin, FromStableDiffusionMixin, Pipelin
 
     Args:
         text_encoder ([`TextHandEncoder`]): takes the place of Stable Diffusion's text encoder.
-        hand_tokenizer (`CLIPTokenizer`, *optional*): of stage 1; its own, as textual inversion changes `tokenizer`.
-        hand_text_encoder (`CLIPTextModel` or [`TextHandEncoder`], *optional*): of stage 1, frozen. The second gives
-            the same states and follows diffusers' switches, such as its attention backends.
+        hand_tokenizer (`PreTrainedTokenizerBase`, *optional*): of stage 1; its own, as textual inversion changes
+            `tokenizer`. Texts are padded to its `model_max_length`.
+        hand_text_encoder (`PreTrainedModel` or [`TextHandEncoder`], *optional*): of stage 1, frozen; any text model
+            with `last_hidden_state`. The second gives CLIP's states and follows diffusers' switches, such as its
+            attention backends.
         text_to_hand_params ([`TextToHandParamsModel`], *optional*): the denoiser of stage 1. Without it hands have to
             be given, or the pipeline is plain Stable Diffusion.
         text_to_hand_scheduler (`SchedulerMixin`, *optional*): of stage 1, with `prediction_type="sample"`.
@@ -110,8 +118,8 @@ class HandConditioningMixin(HandEncodingMixin, FromStableDiffusionMixin, Pipelin
         safety_checker: StableDiffusionSafetyChecker | None,
         feature_extractor: CLIPImageProcessor | None,
         image_encoder: CLIPVisionModelWithProjection | None = None,
-        hand_tokenizer: CLIPTokenizer | None = None,
-        hand_text_encoder: CLIPTextModel | TextHandEncoder | None = None,
+        hand_tokenizer: PreTrainedTokenizerBase | None = None,
+        hand_text_encoder: PreTrainedModel | TextHandEncoder | None = None,
         text_to_hand_params: TextToHandParamsModel | None = None,
         text_to_hand_scheduler: KarrasDiffusionSchedulers | None = None,
         body_model: HandBodyModel | None = None,

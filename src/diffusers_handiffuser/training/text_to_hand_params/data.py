@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 from accelerate import Accelerator
-from transformers import BatchEncoding, CLIPTokenizer
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from ...data.captions import swap_sides
 from ...data.dataset import HandDataset
@@ -23,7 +23,7 @@ _MIN_DEVIATION = 0.02
 """Values that hardly vary are divided by this."""
 
 
-def tokenize_with_empty(tokenizer: CLIPTokenizer, texts: list[str]) -> BatchEncoding:
+def tokenize_with_empty(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> BatchEncoding:
     """Tokens of the texts and, last, of "", padded to the longest of them."""
     return tokenizer(
         [*texts, ""],
@@ -40,7 +40,7 @@ class CachedHandParams:
     Args:
         hands ([`HandParams`] of N rows), texts (`list[str]`): the rows.
         model ([`TextToHandParamsModel`]): with the statistics.
-        tokenizer (`CLIPTokenizer`): of the text encoder.
+        tokenizer (`PreTrainedTokenizerBase`): of the text encoder.
         mirror (`bool`): add the mirrored rows.
         device (`torch.device`): of the batches.
     """
@@ -50,7 +50,7 @@ class CachedHandParams:
         hands: HandParams,
         texts: list[str],
         model: TextToHandParamsModel,
-        tokenizer: CLIPTokenizer,
+        tokenizer: PreTrainedTokenizerBase,
         mirror: bool,
         device: torch.device,
     ):
@@ -86,12 +86,16 @@ class StreamedHandParams:
     Args:
         stream (`HandStream`): endless.
         model ([`TextToHandParamsModel`]): with the statistics, which are copied.
-        tokenizer (`CLIPTokenizer`): of the text encoder.
+        tokenizer (`PreTrainedTokenizerBase`): of the text encoder.
         accelerator (`Accelerator`): whose checkpoints get the position.
     """
 
     def __init__(
-        self, stream: HandStream, model: TextToHandParamsModel, tokenizer: CLIPTokenizer, accelerator: Accelerator
+        self,
+        stream: HandStream,
+        model: TextToHandParamsModel,
+        tokenizer: PreTrainedTokenizerBase,
+        accelerator: Accelerator,
     ):
         self.tokenizer, self.device = tokenizer, accelerator.device
         self._model = TextToHandParamsModel.from_config(model.config)  # the other may be sharded or moved
@@ -121,7 +125,7 @@ def open_hand_params(
     options: HandParamsTrainingOptions,
     dataset: HandDataset | None,
     model: TextToHandParamsModel,
-    tokenizer: CLIPTokenizer,
+    tokenizer: PreTrainedTokenizerBase,
     accelerator: Accelerator,
 ) -> tuple[CachedHandParams | StreamedHandParams, int | None, CachedHandParams | None]:
     """(Training examples, how many rows there are or None for a stream, held-out examples or None).

@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from diffusers import DDIMScheduler
 from torch import nn
-from transformers import CLIPTextModel
 
 from ...hands import HandBodyModel
 from ...hands.camera import project_weak_perspective
@@ -13,6 +12,7 @@ from ...hands.kinematics import HandJoints
 from ...hands.rotations import rot6d_to_rotmat
 from ...hands.skeleton import LEFT_HAND, NUM_JOINTS, RIGHT_HAND
 from ...models import TextToHandParamsModel
+from ...models.text_models import text_states
 from ...models.text_to_hand_params import SAMPLE_PARTS, SAMPLE_SIZE
 from ..engine.timesteps import min_snr_weights
 from .options import DiffusionOptions
@@ -85,7 +85,7 @@ def drop_captions(batch: Batch, drop: torch.Tensor) -> tuple[torch.Tensor, torch
 class HandParamsObjective(nn.Module):
     """The clean sample that the model predicts, given a noisy one and tokens."""
 
-    def __init__(self, model: TextToHandParamsModel, text_encoder: CLIPTextModel):
+    def __init__(self, model: TextToHandParamsModel, text_encoder: nn.Module):
         super().__init__()
         self.model, self.text_encoder = model, text_encoder
 
@@ -94,7 +94,7 @@ class HandParamsObjective(nn.Module):
     ) -> torch.Tensor:
         longest = int(attention_mask.sum(1).max())  # padding behind every row's words costs as much as words
         input_ids, attention_mask = input_ids[:, :longest], attention_mask[:, :longest]
-        states = self.text_encoder(input_ids, attention_mask=attention_mask).last_hidden_state
+        states = text_states(self.text_encoder, input_ids, attention_mask)
         return self.model(noisy, timesteps, states, encoder_attention_mask=attention_mask).sample
 
 

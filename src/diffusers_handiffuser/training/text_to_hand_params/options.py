@@ -36,7 +36,8 @@ class ModelOptions(PretrainedOptions):
 
     pretrained_model_name_or_path: str | None = option(
         None,
-        help="folder or Hub id with tokenizer/ and text_encoder/ (CLIP); else the text encoder starts from nothing",
+        help="folder or Hub id with tokenizer/ and text_encoder/ (any text model of transformers), or a pipeline with "
+        "a stage 1, whose text model is taken; else the text encoder starts from nothing",
     )
     tokenizer_name: str | None = option(None, help="another tokenizer: its folder")
     train_text_encoder: bool = option(False, help="train the text encoder along (else frozen)")
@@ -47,6 +48,9 @@ class ModelOptions(PretrainedOptions):
     init_from: str | None = option(
         None, help="take the weights (only) from this output or checkpoint folder; of a checkpoint, the averaged"
     )
+    ignore_mismatched_sizes: bool = option(
+        False, help="of --init_from, take only the weights that have the same name and shape here"
+    )
     body_model: str | None = option(None, help="SMPL-H file for the joint loss (default: the body of the package)")
 
     def __post_init__(self) -> None:
@@ -55,6 +59,8 @@ class ModelOptions(PretrainedOptions):
                 raise ValueError("without --pretrained_model_name_or_path, --tokenizer_name is needed")
             if not self.train_text_encoder and self.init_from is None:
                 raise ValueError("a text encoder that starts from nothing has to be trained: add --train_text_encoder")
+        if self.ignore_mismatched_sizes and self.init_from is None:
+            raise ValueError("--ignore_mismatched_sizes is about the weights of --init_from, which is not given")
 
 
 @dataclass
