@@ -16,7 +16,6 @@ from diffusers_handiffuser.data import (
     stream_dataset,
     write_row,
 )
-from diffusers_handiffuser.data.dataset import cached_array
 from diffusers_handiffuser.data.rows import hand_features
 from diffusers_handiffuser.hands import HandParams
 
@@ -108,16 +107,6 @@ def test_picture_cache_is_found_again(data_dir, tmp_path):
     assert path.stat().st_mtime_ns == stamp
     change_row(data_dir, 0, text="something else")
     assert HandDataset(data_dir, need_images=True).fingerprint != dataset.fingerprint
-
-
-def test_cache_that_fails_half_way_leaves_nothing(tmp_path):
-    def fill(array):
-        array[0] = 1
-        raise RuntimeError("the power went out")
-
-    with pytest.raises(RuntimeError):
-        cached_array(tmp_path / "cache.npy", (2, 3), np.float32, fill)
-    assert not list(tmp_path.iterdir())
 
 
 class TestRows:

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.file_download import repo_folder_name
-from numpy.typing import DTypeLike
 
-from ..utils.atomic_files import atomic_write
+from ..utils.atomic_arrays import cached_array
 from ..utils.messages import reason_of
 from .rows import (
     HandRow,
@@ -223,24 +222,6 @@ class HandDataset:
             fill(array)
             return array
         return cached_array(Path(cache_dir) / f"images-{self.fingerprint}-{resolution}.npy", shape, np.uint8, fill)
-
-
-def cached_array(
-    path: str | Path, shape: tuple[int, ...], dtype: DTypeLike, fill: Callable[[np.ndarray], None]
-) -> np.ndarray:
-    """Read-only memory map of `path`; where it does not exist yet, `fill(array)` writes it, atomically."""
-    path = Path(path)
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as temporary:
-            array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
-            fill(array)
-            array.flush()
-            del array
-    array = np.load(path, mmap_mode="r")
-    if array.shape != tuple(shape) or array.dtype != np.dtype(dtype):
-        raise ValueError(f"{path} holds {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}: delete it")
-    return array
 
 
 def _need(picture: Picture | None, where: str) -> Picture:

@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 from PIL import Image
 
+from ..utils.atomic_files import write_then_rename
 from .rows import parse_row
 from .sources import METADATA_NAME, PARQUET_METADATA_NAME
 
@@ -19,15 +20,14 @@ def new_metadata(folder: str | os.PathLike) -> Iterator[TextIO]:
     folder = Path(folder)
     for name in (METADATA_NAME, PARQUET_METADATA_NAME):
         if (folder / name).exists():
-            raise ValueError(f"`folder` must not hold a data set yet, but {folder / name} exists.")
+            raise ValueError(f"{folder} must not hold a data set yet, but has a {name}.")
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"{METADATA_NAME}.{os.getpid()}.tmp"
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            yield file
-        os.replace(temporary, folder / METADATA_NAME)
-    finally:
-        temporary.unlink(missing_ok=True)
+    unfinished = folder / f"{METADATA_NAME}.{os.getpid()}.tmp"  # readers recognize what an interrupted writer left
+    with (
+        write_then_rename(unfinished, folder / METADATA_NAME) as temporary,
+        temporary.open("w", encoding="utf-8") as file,
+    ):
+        yield file
 
 
 def write_dataset(

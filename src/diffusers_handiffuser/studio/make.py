@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from ..hands import HandBodyModel
+from ..utils.atomic_files import write_then_rename
 from .captions import describe
 from .draw import Studio, check_size
 from .scenes import SPLITS, pose_scenes, sample_scene
@@ -62,17 +63,18 @@ def make_dataset(
     folder = Path(folder)
     metadata = folder / "metadata.jsonl"
     if metadata.exists():
-        raise ValueError(f"`folder` must not hold a data set yet, but {metadata} exists.")
+        raise ValueError(f"{folder} must not hold a data set yet, but has a {metadata.name}.")
     (folder / "images" if images else folder).mkdir(parents=True, exist_ok=True)
     jobs = [
         (str(folder), split, seed, start, min(start + _BATCH, num), size, images, device)
         for start in range(0, num, _BATCH)
     ]
-    temporary = metadata.with_suffix(".jsonl.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
+    with (
+        write_then_rename(metadata.with_suffix(".jsonl.tmp"), metadata) as temporary,
+        temporary.open("w", encoding="utf-8") as file,
+    ):
         for rows in _bar(_run(jobs, workers), len(jobs), progress):
             file.writelines(json.dumps(row) + "\n" for row in rows)
-    os.replace(temporary, metadata)
     return metadata
 
 
