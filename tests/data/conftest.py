@@ -74,7 +74,7 @@ def webdataset_dir(tmp_path):
 
 @pytest.fixture(autouse=True)
 def caches(monkeypatch, tmp_path):
-    """What `datasets` keeps goes with the test; it says nothing meanwhile."""
+    """Keeps the cache of `datasets` inside the test's folder, and its progress bars off."""
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets cache")
@@ -83,4 +83,4 @@ def caches(monkeypatch, tmp_path):
 
 @pytest.fixture(autouse=True)
 def always_one_thread(one_thread):
-    """Around every test here."""
+    """Runs every test here on one thread."""

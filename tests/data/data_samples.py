@@ -1,4 +1,4 @@
-"""Rows and images to make data sets of."""
+"""Rows, images and helpers for small data sets."""
 
 import json
 

@@ -150,7 +150,7 @@ def test_full_camera(known, body):
     assert angles(body(imported.hand_params).rotations[0, place[1], 0], geometry.rotations[place][0]) < 0.1
 
 
-def test_two_hands_out_of_reach_are_turned_right_and_the_miss_is_told(known, body):
+def test_two_hands_out_of_reach_are_turned_right_and_the_miss_is_reported(known, body):
     hands, geometry, pixels = known
     row = next(i for i in range(len(hands)) if hands.hand_visible[i].all())
     people = [weak_hand(hands, geometry, pixels, (row, side)) for side in range(2)]

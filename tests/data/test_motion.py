@@ -96,7 +96,7 @@ class TestCamera:
         up_in_camera = -rotvec_to_rotmat(hands.global_orient)[:, 1]
         assert (up_in_camera - torch.tensor(up_in_world, dtype=torch.float32)).abs().max() < 1e-4
 
-    def test_turns_aside_as_much_as_asked_for(self):
+    def test_turns_as_much_as_asked_for(self):
         hands = hands_of(sample_motion(make_motion(), [Caption("stands")], 12, max_turn=30, seed=3))
         forward = rotvec_to_rotmat(hands.global_orient)[..., 2]
         turned = torch.atan2(forward[:, 0], -forward[:, 2]).rad2deg()
