@@ -89,6 +89,7 @@ class PipelineLoadingMixin(SavingMixin):
     `trust_remote_code=True`, if the package is installed.
     """
 
+    _optional_components: list[str]
     _saves_card = True
     _with_loader_code = False
 
@@ -200,6 +201,18 @@ class PipelineLoadingMixin(SavingMixin):
         super().save_pretrained(save_directory, *args, push_to_hub=push_to_hub, card=card, **kwargs)
 
     save_pretrained.__wrapped__ = DiffusionPipeline.save_pretrained  # type: ignore[attr-defined]  # its arguments
+
+    def _save(self, folder: str, repo_id: str | None, *args: Any, **kwargs: Any) -> None:
+        """As in diffusers, without its warnings of unsaved components where there is stage 1 alone."""
+        required = self.components.keys() - set(self._optional_components)
+        if any(self.components[name] is not None for name in required):
+            super()._save(folder, repo_id, *args, **kwargs)
+            return
+        self._optional_components = [*self._optional_components, *required]
+        try:
+            super()._save(folder, repo_id, *args, **kwargs)
+        finally:
+            del self._optional_components
 
     @classmethod
     def _dict_from_json_file(cls, json_file: str | os.PathLike, **kwargs: Any) -> dict[str, Any]:
