@@ -122,7 +122,7 @@ def _assembled(kind: type, leaves: Iterator[Any]) -> Any:
 
 
 def read_json_object(text: str) -> JsonObject:
-    """argparse type: a JSON object, inline or as the path of a file."""
+    """Type of an option for argparse: a JSON object, inline or as the path of a file."""
     try:
         value = json.loads(text if text.lstrip().startswith("{") else Path(text).read_text())
     except (OSError, ValueError) as error:
