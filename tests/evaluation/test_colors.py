@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from diffusers_handiffuser import HandBodyModel, HandParams
-from diffusers_handiffuser.evaluation import evaluate_own_pictures, evaluate_text_to_pictures, score_pictures
+from diffusers_handiffuser.evaluation import evaluate_own_pictures, evaluate_text_to_pictures, score_images
 from diffusers_handiffuser.evaluation.metrics.colors import METRICS, named_in_caption
 from diffusers_handiffuser.studio import Scene, make_dataset
 from diffusers_handiffuser.studio.captions import describe
@@ -66,11 +66,11 @@ def test_the_data_sets_own_pictures_score_well(folder, rows):
 
 def test_other_rows_pictures_score_badly(truth):
     pictures, hands, scenes = truth
-    found = score_pictures(pictures.roll(1, 0), hands, scenes)
-    own = score_pictures(pictures, hands, scenes)
+    found = score_images(pictures.roll(1, 0), hands, scenes)
+    own = score_images(pictures, hands, scenes)
     assert found["background"].mean() < 0.3 and found["skin"].mean() < 0.35
     assert found["hand_iou"].mean() < 0.7 * own["hand_iou"].mean()
-    moved = score_pictures(pictures.roll(12, 2), hands, scenes)
+    moved = score_images(pictures.roll(12, 2), hands, scenes)
     assert moved["hand_iou"].mean() < 0.8 * own["hand_iou"].mean()
 
 
@@ -78,7 +78,7 @@ def test_a_painted_outline_has_iou_one(truth):
     _, hands, scenes = truth
     masks = torch.stack([torch.from_numpy(np.array(mask)) for mask in hands.to_condition("mask", 96)]) > 127
     painted = torch.where(masks[..., None], torch.tensor([0.8, 0.6, 0.5]), torch.tensor([0.1, 0.1, 0.4]))
-    assert score_pictures(painted, hands, scenes)["hand_iou"].min() == 1
+    assert score_images(painted, hands, scenes)["hand_iou"].min() == 1
 
 
 def test_palms_are_read_as_they_are_painted(truth):
@@ -91,14 +91,14 @@ def test_palms_are_read_as_they_are_painted(truth):
     number = list(SKIN_TONES).index("dark brown")
     color = 1.1 * skin_tones(torch.tensor(0.75))[number]
     painted = torch.where(masks[..., None], color, torch.tensor([0.1, 0.1, 0.4]))
-    found = score_pictures(painted, hands, [dataclasses.replace(scene, skin="dark brown") for scene in scenes])
+    found = score_images(painted, hands, [dataclasses.replace(scene, skin="dark brown") for scene in scenes])
     assert found["skin"][shown].min() == 1 and found["skin"][backs].max() == 0
 
 
 def test_absent_hands_are_not_judged(truth):
     pictures, hands, scenes = truth
     none = hands.replace(hand_visible=torch.zeros_like(hands.hand_visible))
-    found = score_pictures(pictures, none, scenes)
+    found = score_images(pictures, none, scenes)
     assert all(found[name].isnan().all() for name in METRICS[1:]) and found["background"].mean() > 0.9
 
 
@@ -127,10 +127,10 @@ def test_captions_that_name_a_color_are_known():
 
 def test_bad_input(folder, rows, truth):
     pictures, hands, scenes = truth
-    with pytest.raises(ValueError, match="`pictures`"):
-        score_pictures(pictures[:, :, :, 0], hands, scenes)
-    with pytest.raises(ValueError, match="`pictures`"):
-        score_pictures(pictures[:3], hands, scenes)
+    with pytest.raises(ValueError, match="`images`"):
+        score_images(pictures[:, :, :, 0], hands, scenes)
+    with pytest.raises(ValueError, match="`images`"):
+        score_images(pictures[:3], hands, scenes)
     with pytest.raises(ValueError, match="`samples`"), pytest.warns(FutureWarning, match="use `evaluate`"):
         evaluate_text_to_pictures(None, rows, samples=0)
     with pytest.raises(ValueError, match="`rows`"):

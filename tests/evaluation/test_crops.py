@@ -68,5 +68,5 @@ def test_bad_input():
         hand_boxes(torch.zeros(20, 2), 10, 10)
     with pytest.raises(ValueError, match="`margin`"):
         hand_boxes(torch.zeros(21, 2), 10, 10, margin=-1)
-    with pytest.raises(ValueError, match="`pictures`"):
+    with pytest.raises(ValueError, match="`images`"):
         hand_crops(torch.zeros(1, 8, 8, 3), torch.zeros(1, 2, 21, 2), torch.ones(1, 2).bool(), 8)

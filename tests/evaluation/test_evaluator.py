@@ -194,10 +194,10 @@ class TestPipelines:
 def test_data_without_scenes_or_pictures(pipe, rows):
     plain = [type(row)(row.text, row.fields, None, row.where, {"text": row.text}) for row in rows[:2]]
     report = evaluate(pipe, plain, COLORS, samples=2)
-    assert "the row has no picture" in report.absent["FID, KID"]
+    assert "the row has no image" in report.absent["FID, KID"]
     assert not {"colours", "studio_judge", "fidelity"} & set(report.estimates)
     assert {"side_consistency", "diversity", "parameter_fid"} <= set(report.estimates["stage_1"])
-    with pytest.raises(ValueError, match="the row has no picture"):
+    with pytest.raises(ValueError, match="the row has no image"):
         evaluate(None, plain)
     with pytest.raises(ValueError, match="`rows`"):
         evaluate(None, [])

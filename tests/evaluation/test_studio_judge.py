@@ -61,7 +61,7 @@ class TestBundled:
             assert torch.allclose(bundled(pictures / 255), features, atol=1e-4)
             large = pictures.repeat_interleave(2, -1).repeat_interleave(2, -2)
             assert (bundled(large) - features).norm() < 0.1 * features.norm()
-        with pytest.raises(ValueError, match="`pictures`"):
+        with pytest.raises(ValueError, match="`images`"):
             bundled(pictures[0])
 
     def test_judges_hands(self, bundled, folder):

@@ -274,7 +274,9 @@ def test_xformers_is_switched_on_or_its_absence_told(tmp_path):
 
 def test_rows_to_train_on():
     assert count_training_rows(10, 3) == 7
-    with pytest.raises(ValueError, match=r"`num_validation_rows` \(10\) leaves none of 10 rows"):
+    with pytest.raises(
+        ValueError, match="--num_validation_rows 10 leaves none of 10 rows for training; try --num_validation_rows 1"
+    ):
         count_training_rows(10, 10)
 
 

@@ -173,7 +173,7 @@ def tidy_once(folder: Path) -> None:
 def tidy(folder: Path) -> None:
     """Removes temporary paths that killed processes left in a folder.
 
-    These are paths older than a day, and those of an earlier process of this number on this machine.
+    These are the ones older than a day, and those of an earlier process with this one's number on this machine.
     """
     for path in folder.iterdir() if folder.is_dir() else ():
         match = _TEMPORARY_FILE.fullmatch(path.name) or _TEMPORARY_FOLDER.fullmatch(path.name)
