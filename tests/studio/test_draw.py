@@ -123,13 +123,14 @@ class TestCamera:
         # What a close-up leaves out of the body may be missing, but nothing else may be there.
         assert (found & ~_grown(whole)).sum() == 0
         hands = studio.body_model(params)
+        near = _grown(_grown(found))  # a person's fingers are thinner than a pixel
         for i in range(len(scenes)):
             for hand in params.hand_visible[i].nonzero()[:, 0].tolist():
                 tips = hands.joints_2d[
                     i, hand, [OPENPOSE_HAND_NAMES.index(f"{f}4") for f in ("thumb", "index", "pinky")]
                 ]
                 for x, y in square_to_pixels(tips, SIZE, SIZE).long().clamp(0, SIZE - 1).tolist():
-                    assert _grown(found)[i, y, x]
+                    assert near[i, y, x]
 
     @pytest.mark.parametrize("side", SIDES)
     def test_fingertips_end_where_they_project(self, studio, side):

@@ -57,6 +57,9 @@ VIEWS = ("palm", "back", "side")
 SPLITS = ("train", "test")
 _KIND_WEIGHTS = (0.68, 0.12, 0.20)
 _HELD_OUT = 10
+_LEAST_TWIST = math.radians(-115)
+"""Arms twist from here to 245 degrees. Nearly all arms that show the same lie on one side of this seam: at 180 degrees
+it would divide those that show the back of a hand into two opposite twists, whose mean shows the palm."""
 
 
 @dataclass(frozen=True)
@@ -328,6 +331,7 @@ def _arm_to(upper: torch.Tensor, forearm: torch.Tensor, hand: torch.Tensor) -> t
     relative = swing.transpose(-1, -2) @ aligned
     trace = relative.diagonal(dim1=-2, dim2=-1).sum(-1)
     twist = 2 * torch.atan2(relative[..., 2, 1] - relative[..., 1, 2], 1 + trace)[..., None]
+    twist = torch.remainder(twist - _LEAST_TWIST, 2 * math.pi) + _LEAST_TWIST
     shoulder = swing @ rotvec_to_rotmat(0.35 * twist * x)
     elbow = aligned @ rotvec_to_rotmat(-0.30 * twist * x)
     local = [shoulder, shoulder.transpose(-1, -2) @ elbow, elbow.transpose(-1, -2) @ hand]
