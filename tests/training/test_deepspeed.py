@@ -10,8 +10,8 @@ import pytest
 import stage_2
 import torch
 from deepspeed_process import IMAGES, STAGES, train
+from small_run import Line
 from test_many_processes import free_ports, losses
-from test_run import Line
 
 from diffusers_handiffuser import HanDiffuserPipeline
 
