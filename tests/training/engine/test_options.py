@@ -18,8 +18,8 @@ REFERENCE = """
 """Options of diffusers' examples/text_to_image/train_text_to_image.py."""
 REFERENCE_LORA = "validation_prompt num_validation_images rank"
 """What train_text_to_image_lora.py has besides; of the others it lacks some."""
-OF_PICTURES = {"resolution", "input_perturbation", "noise_offset", "prediction_type", "num_validation_images", "rank"}
-"""Not for stage 1, which has no pictures and, by the pipeline's contract, one prediction type."""
+OF_IMAGES = {"resolution", "input_perturbation", "noise_offset", "prediction_type", "num_validation_images", "rank"}
+"""Not for stage 1, which has no images and, by the pipeline's contract, one prediction type."""
 
 DOCS = Path(__file__).parents[3] / "docs" / "training.md"
 
@@ -34,7 +34,7 @@ def test_options_are_those_of_diffusers_but_for_what_the_docs_say():
     table = re.findall(r"^\| ((?:`--\w+`(?:, )?)+) \| (\S.*) \|$", section, re.M)
     absent = {name for names, reason in table for name in re.findall(r"--(\w+)", names)}
     assert reference - names_of(hand_params_to_image.make_parser()) == absent
-    assert reference - names_of(text_to_hand_params.make_parser()) == absent | OF_PICTURES
+    assert reference - names_of(text_to_hand_params.make_parser()) == absent | OF_IMAGES
 
 
 def test_meanings_that_could_be_mistaken_are_those_of_diffusers():
