@@ -46,7 +46,7 @@ class HandFit:
         """Fits hands to points.
 
         Args:
-            targets (`torch.Tensor` of shape `(N, 21, 2 or 3)`): the points, in any unit.
+            targets (`torch.Tensor` of shape `(N, 21, 2 or 3)`): the points, in 3D in metres, in 2D in any unit.
             sides (`torch.Tensor` of shape `(N,)`, int64): indices into `SIDES`.
 
         Returns:

@@ -11,7 +11,7 @@ def minimize(
     """Minimises half the sum of squared residuals of every row (Levenberg 1944, Marquardt 1963).
 
     Each row has its own damping, which shrinks after a step that lowers the cost and grows after one that does not;
-    such a step is rejected. Stops early when every row improves by less than a ten-thousandth.
+    such a step is rejected. Stops early when every row improves, but by less than a ten-thousandth.
 
     Args:
         residuals (callable): parameters `(P,)` and data of one row to its residuals `(R,)`; differentiated in forward
