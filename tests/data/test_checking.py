@@ -188,7 +188,6 @@ class TestCommands:
             (["--size", "32"], "--size needs --crop"),
             (["--detector", "json"], "--detector must be MODULE:FUNCTION"),
             (["--detector", "json:nothing"], "--detector: module 'json' has no attribute 'nothing'"),
-            (["--detector", "mediapipe", "--detector-python", "nowhere"], "nowhere"),
             (["--max-people", "1"], "row 0: `people` must hold the number of people"),
         ],
     )

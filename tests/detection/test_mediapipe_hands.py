@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from diffusers_handiffuser.cli import main
 from diffusers_handiffuser.cli.options import add_detector_options, open_detector
 from diffusers_handiffuser.detection.detector import detect_hands
 from diffusers_handiffuser.evaluation import MediaPipeDetector, load_detector
@@ -137,6 +138,12 @@ def test_commands_open_and_close_it(stand_in):
         detector(image)
     with open_detector(parser.parse_args([])) as detector:
         assert detector is None
+
+
+def test_curation_takes_it_by_name(capsys):
+    options = ["--detector", "mediapipe", "--detector-python", "no-such-python"]
+    assert main(["data", "curate", "data", "out", *options]) == 2
+    assert "no-such-python" in capsys.readouterr().err
 
 
 @pytest.mark.skipif("MEDIAPIPE_PYTHON" not in os.environ, reason="needs a Python with mediapipe==0.10.21")
