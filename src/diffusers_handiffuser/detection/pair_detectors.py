@@ -41,7 +41,7 @@ class EitherDetector:
         failure: Exception | None = None
         try:
             hands = detect_hands(self.detector, image)
-        except Exception as error:
+        except (TypeError, ValueError) as error:  # as of one that wants a PIL image
             failure = error
         if hands:
             self._returns_pairs = False
