@@ -1,5 +1,6 @@
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, HandParams
 from diffusers_handiffuser.data.dataset import HandDataset
 from diffusers_handiffuser.training.text_to_hand_params import trainer
 from diffusers_handiffuser.training.text_to_hand_params.validation import compare_hands, draw_samples
+from diffusers_handiffuser.utils.command_line import run_as_command
 
 SMALL = {
     "--model_config": '{"hidden_size": 16, "num_layers": 1, "num_attention_heads": 2}',
@@ -121,3 +123,16 @@ def test_options_that_cannot_work_are_refused(data_dir, tmp_path, tokenizer_dir,
         run(data_dir, tmp_path / "out", "--tokenizer_name", tokenizer_dir, "--train_text_encoder",
             "--num_hand_inference_steps", 0)  # fmt: skip
     assert "--num_hand_inference_steps must be at least 1" in capsys.readouterr().err
+
+
+def test_bad_row_is_named(monkeypatch, capsys, tmp_path):
+    (tmp_path / "metadata.jsonl").write_text('{"text": "a hand"}\n')
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["trainer", "--train_data_dir", str(tmp_path), "--output_dir", str(tmp_path / "out"), "--max_train_steps", "1",
+         "--tokenizer_name", str(tmp_path), "--train_text_encoder"],
+    )  # fmt: skip
+    with pytest.raises(SystemExit) as exit_info:
+        run_as_command(trainer.main)
+    assert exit_info.value.code == 2 and "metadata.jsonl, row 0" in capsys.readouterr().err
