@@ -191,7 +191,7 @@ class HandDataset:
         folder, inside = inside_of(path, self._folders) or (self._folders[0] if self._folders else None, path)
         try:
             if folder is None:
-                raise ValueError(f"names the file {path!r}; `folders` lists where image files may lie")
+                raise ValueError(f"names the file {path!r}; `folders` says where image files may lie")
             return Picture(where, folder / check_stored_path(inside), folder)
         except ValueError as error:
             raise RowError(where, [("image", str(error))]) from None
