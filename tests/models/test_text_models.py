@@ -6,29 +6,13 @@ import json
 import pytest
 import torch
 from diffusers import DiffusionPipeline
-from transformers import BertConfig, BertModel, BertTokenizer, T5Config, T5EncoderModel
+from transformers import BertModel, T5Config, T5EncoderModel
 
 from diffusers_handiffuser import HanDiffuserBlocks, HanDiffuserPipeline, TextToHandParamsModel
 from diffusers_handiffuser.models.text_models import load_text_model, load_tokenizer, text_length
 from diffusers_handiffuser.pipelines.hand_sampling import encode_text_for_hands
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
 PROMPT = "a right hand making a peace sign"
-
-
-@pytest.fixture(scope="module")
-def bert_tokenizer(tmp_path_factory):
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{x}" for x in LETTERS), "hand", "sign"]
-    path = tmp_path_factory.mktemp("bert") / "vocab.txt"
-    path.write_text("\n".join(vocabulary), encoding="utf-8")
-    return BertTokenizer(str(path), model_max_length=40)
-
-
-@pytest.fixture(scope="module")
-def bert(bert_tokenizer):
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    return BertModel(BertConfig(vocab_size=len(bert_tokenizer), max_position_embeddings=64, **sizes)).eval()
 
 
 @pytest.fixture
