@@ -57,7 +57,7 @@ def _add_curate(tasks: Any) -> argparse.ArgumentParser:
     curate = tasks.add_parser(
         "curate",
         help="keep the rows that stage 2 can learn from",
-        description="Copies the rows that pass every rule into a new folder and tells how many each rule dropped.",
+        description="Copies the rows that pass every rule into a new folder and prints how many each rule dropped.",
     )
     _add_source(curate)
     curate.add_argument("output", metavar="OUT", help="made if absent; must not hold a data set yet")

@@ -1,9 +1,33 @@
 """Old import paths and names, kept for one release."""
 
+import functools
 import importlib
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+_Function = TypeVar("_Function", bound=Callable)
+
+
+def renamed_argument(old: str, new: str) -> Callable[[_Function], _Function]:
+    """A decorator for functions that also take an argument by its old name, with a `FutureWarning`.
+
+    Args:
+        old (`str`): the old name of the argument.
+        new (`str`): its name in the function's signature.
+    """
+
+    def decorate(function: _Function) -> _Function:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if old in kwargs and new not in kwargs:
+                warnings.warn(f"`{old}` is deprecated: use `{new}`.", FutureWarning, stacklevel=2)
+                kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return call  # type: ignore[return-value]
+
+    return decorate
 
 
 def moved_names(module: str, new_modules: Mapping[str, str]) -> Callable[[str], Any]:

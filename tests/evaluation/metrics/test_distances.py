@@ -53,7 +53,7 @@ def test_fewer_rows_than_features_is_no_special_case():
 
 
 class TestTwin:
-    """torchmetrics takes pictures; an identity in place of its network gives it features."""
+    """torchmetrics takes images; an identity in place of its network gives it features."""
 
     def test_frechet(self):
         fid = pytest.importorskip("torchmetrics.image.fid")

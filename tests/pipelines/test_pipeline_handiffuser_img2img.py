@@ -34,7 +34,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def picture(seed: int = 0, height: int = 16, width: int = 16) -> PIL.Image.Image:
+def random_image(seed: int = 0, height: int = 16, width: int = 16) -> PIL.Image.Image:
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return PIL.Image.fromarray(pixels)
 
@@ -89,7 +89,7 @@ class TestNoHands:
     @pytest.mark.filterwarnings("ignore:.*initial images:FutureWarning")
     def test_scale_zero_is_stable_diffusion(self, img2img, stable_diffusion, arguments):
         common = {
-            "image": picture(),
+            "image": random_image(),
             "num_inference_steps": 4,
             "output_type": "np",
             "guidance_scale": 5.0,
@@ -100,13 +100,13 @@ class TestNoHands:
         assert np.array_equal(ours.images, theirs) and ours.hand_params is None
 
     @pytest.mark.parametrize("kind", ["np", "pt", "latents", "list"])
-    def test_forms_of_the_picture(self, img2img, stable_diffusion, kind):
-        pixels = np.asarray(picture()).astype(np.float32) / 255
+    def test_forms_of_the_image(self, img2img, stable_diffusion, kind):
+        pixels = np.asarray(random_image()).astype(np.float32) / 255
         image = {
             "np": pixels[None],
             "pt": torch.from_numpy(pixels).permute(2, 0, 1),
             "latents": torch.randn(1, 4, 8, 8, generator=generator()),
-            "list": [picture(), picture(1)],
+            "list": [random_image(), random_image(1)],
         }[kind]
         prompt = ["a hand", "two"] if kind == "list" else "a hand"
         common = {"image": image, "num_inference_steps": 4, "output_type": "np"}
@@ -116,28 +116,28 @@ class TestNoHands:
 
     def test_without_stage_1_is_stable_diffusion(self, text_only_pipe, stable_diffusion):
         img2img = quiet(HanDiffuserImg2ImgPipeline.from_pipe(text_only_pipe))
-        common = {"image": picture(), "num_inference_steps": 4, "output_type": "np"}
+        common = {"image": random_image(), "num_inference_steps": 4, "output_type": "np"}
         theirs = stable_diffusion("a hand", generator=generator(), **common).images
         assert np.array_equal(img2img("a hand", generator=generator(), **common).images, theirs)
 
 
 class TestHands:
     def test_sampled_hands_are_those_of_text_to_image(self, pipe, img2img):
-        out = img2img("a hand", image=picture(), generator=generator(), num_inference_steps=4)
+        out = img2img("a hand", image=random_image(), generator=generator(), num_inference_steps=4)
         assert isinstance(out, HanDiffuserPipelineOutput) and out.images[0].size == (16, 16)
         assert same_hands(out.hand_params, pipe.sample_hand_params("a hand", hand_generator=generator()))
 
-    def test_hands_change_the_picture_and_are_returned(self, img2img, hands):
-        common = {"prompt": "a hand", "image": picture(), "num_inference_steps": 4, "output_type": "np"}
+    def test_hands_change_the_image_and_are_returned(self, img2img, hands):
+        common = {"prompt": "a hand", "image": random_image(), "num_inference_steps": 4, "output_type": "np"}
         images, nsfw, used = img2img(hand_params=hands[0], generator=generator(), return_dict=False, **common)
         other = img2img(hand_params=hands[1], generator=generator(), **common)
         assert not np.array_equal(images, other.images) and nsfw is None
         assert same_hands(used, hands[:1])
 
-    def test_result_belongs_to_prompt_and_picture_i_div_n(self, img2img, hands):
+    def test_result_belongs_to_prompt_and_image_i_div_n(self, img2img, hands):
         rows = HandParams.cat([hands, hands.mirror()])
         common = {"num_inference_steps": 4, "output_type": "np", "strength": 0.5}
-        pictures = [picture(0), picture(1)]
+        pictures = [random_image(0), random_image(1)]
         batch = img2img(
             ["a", "b"],
             image=pictures,
@@ -160,7 +160,7 @@ class TestHands:
             steps.append(step)
             return kwargs
 
-        img2img("a hand", image=picture(), hand_params=hands[0], strength=0.5, callback_on_step_end=count)
+        img2img("a hand", image=random_image(), hand_params=hands[0], strength=0.5, callback_on_step_end=count)
         assert steps == [0, 1]
 
 
@@ -170,18 +170,18 @@ class TestBadInput:
         [
             ({"image": None}, "`image`.*NoneType"),
             ({"image": []}, "`image`.*empty"),
-            ({"image": [picture(), np.zeros((16, 16, 3))]}, "`image`.*Image and ndarray"),
+            ({"image": [random_image(), np.zeros((16, 16, 3))]}, "`image`.*Image and ndarray"),
             ({"image": [np.zeros((16, 16, 3)), np.zeros((16, 18, 3))]}, "`image`.*one size"),
             ({"image": np.zeros((16, 16))}, "`image`.*dimensions"),
             ({"image": np.zeros((16, 16, 3), np.uint8)}, "`image`.*floating-point"),
             ({"image": np.full((16, 16, 3), np.nan)}, "`image`.*finite"),
-            ({"image": [picture()] * 3}, r"`image`.*\(1, 2\), got 3"),
+            ({"image": [random_image()] * 3}, r"`image`.*\(1, 2\), got 3"),
             ({"strength": 1.5}, "`strength`"),
             ({"strength": -0.5}, "`strength`"),
             ({"strength": 0.1}, "`strength` 0.1 leaves none of the 4"),
             ({"num_inference_steps": 0}, "`num_inference_steps`"),
             ({"guidance": 3}, "guidance"),
-            ({"image": picture(width=17)}, "`image` must have sides divisible by 2, .*got 17 x 16 pixels"),
+            ({"image": random_image(width=17)}, "`image` must have sides divisible by 2, .*got 17 x 16 pixels"),
             ({"image": np.zeros((15, 16, 3))}, "`image` must have sides divisible by 2, .*got 16 x 15 pixels"),
             ({"image": torch.zeros(3, 16, 19)}, "`image` must have sides divisible by 2, .*got 19 x 16 pixels"),
             ({"guidance_scale": float("nan")}, "`guidance_scale`"),
@@ -191,14 +191,14 @@ class TestBadInput:
         def fail(*args):
             raise AssertionError("stage 1 ran")
 
-        defaults = {"prompt": ["a", "b"], "image": picture(), "num_inference_steps": 4}
+        defaults = {"prompt": ["a", "b"], "image": random_image(), "num_inference_steps": 4}
         with pytest.raises((ValueError, TypeError), match=words):
             img2img(hand_callback_on_step_end=fail, **{**defaults, **arguments})
 
     def test_rgba_is_not_taken_for_latents(self, img2img, hands):
         common = {"hand_params": hands[0], "num_inference_steps": 4, "output_type": "np"}
-        rgb = img2img("a hand", image=picture(), generator=generator(), **common).images
-        rgba = img2img("a hand", image=picture().convert("RGBA"), generator=generator(), **common).images
+        rgb = img2img("a hand", image=random_image(), generator=generator(), **common).images
+        rgba = img2img("a hand", image=random_image().convert("RGBA"), generator=generator(), **common).images
         assert np.array_equal(rgb, rgba)
 
 
@@ -218,7 +218,7 @@ class TestSharing:
         encoder = TextHandEncoder.from_clip(clip_text_model, hand_hidden_size=32, num_basis_points=16)
         ours = quiet(HanDiffuserImg2ImgPipeline.from_pipe(stable_diffusion, text_encoder=encoder))
         assert all(getattr(ours, name) is None for name in HAND_COMPONENTS)
-        common = {"image": picture(), "num_inference_steps": 4, "output_type": "np"}
+        common = {"image": random_image(), "num_inference_steps": 4, "output_type": "np"}
         theirs = stable_diffusion("a hand", generator=generator(), **common).images
         assert np.array_equal(ours("a hand", generator=generator(), **common).images, theirs)
 

@@ -59,7 +59,7 @@ def test_batches_are_those_of_the_caches(data_dir, picture_components, hand_comp
         assert ours[name].dtype == value.dtype and torch.allclose(ours[name].float(), value.float(), atol=5e-3), name
 
 
-def test_picture_loader_reads_ahead_in_threads():
+def test_image_loader_reads_ahead_in_threads():
     seen = []
 
     def load(row, resolution):

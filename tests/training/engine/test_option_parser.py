@@ -99,8 +99,8 @@ def test_wrong_command_lines(arguments, message, capsys):
     with pytest.raises(SystemExit) as stopped:
         parse_options(Program, arguments, prog="square", dropped={"colour": 2, "fast": False})
     assert stopped.value.code == 2
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("square: error: ") and message in last
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("square: error: ") and message in line and line.endswith(" (see --help)")
 
 
 def test_a_dropped_option_takes_its_old_default():

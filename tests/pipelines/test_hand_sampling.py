@@ -192,7 +192,7 @@ class TestCallback:
         pipe("a", callback_on_step_end=count)
         assert seen == {"hands": 1, "picture": 2} and not pipe.interrupt
 
-    def test_interrupt_of_the_picture(self, pipe):
+    def test_interrupt_of_the_image(self, pipe):
         def stop(pipe, step, timestep, kwargs):
             pipe._interrupt = True
             return kwargs

@@ -37,7 +37,7 @@ def test_found_by_diffusers(folder, modular):
     assert type(by_blocks) is HanDiffuserModularPipeline
 
 
-def test_same_pictures_as_the_pipeline(make_pipe, modular):
+def test_same_images_as_the_pipeline(make_pipe, modular):
     prompts, further = ["a fist", "an open hand"], {"num_images_per_prompt": 2, "output_type": "np"}
     expected = make_pipe()(prompts, guidance_scale=3.0, num_inference_steps=3, generator=seeded(), **further)
     state = modular(prompt=prompts, generator=seeded(), **further)

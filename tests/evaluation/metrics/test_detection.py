@@ -111,7 +111,7 @@ class TestScores:
         assert nothing["extra_hands"] == [2] and nothing["detected"] == []
 
     def test_what_cannot_be_judged_is_left_out(self, joints):
-        silent = score_detections([found(joints[0], confidence=None)], joints, BOTH, self.fingers, side_told=False)
+        silent = score_detections([found(joints[0], confidence=None)], joints, BOTH, self.fingers, side_named=False)
         assert silent["confidence"] == silent["handedness"] == [] and silent["detected"] == [1, 0]
         undrawn = score_detections([found(joints[0])], joints, BOTH, self.fingers, drawn=torch.tensor([False, False]))
         assert undrawn["joint_error"] == undrawn["pck@0.1"] == [] and undrawn["detected"] == [1, 0]

@@ -319,7 +319,7 @@ class TestAdapter:
         assert set(with_adapter.components) == {*pipe.components, "adapter"}
         assert type(HanDiffuserPipeline.from_pipe(with_adapter)) is HanDiffuserPipeline
 
-    def test_picture_that_is_not_finite_is_an_error(self, with_adapter, hands):
+    def test_image_that_is_not_finite_is_an_error(self, with_adapter, hands):
         latents = torch.full((1, 4, 8, 8), float("nan"))
         with pytest.raises(ValueError, match="not finite"):
             with_adapter("a hand", image=condition(), hand_params=hands[0], latents=latents)

@@ -14,7 +14,7 @@ from diffusers_handiffuser import HanDiffuserPipeline
 from diffusers_handiffuser.training.engine.small_models import new_text_encoder
 from diffusers_handiffuser.training.text_to_hand_params import trainer as text_to_hand_params
 
-HUB_TESTS = Path(__file__).parents[1] / "hub"
+HUB_TESTS = Path(__file__).parents[2] / "hub"
 sys.path.append(str(HUB_TESTS))
 
 from ldm_checkpoint import ldm_state_dict  # noqa: E402

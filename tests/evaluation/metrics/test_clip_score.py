@@ -27,14 +27,14 @@ def folder(tmp_path_factory, tokenizer):
 
 def test_agrees_with_the_model(folder):
     scorer = ClipScorer(folder)
-    pictures = torch.randint(0, 256, (3, 20, 20, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(0, 256, (3, 20, 20, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     texts = ["a left hand", "a right hand making a fist", "both hands " * 30]
-    scores = scorer(pictures, texts)
+    scores = scorer(images, texts)
     assert scores.shape == (3,) and (scores >= 0).all() and (scores <= 100).all()
-    one = scorer(pictures[1:2], texts[1:2])
+    one = scorer(images[1:2], texts[1:2])
     assert one.item() == pytest.approx(scores[1].item(), abs=1e-3)
     inputs = scorer.tokenizer(texts[:1], return_tensors="pt")
-    pixels = scorer.image_processor(pictures[:1].numpy(), return_tensors="pt").pixel_values
+    pixels = scorer.image_processor(images[:1].numpy(), return_tensors="pt").pixel_values
     with torch.no_grad():
         out = scorer.model(**inputs, pixel_values=pixels)
     cosine = (out.logits_per_image / scorer.model.logit_scale.exp()).item()

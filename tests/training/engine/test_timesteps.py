@@ -1,34 +1,11 @@
+"""Timesteps of training batches, and weights of their losses."""
+
 import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from diffusers_handiffuser.hands import HandBodyModel, HandParams
-from diffusers_handiffuser.hands.kinematics import HandJoints
-from diffusers_handiffuser.hands.rotations import rotvec_to_rotmat
-from diffusers_handiffuser.hands.skeleton import OPENPOSE_FROM_MANO
-from diffusers_handiffuser.training.engine.timesteps import min_snr_weights
-from diffusers_handiffuser.training.vae.objective import pyramid_l1
-
-
-def test_hand_joints_are_those_of_the_body_model():
-    generator = torch.Generator().manual_seed(0)
-    names = ("global_orient", "body_pose", "left_hand_pose", "right_hand_pose", "betas")
-    values = {name: 0.4 * torch.randn(3, HandParams.FIELDS[name], generator=generator) for name in names}
-    hands = HandParams.zeros(3).replace(**values)
-    body_model = HandBodyModel.procedural()
-    joints = HandJoints(body_model)(rotvec_to_rotmat(hands.full_pose), hands.betas)[:, :, list(OPENPOSE_FROM_MANO)]
-    assert (joints - body_model(hands).joints_3d).norm(dim=-1).max() < 1e-3
-
-
-def test_pyramid_sees_edges_that_l1_does_not():
-    shift = torch.full((1, 3, 16, 16), 0.1)
-    edges = 0.1 * torch.ones(16)
-    edges[::2] *= -1
-    edges = edges.expand(1, 3, 16, 16)
-    flat = torch.zeros(1, 3, 16, 16)
-    assert pyramid_l1(flat, flat).item() == 0
-    assert pyramid_l1(shift, flat).item() == pytest.approx(0.1)
-    assert pyramid_l1(edges, flat).item() == pytest.approx(0.2)
+from diffusers_handiffuser.training.engine.timesteps import TimestepSampler, min_snr_weights
+from diffusers_handiffuser.training.hand_params_to_image import trainer as hand_params_to_image
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
@@ -50,3 +27,24 @@ def test_min_snr_weights_clip_the_same_loss(prediction_type):
 def test_min_snr_weights_at_zero_terminal_snr():
     scheduler = DDPMScheduler(prediction_type="v_prediction", rescale_betas_zero_snr=True)
     assert torch.isfinite(min_snr_weights(scheduler, torch.tensor([999]), 5.0)).all()
+
+
+def test_timestep_bias():
+    def chances(*options):
+        loss = hand_params_to_image.parse_args(
+            ["--train_data_dir", "d", "--output_dir", "o", "--max_train_steps", "1", "--pretrained_model_name_or_path",
+             "sd", *options]
+        ).loss  # fmt: skip
+        bias = (loss.timestep_bias_strategy, loss.timestep_bias_multiplier, loss.timestep_bias_portion)
+        cumulative = TimestepSampler(1000, *bias).cumulative
+        return cumulative.diff(prepend=torch.zeros(1))
+
+    assert torch.allclose(chances(), torch.full((1000,), 1e-3), atol=1e-6)
+    bias = ("--timestep_bias_multiplier", "4", "--timestep_bias_portion", "0.2")
+    later = chances("--timestep_bias_strategy", "later", *bias)
+    assert later[800:].sum().item() == pytest.approx(0.5, abs=1e-4)
+    assert later[:800].max() < later[800:].min() and later.sum().item() == pytest.approx(1, abs=1e-5)
+    earlier = chances("--timestep_bias_strategy", "earlier", *bias)
+    assert torch.allclose(earlier, later.flip(0), atol=1e-6)
+    with pytest.raises(SystemExit):
+        chances("--timestep_bias_multiplier", "0")

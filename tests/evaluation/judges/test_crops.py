@@ -1,4 +1,4 @@
-"""Hand crops: where they are cut, and that no hand inside a picture is ever cut."""
+"""Hand crops: where they are cut, and that no hand inside an image is ever cut."""
 
 import numpy as np
 import pytest
@@ -46,20 +46,20 @@ def test_at_the_edge_the_box_is_moved_not_shrunk():
 
 
 def test_hands_outside_have_no_crop():
-    pictures = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
+    images = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
     joints = torch.stack([hand_at(4.0, 4.0, 8.0, 8.0), hand_at(200.0, 4.0, 8.0, 8.0)]).expand(2, 2, 21, 2)
     visible = torch.tensor([[True, True], [False, True]])
-    crops, places = hand_crops(pictures, joints, visible, 16)
+    crops, places = hand_crops(images, joints, visible, 16)
     assert crops.shape == (1, 16, 16, 3) and places.tolist() == [[0, 0]]
 
 
 def test_crops_are_cut_from_the_right_place_and_antialiased():
-    picture = np.zeros((100, 100, 3), np.uint8)
-    picture[20:60, 30:70] = np.indices((40, 40)).sum(0)[..., None] % 2 * 255  # a checkerboard of single pixels
+    image = np.zeros((100, 100, 3), np.uint8)
+    image[20:60, 30:70] = np.indices((40, 40)).sum(0)[..., None] % 2 * 255  # a checkerboard of single pixels
     joints = hand_at(30.0, 20.0, 40.0, 40.0).expand(1, 2, 21, 2)
-    crops, _ = hand_crops(torch.tensor(picture)[None], joints, torch.tensor([[True, False]]), 10, margin=0.0)
+    crops, _ = hand_crops(torch.tensor(image)[None], joints, torch.tensor([[True, False]]), 10, margin=0.0)
     assert crops.shape == (1, 10, 10, 3) and (crops.float() - 127.5).abs().max() < 25
-    whole = Image.fromarray(picture).crop((30, 20, 70, 60)).resize((10, 10), Image.Resampling.NEAREST)
+    whole = Image.fromarray(image).crop((30, 20, 70, 60)).resize((10, 10), Image.Resampling.NEAREST)
     assert np.asarray(whole).std() == 0 and np.asarray(whole).mean() in (0, 255)  # what aliasing would look like
 
 
@@ -68,5 +68,5 @@ def test_bad_input():
         hand_boxes(torch.zeros(20, 2), 10, 10)
     with pytest.raises(ValueError, match="`margin`"):
         hand_boxes(torch.zeros(21, 2), 10, 10, margin=-1)
-    with pytest.raises(ValueError, match="`pictures`"):
+    with pytest.raises(ValueError, match="`images`"):
         hand_crops(torch.zeros(1, 8, 8, 3), torch.zeros(1, 2, 21, 2), torch.ones(1, 2).bool(), 8)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from accelerate.utils import DistributedType
-from test_run import Line
+from small_run import Line
 
 from diffusers_handiffuser.training.engine.weights import RunWeights
 

@@ -13,6 +13,7 @@ import torch
 import transformers
 from diffusers import AutoPipelineForText2Image, DiffusionPipeline, StableDiffusionPipeline
 from diffusers.pipelines import pipeline_loading_utils
+from diffusers.pipelines import pipeline_utils as diffusers_pipeline_utils
 from releases import LOADER_FUNCTIONS, same_tokens
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -111,6 +112,29 @@ class TestRoundTrip:
         loaded = DiffusionPipeline.from_pretrained(tmp_path)
         assert loaded.text_to_hand_params is None and loaded.body_model is None
         assert np.array_equal(draw(text_only_pipe), draw(loaded))
+
+
+class TestUnsavedComponents:
+    """diffusers warns of components that it leaves out."""
+
+    @pytest.fixture
+    def warned(self, monkeypatch):
+        lines = []
+        monkeypatch.setattr(diffusers_pipeline_utils.logger, "warning", lines.append)
+        return lines
+
+    def test_stage_1_alone_is_whole(self, make_pipe, warned, tmp_path):
+        stage_2 = dict.fromkeys(("vae", "text_encoder", "tokenizer", "unet", "scheduler"))
+        pipe = make_pipe(**stage_2)
+        pipe.save_pretrained(tmp_path)
+        assert not warned
+        index = json.loads((tmp_path / "model_index.json").read_text())
+        assert all(index[name] == [None, None] for name in stage_2)
+        assert HanDiffuserPipeline._optional_components is pipe._optional_components
+
+    def test_half_of_stage_2_is_not(self, make_pipe, warned, tmp_path):
+        make_pipe(vae=None).save_pretrained(tmp_path)
+        assert [line.split("=")[0] for line in warned] == ["self.vae"]
 
 
 class TestLicensedBody:

@@ -61,8 +61,8 @@ def test_trains_resumes_and_writes_a_pipeline(data_dir, from_nothing, tmp_path, 
     for name, value in averaged.state_dict().items():
         assert torch.equal(value, pipe.text_encoder.state_dict()[name]), name
     hands = HandDataset(data_dir).hand_params[:2]
-    pictures = pipe(["a fist", "a hand"], hand_params=hands, output_type="np").images
-    assert pictures.shape == (2, 16, 16, 3)
+    images = pipe(["a fist", "a hand"], hand_params=hands, output_type="np").images
+    assert images.shape == (2, 16, 16, 3)
 
 
 def test_stage_1_folder_makes_a_whole_pipeline(data_dir, from_nothing, hand_components, tmp_path):
@@ -147,8 +147,8 @@ def test_caches_hold_what_the_models_say_and_are_found_again(data_dir, picture_c
 
     pixels = torch.from_numpy(np.array(dataset.load_image(3, 16))).permute(2, 0, 1)[None].float() / 127.5 - 1
     with torch.no_grad():
-        for number, picture in enumerate((pixels, pixels.flip(-1))):
-            wanted = vae.encode(picture).latent_dist.mode()[0] * vae.config.scaling_factor
+        for number, image in enumerate((pixels, pixels.flip(-1))):
+            wanted = vae.encode(image).latent_dist.mode()[0] * vae.config.scaling_factor
             assert torch.allclose(torch.from_numpy(latents[number, 3].copy()).float(), wanted, atol=2e-3)
     rows = dataset.hand_params[3:5].mirror()
     prepared = encoder.prepare_hands(body_model(rows), rows.hand_visible)

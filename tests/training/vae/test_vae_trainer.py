@@ -50,12 +50,12 @@ def test_trains_resumes_and_saves_a_normalised_vae(data_dir, tmp_path, same_tree
     vae = AutoencoderKL.from_pretrained(tmp_path / "whole/vae")
     assert vae.config.scaling_factor == 1.0
     assert "_name_or_path" not in json.loads((tmp_path / "whole/vae/config.json").read_text())
-    pictures = np.stack([np.asarray(Image.open(data_dir / f"images/{number}.png")) for number in range(10)])
-    mean, std = latent_statistics(vae, pictures, "cpu")
+    images = np.stack([np.asarray(Image.open(data_dir / f"images/{number}.png")) for number in range(10)])
+    mean, std = latent_statistics(vae, images, "cpu")
     assert mean.abs().max() < 1e-3 and (std - 1).abs().max() < 1e-3
 
     averaged = AutoencoderKL.from_pretrained(tmp_path / "whole/checkpoint-4/vae_ema")
-    batch = normalize_images(pictures)
+    batch = normalize_images(images)
     with torch.no_grad():
         ours, theirs = (m.decode(m.encode(batch).latent_dist.mean).sample for m in (vae, averaged))
     assert torch.allclose(ours, theirs, atol=1e-4)
@@ -84,7 +84,7 @@ def test_pixels_round_trip():
 def test_resolution_must_fit(data_dir, tmp_path):
     with pytest.raises(ValueError, match="`resolution` must be divisible"):
         run(data_dir, tmp_path / "out", "--resolution", 18)
-    with pytest.raises(ValueError, match="`num_validation_rows` .* leaves none"):
+    with pytest.raises(ValueError, match="--num_validation_rows 14 leaves none"):
         run(data_dir, tmp_path / "out", "--num_validation_rows", 14)
 
 
@@ -103,8 +103,8 @@ def test_decoder_learns_from_given_latents(data_dir, tmp_path):
     """Here average colours, of which this encoder knows nothing."""
     run(data_dir, tmp_path / "first", "--max_train_steps", 2)
     before = AutoencoderKL.from_pretrained(tmp_path / "first/vae")
-    pictures = np.stack([np.asarray(Image.open(data_dir / f"images/{number}.png")) for number in range(6)])
-    batch = normalize_images(pictures)
+    images = np.stack([np.asarray(Image.open(data_dir / f"images/{number}.png")) for number in range(6)])
+    batch = normalize_images(images)
     latents = pooled_latents(batch, 2)
     given = tmp_path / "latents.safetensors"
     save_file({"latents": latents.half()}, given)
@@ -160,11 +160,11 @@ def test_starts_with_a_low_variance_posterior():
 
 
 def test_pooled_latents_are_colours_and_brightness():
-    pictures = torch.zeros(1, 3, 4, 8)
-    pictures[:, :, :, 4:6] = -0.5
-    pictures[:, 1, :, 6:] = 1
-    pictures[:, 0] += 0.25
-    red, green, blue, brightness = pooled_latents(pictures, 4)[0]
+    images = torch.zeros(1, 3, 4, 8)
+    images[:, :, :, 4:6] = -0.5
+    images[:, 1, :, 6:] = 1
+    images[:, 0] += 0.25
+    red, green, blue, brightness = pooled_latents(images, 4)[0]
     assert torch.allclose(red, torch.tensor([[0.25, 0.0]])) and torch.allclose(green, torch.tensor([[0.0, 0.25]]))
     assert torch.allclose(blue, torch.tensor([[0.0, -0.25]]))
     assert torch.allclose(brightness, torch.tensor([[0.299 * 0.25, (0.587 - 0.114) * 0.25]]))
@@ -174,9 +174,9 @@ def test_latents_stay_near_what_is_pooled(data_dir, tmp_path):
     run(data_dir, tmp_path / "out", "--max_train_steps", 150, "--checkpointing_steps", 150, "--learning_rate", 0.01,
         "--pooled_latents_weight", 5, "--lr_warmup_steps", 1)  # fmt: skip
     vae = AutoencoderKL.from_pretrained(tmp_path / "out/vae")
-    pictures = np.stack([np.asarray(Image.open(data_dir / f"images/{number}.png")) for number in range(10)])
-    mean, std = pooled_statistics(pictures, 2)
-    batch = normalize_images(pictures)
+    images = np.stack([np.asarray(Image.open(data_dir / f"images/{number}.png")) for number in range(10)])
+    mean, std = pooled_statistics(images, 2)
+    batch = normalize_images(images)
     wanted = (pooled_latents(batch, 2) - mean) / std
     with torch.no_grad():
         latents = vae.encode(batch).latent_dist.mean
@@ -206,9 +206,9 @@ def test_decoder_gets_noise_besides_the_posteriors():
         init_low_variance_posterior(vae)
     decoded = []
     vae.decode = lambda latents: decoded.append(latents) or Namespace(sample=torch.zeros(1, 3, 16, 16))
-    pictures, noise = torch.zeros(1, 3, 16, 16), torch.ones(1, 4, 8, 8)
+    images, noise = torch.zeros(1, 3, 16, 16), torch.ones(1, 4, 8, 8)
     for latent_noise in (0.0, 0.3):
-        AutoencoderObjective(vae, AutoencoderLossOptions(latent_noise=latent_noise))(pictures, noise)
-    std = [(latents - vae.encode(pictures).latent_dist.mean).detach() for latents in decoded]
+        AutoencoderObjective(vae, AutoencoderLossOptions(latent_noise=latent_noise))(images, noise)
+    std = [(latents - vae.encode(images).latent_dist.mean).detach() for latents in decoded]
     assert torch.allclose(std[0], torch.full_like(std[0], 0.0821), atol=1e-4)
     assert torch.allclose(std[1], torch.full_like(std[1], (0.0821**2 + 0.09) ** 0.5), atol=1e-4)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from diffusers_handiffuser import HandBodyModel, HandParams
-from diffusers_handiffuser.evaluation import evaluate_own_pictures, evaluate_text_to_pictures, score_pictures
+from diffusers_handiffuser.evaluation import evaluate_own_pictures, evaluate_text_to_pictures, score_images
 from diffusers_handiffuser.evaluation.metrics.colors import METRICS, named_in_caption
 from diffusers_handiffuser.studio import Scene, make_dataset
 from diffusers_handiffuser.studio.captions import describe
@@ -33,17 +33,17 @@ def rows(folder):
 
 @pytest.fixture(scope="module")
 def truth(folder, rows):
-    """Pictures, hands, scenes."""
-    pictures = torch.stack([torch.from_numpy(np.array(Image.open(folder / row["file_name"]))) for row in rows]) / 255
+    """Images, hands, scenes."""
+    images = torch.stack([torch.from_numpy(np.array(Image.open(folder / row["file_name"]))) for row in rows]) / 255
     hands = HandParams.cat([HandParams.from_dict(row).reshape(1) for row in rows])
-    return pictures, hands, [Scene(**row["scene"]) for row in rows]
+    return images, hands, [Scene(**row["scene"]) for row in rows]
 
 
 class Oracle:
-    """A pipeline that draws the right picture of every caption, and the samples of a caption alike."""
+    """A pipeline that draws the right image of every caption, and the samples of a caption alike."""
 
     def __init__(self, rows, truth):
-        self.texts, (self.pictures, self.hands, _) = [row["text"] for row in rows], truth
+        self.texts, (self.images, self.hands, _) = [row["text"] for row in rows], truth
         self.body_model = HandBodyModel.procedural()
         self.seeds = []
 
@@ -54,23 +54,23 @@ class Oracle:
         hands = self.hands[places] if hand_params is None else hand_params
         if hand_params is not None:
             hands = hands[torch.arange(len(prompts)).repeat_interleave(num_images_per_prompt)]
-        return SimpleNamespace(images=self.pictures[places].permute(0, 3, 1, 2), hand_params=hands)
+        return SimpleNamespace(images=self.images[places].permute(0, 3, 1, 2), hand_params=hands)
 
 
-def test_the_data_sets_own_pictures_score_well(folder, rows):
+def test_the_data_sets_own_images_score_well(folder, rows):
     report = evaluate_own_pictures(folder, rows, HandBodyModel.procedural())
     assert set(report) == set(METRICS) and all(estimate.n == NUM for estimate in report.values())
     assert report["background"].value > 0.9 and report["skin_within_one"].value > 0.8
     assert report["hand_iou"].value > 0.55
 
 
-def test_other_rows_pictures_score_badly(truth):
-    pictures, hands, scenes = truth
-    found = score_pictures(pictures.roll(1, 0), hands, scenes)
-    own = score_pictures(pictures, hands, scenes)
+def test_other_rows_images_score_badly(truth):
+    images, hands, scenes = truth
+    found = score_images(images.roll(1, 0), hands, scenes)
+    own = score_images(images, hands, scenes)
     assert found["background"].mean() < 0.3 and found["skin"].mean() < 0.35
     assert found["hand_iou"].mean() < 0.7 * own["hand_iou"].mean()
-    moved = score_pictures(pictures.roll(12, 2), hands, scenes)
+    moved = score_images(images.roll(12, 2), hands, scenes)
     assert moved["hand_iou"].mean() < 0.8 * own["hand_iou"].mean()
 
 
@@ -78,7 +78,7 @@ def test_a_painted_outline_has_iou_one(truth):
     _, hands, scenes = truth
     masks = torch.stack([torch.from_numpy(np.array(mask)) for mask in hands.to_condition("mask", 96)]) > 127
     painted = torch.where(masks[..., None], torch.tensor([0.8, 0.6, 0.5]), torch.tensor([0.1, 0.1, 0.4]))
-    assert score_pictures(painted, hands, scenes)["hand_iou"].min() == 1
+    assert score_images(painted, hands, scenes)["hand_iou"].min() == 1
 
 
 def test_palms_are_read_as_they_are_painted(truth):
@@ -91,14 +91,14 @@ def test_palms_are_read_as_they_are_painted(truth):
     number = list(SKIN_TONES).index("dark brown")
     color = 1.1 * skin_tones(torch.tensor(0.75))[number]
     painted = torch.where(masks[..., None], color, torch.tensor([0.1, 0.1, 0.4]))
-    found = score_pictures(painted, hands, [dataclasses.replace(scene, skin="dark brown") for scene in scenes])
+    found = score_images(painted, hands, [dataclasses.replace(scene, skin="dark brown") for scene in scenes])
     assert found["skin"][shown].min() == 1 and found["skin"][backs].max() == 0
 
 
 def test_absent_hands_are_not_judged(truth):
-    pictures, hands, scenes = truth
+    images, hands, scenes = truth
     none = hands.replace(hand_visible=torch.zeros_like(hands.hand_visible))
-    found = score_pictures(pictures, none, scenes)
+    found = score_images(images, none, scenes)
     assert all(found[name].isnan().all() for name in METRICS[1:]) and found["background"].mean() > 0.9
 
 
@@ -126,11 +126,11 @@ def test_captions_that_name_a_color_are_known():
 
 
 def test_bad_input(folder, rows, truth):
-    pictures, hands, scenes = truth
-    with pytest.raises(ValueError, match="`pictures`"):
-        score_pictures(pictures[:, :, :, 0], hands, scenes)
-    with pytest.raises(ValueError, match="`pictures`"):
-        score_pictures(pictures[:3], hands, scenes)
+    images, hands, scenes = truth
+    with pytest.raises(ValueError, match="`images`"):
+        score_images(images[:, :, :, 0], hands, scenes)
+    with pytest.raises(ValueError, match="`images`"):
+        score_images(images[:3], hands, scenes)
     with pytest.raises(ValueError, match="`samples`"), pytest.warns(FutureWarning, match="use `evaluate`"):
         evaluate_text_to_pictures(None, rows, samples=0)
     with pytest.raises(ValueError, match="`rows`"):

@@ -44,9 +44,9 @@ class TestBundled:
     def test_its_stated_accuracy_holds_on_new_rows(self, bundled, folder):
         stated = json.loads((STUDIO_FEATURES / "accuracy.json").read_text())["accuracy"]
         assert stated["side"]["n"] >= 200 and stated["finger_count"]["low"] > 0.3
-        pictures, labels = read_examples(read_rows(folder), 64)
+        images, labels = read_examples(read_rows(folder), 64)
         with torch.no_grad():
-            logits = bundled.logits(bundled(pictures))
+            logits = bundled.logits(bundled(images))
         told = labels["side"] >= 0
         right = (logits["side"].argmax(-1) == labels["side"])[told].float().mean()
         background = (logits["background"].argmax(-1) == labels["background"]).float().mean()
@@ -54,15 +54,15 @@ class TestBundled:
 
     def test_does_not_mind_size_or_kind_of_numbers(self, bundled):
         slope = torch.linspace(0, 255, 64)
-        pictures = torch.stack([slope.expand(64, 64), slope.flip(0).expand(64, 64).T, slope.expand(64, 64).T])
-        pictures = pictures.to(torch.uint8)[:, None].expand(3, 3, 64, 64).contiguous()
+        images = torch.stack([slope.expand(64, 64), slope.flip(0).expand(64, 64).T, slope.expand(64, 64).T])
+        images = images.to(torch.uint8)[:, None].expand(3, 3, 64, 64).contiguous()
         with torch.no_grad():
-            features = bundled(pictures)
-            assert torch.allclose(bundled(pictures / 255), features, atol=1e-4)
-            large = pictures.repeat_interleave(2, -1).repeat_interleave(2, -2)
+            features = bundled(images)
+            assert torch.allclose(bundled(images / 255), features, atol=1e-4)
+            large = images.repeat_interleave(2, -1).repeat_interleave(2, -2)
             assert (bundled(large) - features).norm() < 0.1 * features.norm()
-        with pytest.raises(ValueError, match="`pictures`"):
-            bundled(pictures[0])
+        with pytest.raises(ValueError, match="`images`"):
+            bundled(images[0])
 
     def test_judges_hands(self, bundled, folder):
         crops = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
@@ -74,19 +74,19 @@ class TestBundled:
 class TestTraining:
     def test_examples_and_their_names(self, folder):
         rows = read_rows(folder)
-        pictures, labels = read_examples(rows, 32, room=1.25)
+        images, labels = read_examples(rows, 32, room=1.25)
         hands = sum(sum(row.columns["hand_visible"]) for row in rows)
-        assert pictures.shape == (len(rows) + hands, 3, 40, 40) and pictures.dtype == torch.uint8
-        assert set(labels) == set(HEADS) and {len(values) for values in labels.values()} == {len(pictures)}
+        assert images.shape == (len(rows) + hands, 3, 40, 40) and images.dtype == torch.uint8
+        assert set(labels) == set(HEADS) and {len(values) for values in labels.values()} == {len(images)}
         first = rows[0].columns["scene"]
         name = next(iter(first["gestures"].values()))
         assert labels["gesture"][0] == -1 and GESTURE_NAMES[labels["gesture"][len(rows)]] == name
         assert (labels["kind"][: len(rows)] >= 0).all() and (labels["kind"][len(rows) :] == -1).all()
 
     def test_mirrored_hands_change_sides(self):
-        pictures = torch.arange(16, dtype=torch.uint8).expand(64, 3, 16, 16)
+        images = torch.arange(16, dtype=torch.uint8).expand(64, 3, 16, 16)
         labels = {"side": torch.zeros(64, dtype=torch.long), "raised": torch.tensor([[1, 0]]).expand(64, 2)}
-        cut, changed = augment(pictures, labels, 12, torch.Generator().manual_seed(0))
+        cut, changed = augment(images, labels, 12, torch.Generator().manual_seed(0))
         mirrored = cut[:, 0, 0, 0] > cut[:, 0, 0, 1]
         assert 0.2 < mirrored.float().mean() < 0.8
         assert torch.equal(changed["side"] == 1, mirrored) and torch.equal(changed["raised"][:, 1] == 1, mirrored)
@@ -115,19 +115,19 @@ class TestTraining:
 class TestByName:
     def test_studio(self):
         network = load_features("studio")
-        pictures = torch.zeros(3, 40, 40, 3, dtype=torch.uint8)
-        assert network(pictures, batch_size=2).shape == (3, 128) and network.crop_size == 64
+        images = torch.zeros(3, 40, 40, 3, dtype=torch.uint8)
+        assert network(images, batch_size=2).shape == (3, 128) and network.crop_size == 64
 
     def test_any_callable(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         Path("my_features.py").write_text(
             "import torch\ndef mean(p): return p.float().mean((2, 3))\nmodule = torch.nn.Flatten()"
         )
-        pictures = torch.full((5, 4, 4, 3), 9, dtype=torch.uint8)
-        assert torch.equal(load_features("my_features:mean")(pictures), torch.full((5, 3), 9.0))
-        assert load_features("my_features:module")(pictures).shape == (5, 48)
+        images = torch.full((5, 4, 4, 3), 9, dtype=torch.uint8)
+        assert torch.equal(load_features("my_features:mean")(images), torch.full((5, 3), 9.0))
+        assert load_features("my_features:module")(images).shape == (5, 48)
         with pytest.raises(ValueError, match=r"must return \(5, D\)"):
-            FeatureNetwork("wrong", lambda pictures: pictures)(pictures)
+            FeatureNetwork("wrong", lambda images: images)(images)
         with pytest.raises(ValueError, match="--features must be MODULE:FUNCTION"):
             load_features("resnet")
 

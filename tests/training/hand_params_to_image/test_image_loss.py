@@ -119,7 +119,7 @@ class TestTimestepBalance:
 
 class TestJoints:
     def test_cross_entropies_are_least_where_the_joints_are(self):
-        joints = torch.full((1, 2, 21, 2), 5.0)  # outside of the picture: these do not count
+        joints = torch.full((1, 2, 21, 2), 5.0)  # outside of the image: these do not count
         joints[:, 1, 0] = torch.tensor([0.25, -0.75])  # column 2 and row 0 of 4, in the middle
         joints[:, 1, 1] = torch.tensor([0.5, 0.75])  # half in column 2, half in 3; row 3
         visible = torch.tensor([[False, True]])

@@ -1,16 +1,20 @@
 import json
 import shutil
+import sys
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from PIL import Image
 from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, HandParams, TextToHandParamsModel
 from diffusers_handiffuser.data.dataset import HandDataset
 from diffusers_handiffuser.training.text_to_hand_params import trainer
-from diffusers_handiffuser.training.text_to_hand_params.validation import compare_hands
+from diffusers_handiffuser.training.text_to_hand_params.validation import compare_hands, draw_samples
+from diffusers_handiffuser.utils.command_line import run_as_command
 
 SMALL = {
     "--model_config": '{"hidden_size": 16, "num_layers": 1, "num_attention_heads": 2}',
@@ -46,7 +50,6 @@ def test_trains_resumes_and_writes_components(data_dir, tokenizer_dir, tmp_path,
     CLIPTokenizer.from_pretrained(out / "hand_tokenizer")
     scheduler = DDIMScheduler.from_pretrained(out / "text_to_hand_scheduler")
     assert scheduler.config.prediction_type == "sample"
-    assert (out / "samples/0000004-hands.png").is_file()
     pipe = HanDiffuserPipeline.from_pretrained(out)
     assert pipe.unet is None and len(pipe.sample_hand_params("a fist", num_hand_inference_steps=2)) == 1
     assert pipe.config.default_num_hand_inference_steps == 2
@@ -56,6 +59,17 @@ def test_trains_resumes_and_writes_components(data_dir, tokenizer_dir, tmp_path,
     assert (out / "loss_curve.png").is_file() and (out / "samples.png").is_file()
     last = json.loads((out / "log.jsonl").read_text().splitlines()[-2])
     assert {"validation_mse", "validation_joints", "validation_visibility"} <= last.keys()
+
+
+def test_validation_shows_the_hands_of_the_result(data_dir, tokenizer_dir, tmp_path):
+    prompts = ("a fist", "two hands")
+    run(data_dir, tmp_path / "out", "--tokenizer_name", tokenizer_dir, "--train_text_encoder", "--use_ema",
+        "--validation_prompts", *prompts)  # fmt: skip
+    dataset, pipe = HandDataset(data_dir), HanDiffuserPipeline.from_pretrained(tmp_path / "out")
+    generators = [torch.Generator().manual_seed(number) for number in range(5)]
+    sampled = pipe.sample_hand_params([*dataset.texts[-3:], *prompts], hand_generator=generators)
+    shown = np.asarray(Image.open(tmp_path / "out/samples/0000004-hands.png"))
+    assert np.array_equal(shown, draw_samples(sampled, dataset.hand_params[-3:], pipe.body_model))
 
 
 def test_statistics_are_those_of_the_training_rows(data_dir, tokenizer_dir, tmp_path):
@@ -105,3 +119,20 @@ def test_options_that_cannot_work_are_refused(data_dir, tmp_path, tokenizer_dir,
         with pytest.raises(SystemExit):
             run(data_dir, tmp_path / "out", *options)
     assert "--train_text_encoder" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run(data_dir, tmp_path / "out", "--tokenizer_name", tokenizer_dir, "--train_text_encoder",
+            "--num_hand_inference_steps", 0)  # fmt: skip
+    assert "--num_hand_inference_steps must be at least 1" in capsys.readouterr().err
+
+
+def test_bad_row_is_named(monkeypatch, capsys, tmp_path):
+    (tmp_path / "metadata.jsonl").write_text('{"text": "a hand"}\n')
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["trainer", "--train_data_dir", str(tmp_path), "--output_dir", str(tmp_path / "out"), "--max_train_steps", "1",
+         "--tokenizer_name", str(tmp_path), "--train_text_encoder"],
+    )  # fmt: skip
+    with pytest.raises(SystemExit) as exit_info:
+        run_as_command(trainer.main)
+    assert exit_info.value.code == 2 and "metadata.jsonl, row 0" in capsys.readouterr().err

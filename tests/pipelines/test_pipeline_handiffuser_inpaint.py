@@ -19,7 +19,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def picture(seed: int = 0, height: int = HEIGHT, width: int = WIDTH) -> PIL.Image.Image:
+def random_image(seed: int = 0, height: int = HEIGHT, width: int = WIDTH) -> PIL.Image.Image:
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return PIL.Image.fromarray(pixels)
 
@@ -58,7 +58,7 @@ def inpaint_4(pipe):
 
 @pytest.fixture
 def close_up(pipe, hands):
-    """Two rows whose cameras show the right hand alone, in the middle of the picture and about half as large."""
+    """Two rows whose cameras show the right hand alone, in the middle of the image and about half as large."""
     hands = hands.replace(hand_visible=torch.tensor([[False, True]] * 2))
     middle = pipe.body_model(hands).joints_3d[:, 1].mean(1)
     return hands.replace(camera=torch.stack([torch.full((2,), 4.0), -middle[:, 0], -middle[:, 1]], -1))
@@ -86,7 +86,7 @@ class TestNoHands:
     def test_is_stable_diffusion(self, inpaint, clip_text_model, arguments):
         """All of it with `keep_unmasked=False`, and what the mask covers in any case."""
         theirs = stable_diffusion(inpaint, clip_text_model)
-        common = {"prompt": "a hand", "image": picture(), "mask_image": box_mask(), "num_inference_steps": 4}
+        common = {"prompt": "a hand", "image": random_image(), "mask_image": box_mask(), "num_inference_steps": 4}
         common |= {"output_type": "np", "guidance_scale": 5.0, **arguments}
         expected = theirs(height=HEIGHT, width=WIDTH, generator=generator(), **common).images
         whole = inpaint(generator=generator(), hand_conditioning_scale=0, keep_unmasked=False, **common)
@@ -98,7 +98,7 @@ class TestNoHands:
 
 class TestKeptPixels:
     def test_pil(self, inpaint, hands):
-        image, mask = picture(), box_mask()
+        image, mask = random_image(), box_mask()
         out = inpaint("a hand", image=image, mask_image=mask, hand_params=hands[0], generator=generator())
         before, after, painted = np.asarray(image), np.asarray(out.images[0]), np.asarray(mask) > 0
         assert np.array_equal(after[~painted], before[~painted])
@@ -122,34 +122,34 @@ class TestKeptPixels:
         assert torch.equal(out.images[0][:, mask == 0], image[:, mask == 0])
         assert not torch.equal(out.images[0][:, mask == 1], image[:, mask == 1])
 
-    def test_forms_of_picture_and_result_mix(self, inpaint_4, hands):
+    def test_forms_of_image_and_result_mix(self, inpaint_4, hands):
         painted = np.asarray(box_mask()) > 0
         common = {"prompt": "a hand", "mask_image": box_mask(), "hand_params": hands[0]}
-        array = inpaint_4(image=picture(), output_type="np", **common).images[0]
-        assert np.array_equal(array[~painted], as_array(picture())[~painted])
-        image = inpaint_4(image=as_array(picture()), **common).images[0]
-        assert np.array_equal(np.asarray(image)[~painted], np.asarray(picture())[~painted])
+        array = inpaint_4(image=random_image(), output_type="np", **common).images[0]
+        assert np.array_equal(array[~painted], as_array(random_image())[~painted])
+        image = inpaint_4(image=as_array(random_image()), **common).images[0]
+        assert np.array_equal(np.asarray(image)[~painted], np.asarray(random_image())[~painted])
 
     def test_soft_mask_is_cut_at_one_half(self, inpaint_4, hands):
         ramp = np.tile(np.linspace(0, 1, WIDTH, dtype=np.float32), (HEIGHT, 1))
         out = inpaint_4(
-            "a hand", image=as_array(picture()), mask_image=ramp, hand_params=hands[0], output_type="np"
+            "a hand", image=as_array(random_image()), mask_image=ramp, hand_params=hands[0], output_type="np"
         ).images[0]
-        same = (out == as_array(picture())).all(-1)
+        same = (out == as_array(random_image())).all(-1)
         assert same[ramp < 0.5].all() and not same[ramp >= 0.5].any()
 
     def test_resized(self, inpaint_4, hands):
-        """A picture of another size is kept as it was resized."""
+        """An image of another size is kept as it was resized."""
         out = inpaint_4(
-            "a hand", image=picture(), mask_image=box_mask(), height=48, width=32, hand_params=hands[0]
+            "a hand", image=random_image(), mask_image=box_mask(), height=48, width=32, hand_params=hands[0]
         ).images[0]
         assert out.size == (32, 48)
-        resized = picture().resize((32, 48), PIL.Image.Resampling.LANCZOS)
+        resized = random_image().resize((32, 48), PIL.Image.Resampling.LANCZOS)
         assert np.array_equal(np.asarray(out)[:8], np.asarray(resized)[:8])
 
-    def test_pictures_of_two_sizes(self, inpaint_4, hands):
+    def test_images_of_two_sizes(self, inpaint_4, hands):
         """All results have the size of the first, as in diffusers."""
-        images = [picture(0), picture(1, 32, 32)]
+        images = [random_image(0), random_image(1, 32, 32)]
         out = inpaint_4(["a", "b"], image=images, mask_image=box_mask(), hand_params=hands).images
         resized = images[1].resize((WIDTH, HEIGHT), PIL.Image.Resampling.LANCZOS)
         for before, after in zip([images[0], resized], out, strict=True):
@@ -157,7 +157,7 @@ class TestKeptPixels:
             assert np.array_equal(np.asarray(after)[kept], np.asarray(before)[kept])
 
     def test_crop(self, inpaint_4, hands):
-        image = picture(height=40, width=44)
+        image = random_image(height=40, width=44)
         mask = PIL.Image.new("L", image.size)
         mask.paste(255, (20, 10, 30, 22))
         out = inpaint_4("a hand", image=image, mask_image=mask, padding_mask_crop=2, hand_params=hands[0]).images[0]
@@ -167,19 +167,19 @@ class TestKeptPixels:
         assert not np.array_equal(np.asarray(out)[painted], np.asarray(image)[painted])
 
     def test_crop_around_one_mask_for_several_results(self, inpaint_4, hands):
-        """Of a picture with transparency, too, whose four channels are no latents."""
-        arguments = {"image": picture().convert("RGBA"), "mask_image": box_mask(), "padding_mask_crop": 2}
+        """Of an image with transparency, too, whose four channels are no latents."""
+        arguments = {"image": random_image().convert("RGBA"), "mask_image": box_mask(), "padding_mask_crop": 2}
         out = inpaint_4(["a", "b"], hand_params=hands, **arguments).images
         painted = np.asarray(box_mask()) > 0
         assert len(out) == 2 and not np.array_equal(np.asarray(out[0]), np.asarray(out[1]))
-        assert all(np.array_equal(np.asarray(image)[~painted], np.asarray(picture())[~painted]) for image in out)
+        assert all(np.array_equal(np.asarray(image)[~painted], np.asarray(random_image())[~painted]) for image in out)
 
     def test_crop_around_the_hands(self, inpaint_4, close_up):
         out = inpaint_4(
-            "a hand", image=picture(), hand_params=close_up[0], hand_mask_margin=0.01, padding_mask_crop=1
+            "a hand", image=random_image(), hand_params=close_up[0], hand_mask_margin=0.01, padding_mask_crop=1
         ).images[0]
         mask = np.asarray(inpaint_4.hand_mask(close_up[0], HEIGHT, WIDTH, margin=0.01)) > 0
-        same = (np.asarray(out) == np.asarray(picture())).all(-1)
+        same = (np.asarray(out) == np.asarray(random_image())).all(-1)
         assert out.size == (WIDTH, HEIGHT) and same[~mask].all() and not same[mask].all()
 
     def test_latents_have_no_pixels_to_keep(self, inpaint_4, hands):
@@ -189,7 +189,7 @@ class TestKeptPixels:
         )
         assert out.images[0].size == (WIDTH, HEIGHT)
         result = inpaint_4(
-            "a hand", image=picture(), mask_image=box_mask(), output_type="latent", hand_params=hands[0]
+            "a hand", image=random_image(), mask_image=box_mask(), output_type="latent", hand_params=hands[0]
         )
         assert result.images.shape == (1, 4, HEIGHT // 2, WIDTH // 2)
 
@@ -198,7 +198,7 @@ class TestKeptPixels:
             return torch.zeros_like(image), [True]
 
         monkeypatch.setattr(inpaint_4, "run_safety_checker", blacken)
-        out = inpaint_4("a hand", image=picture(), mask_image=box_mask(), hand_params=hands[0])
+        out = inpaint_4("a hand", image=random_image(), mask_image=box_mask(), hand_params=hands[0])
         assert out.nsfw_content_detected == [True] and not np.asarray(out.images[0]).any()
 
 
@@ -209,11 +209,11 @@ def generator_noise(height: int, width: int) -> np.ndarray:
 class TestMaskOfHands:
     def test_outline_of_given_hands(self, inpaint, close_up):
         out = inpaint(
-            "a hand", image=picture(), hand_params=close_up[0], hand_mask_margin=0.01, output_type="np"
+            "a hand", image=random_image(), hand_params=close_up[0], hand_mask_margin=0.01, output_type="np"
         ).images[0]
         mask = np.asarray(draw_mask(close_up[0], inpaint.body_model, HEIGHT, WIDTH, 0.01)[0]) > 0
         assert 20 < mask.sum() < mask.size - 20
-        before = as_array(picture())
+        before = as_array(random_image())
         assert np.array_equal(out[~mask], before[~mask]) and (out[mask] != before[mask]).any(-1).all()
 
     def test_margin_widens_it(self, inpaint_4, close_up):
@@ -227,50 +227,50 @@ class TestMaskOfHands:
 
     def test_sampled_hands(self, inpaint_4):
         """They are sampled first, so the mask is made of them."""
-        out = inpaint_4("a hand", image=picture(), generator=generator(), output_type="np")
+        out = inpaint_4("a hand", image=random_image(), generator=generator(), output_type="np")
         mask = np.asarray(inpaint_4.hand_mask(out.hand_params, HEIGHT, WIDTH)) > 0
-        assert np.array_equal(out.images[0][~mask], as_array(picture())[~mask])
+        assert np.array_equal(out.images[0][~mask], as_array(random_image())[~mask])
 
     def test_outline_without_conditioning(self, inpaint_4, close_up):
         out = inpaint_4(
-            "a hand", image=picture(), hand_params=close_up[0], hand_conditioning_scale=0, output_type="np"
+            "a hand", image=random_image(), hand_params=close_up[0], hand_conditioning_scale=0, output_type="np"
         )
         mask = np.asarray(inpaint_4.hand_mask(close_up[0], HEIGHT, WIDTH)) > 0
-        same = (out.images[0] == as_array(picture())).all(-1)
+        same = (out.images[0] == as_array(random_image())).all(-1)
         assert out.hand_params is None and same[~mask].all() and not same[mask].all()
 
     @pytest.mark.parametrize("mask", [None, PIL.Image.new("L", (WIDTH, HEIGHT))], ids=["no visible hand", "black"])
-    def test_an_empty_mask_leaves_the_picture_alone_and_says_so(self, inpaint_4, caplog, mask):
+    def test_an_empty_mask_leaves_the_image_alone_and_says_so(self, inpaint_4, caplog, mask):
         logger = logging.getLogger("diffusers_handiffuser.pipelines.pipeline_handiffuser_inpaint")
         logger.addHandler(caplog.handler)
         try:
-            out = inpaint_4("a wall", image=picture(), mask_image=mask, hand_params=HandParams.zeros(1))
+            out = inpaint_4("a wall", image=random_image(), mask_image=mask, hand_params=HandParams.zeros(1))
         finally:
             logger.removeHandler(caplog.handler)
-        assert np.array_equal(np.asarray(out.images[0]), np.asarray(picture()))
+        assert np.array_equal(np.asarray(out.images[0]), np.asarray(random_image()))
         assert "Nothing will be repainted: `mask_image`" in caplog.text
 
     def test_no_sampled_hand_to_crop_around(self, inpaint_4):
-        """Known as soon as the hands are, before the picture is begun."""
+        """Known as soon as the hands are, before the image is begun."""
 
         def hide(pipe, step, timestep, tensors):
             tensors["sample"][:, -2:] = -100.0
             return tensors
 
         def fail(*args):
-            raise AssertionError("the picture was begun")
+            raise AssertionError("the image was begun")
 
         with pytest.raises(ValueError, match="`padding_mask_crop` needs something to crop around"):
             inpaint_4(
                 "a wall",
-                image=picture(),
+                image=random_image(),
                 padding_mask_crop=1,
                 hand_callback_on_step_end=hide,
                 callback_on_step_end=fail,
             )
 
-    def test_each_result_has_its_picture_and_mask(self, inpaint_4, close_up):
-        pictures = [picture(0), picture(1)]
+    def test_each_result_has_its_image_and_mask(self, inpaint_4, close_up):
+        pictures = [random_image(0), random_image(1)]
         out = inpaint_4(
             ["a", "b"],
             image=pictures,
@@ -294,9 +294,14 @@ class TestMaskOfHands:
     def test_masks_for_each_prompt(self, inpaint_4, hands):
         masks = [box_mask(), PIL.Image.new("L", (WIDTH, HEIGHT))]
         out = inpaint_4(
-            ["a", "b"], image=picture(), mask_image=masks, hand_params=hands, num_images_per_prompt=2, output_type="np"
+            ["a", "b"],
+            image=random_image(),
+            mask_image=masks,
+            hand_params=hands,
+            num_images_per_prompt=2,
+            output_type="np",
         )
-        unchanged = [np.array_equal(image, as_array(picture())) for image in out.images]
+        unchanged = [np.array_equal(image, as_array(random_image())) for image in out.images]
         assert unchanged == [False, False, True, True]
 
 
@@ -305,7 +310,7 @@ class TestBadInput:
         "arguments, words",
         [
             ({"image": None}, "`image`.*NoneType"),
-            ({"image": picture(height=15)}, "`image` must have sides divisible by 2.*16 x 15"),
+            ({"image": random_image(height=15)}, "`image` must have sides divisible by 2.*16 x 15"),
             ({"height": 16}, "`height` and `width`"),
             ({"height": 15, "width": 16}, "`height` must be divisible by 2"),
             ({"hand_mask_margin": -1}, "`hand_mask_margin`"),
@@ -321,8 +326,8 @@ class TestBadInput:
             ({"padding_mask_crop": 1, "num_images_per_prompt": 3}, "`mask_image` must be given for 3 results"),
             ({"padding_mask_crop": 1, "output_type": "np"}, "`padding_mask_crop`.*`output_type` must be 'pil'"),
             ({"padding_mask_crop": 1, "output_type": "latent"}, "`padding_mask_crop`.*`output_type` must be 'pil'"),
-            ({"padding_mask_crop": 1, "image": as_array(picture())}, "`padding_mask_crop`.*`image`, got ndarray"),
-            ({"padding_mask_crop": 1, "image": [picture()]}, "`padding_mask_crop`.*`image`, got list"),
+            ({"padding_mask_crop": 1, "image": as_array(random_image())}, "`padding_mask_crop`.*`image`, got ndarray"),
+            ({"padding_mask_crop": 1, "image": [random_image()]}, "`padding_mask_crop`.*`image`, got list"),
             ({"padding_mask_crop": 1, "mask_image": np.ones((24, 16))}, "`padding_mask_crop`.*`mask_image`, got nd"),
             ({"padding_mask_crop": 1, "mask_image": PIL.Image.new("L", (WIDTH, HEIGHT))}, "`mask_image`.*marks noth"),
             ({"padding_mask_crop": 1, "hand_params": HandParams.zeros(1)}, "the visible hands.*marks nothing"),
@@ -333,12 +338,12 @@ class TestBadInput:
             raise AssertionError("stage 1 ran")
 
         with pytest.raises((ValueError, TypeError), match=words):
-            inpaint_4(**{"prompt": "a hand", "image": picture(), "hand_callback_on_step_end": fail, **arguments})
+            inpaint_4(**{"prompt": "a hand", "image": random_image(), "hand_callback_on_step_end": fail, **arguments})
 
     def test_no_stage_1_and_no_hands(self, text_only_pipe, pipe):
         inpaint = quiet(HanDiffuserInpaintPipeline.from_pipe(text_only_pipe))
         with pytest.raises(ValueError, match="`body_model` is needed"):
-            inpaint("a hand", image=picture())
+            inpaint("a hand", image=random_image())
         inpaint.body_model = pipe.body_model
         with pytest.raises(ValueError, match="`mask_image` must be given"):
-            inpaint("a hand", image=picture())
+            inpaint("a hand", image=random_image())
