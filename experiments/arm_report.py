@@ -261,7 +261,7 @@ def _draw_panel(pen: ImageDraw.ImageDraw, corner: tuple[int, int], results: Sequ
 
 def draw_grid(results: Sequence[Results], columns: int) -> Image.Image:
     """A line for each arm: its first sample of the first rows."""
-    columns = min(columns, min(r["rows"] for r in results))
+    columns = min(columns, *(r["rows"] for r in results))
     lines = []
     for r in results:
         files = [r["folder"] / f"images/{row * r['samples']:06d}.png" for row in range(columns)]
