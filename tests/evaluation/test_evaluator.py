@@ -105,6 +105,24 @@ class TestOwnPictures:
         assert missed["confidence"].value == pytest.approx(0.9 * part)
         assert missed["confidence_found"].value == pytest.approx(0.9) and missed["confidence_found"].n == ROWS - 3
 
+    def test_detectors_may_draw_on_their_image(self, rows):
+        """Colours are measured after the detector has had its image."""
+
+        def draws(image):
+            image[:] = 0
+            return []
+
+        drawn_on = evaluate(None, rows, detector=draws).estimates
+        assert drawn_on.pop("detector")["detected"].value == 0
+        assert drawn_on == evaluate(None, rows).estimates
+
+    def test_what_is_no_detection_is_refused(self, bare):
+        """Pairs for PIL images are what curation took before: never taken here, and never by mistake."""
+        points = np.zeros((21, 2))
+        for detector in (lambda image: [("left", points)], lambda image: [("left", points)] * image.size[0]):
+            with pytest.raises(TypeError, match="detector test_evaluator:.*(one of its hands is|failed on its image)"):
+                evaluate(None, bare, detector=detector)
+
     def test_colors_that_captions_name(self, rows):
         report = evaluate(None, rows)
         for section, name, word in (

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from .options import add_device_options, add_model_option
+from .options import add_detector_options, add_device_options, add_model_option, open_detector
 
 
 def add_evaluate_command(commands: Any) -> argparse.ArgumentParser:
@@ -25,8 +25,7 @@ def add_evaluate_command(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--split", default="train", metavar="NAME", help="of the data set (default: train)")
     parser.add_argument("--reference", metavar="DATA", help="take FID and KID to this data set (default: --data)")
     parser.add_argument("--features", default="studio", metavar="NAME", help=_FEATURES)
-    parser.add_argument("--detector", metavar="NAME", help=_DETECTOR)
-    parser.add_argument("--detector-python", metavar="PATH", help="a Python that has MediaPipe, if this one does not")
+    add_detector_options(parser, "score the hands that it finds")
     parser.add_argument("--clip", metavar="DIR", help="a saved CLIP, for CLIPScore")
     hands = parser.add_mutually_exclusive_group()
     hands.add_argument("--given-hands", action="store_true", help="draw the rows' own hands, not sampled ones")
@@ -49,7 +48,6 @@ _FEATURES = (
     '"studio" (the small network in the package, default), "inception" (the FID network, if its weights are in '
     "torch's cache), a file of its weights (.pth), MODULE:FUNCTION, or none"
 )
-_DETECTOR = '"mediapipe" (0.10.21, which has its models), a .task file for it, or MODULE:FUNCTION'
 _THROUGH_VAE = "with --own-pictures: score VAE reconstructions, the upper bound for a U-Net on its latents"
 _CONDITION = 'what a ControlNet or adapter is given: "openpose" (default), "depth", "normal" or "mask"'
 
@@ -58,7 +56,6 @@ def _evaluate(args: argparse.Namespace) -> None:
     import torch
     from tqdm.auto import tqdm
 
-    from ..detection.loading import load_detector
     from ..detection.mediapipe_hands import MediaPipeDetector
     from ..evaluation.evaluator import evaluate
     from ..evaluation.judges.features import load_features
@@ -81,33 +78,28 @@ def _evaluate(args: argparse.Namespace) -> None:
         autoencoder = _load_pipeline(args.model, device, getattr(torch, args.dtype)).vae.eval()
     elif not args.own_pictures:
         pipe = _load_pipeline(args.model, device, getattr(torch, args.dtype))
-    detector = None if args.detector is None else load_detector(args.detector, args.detector_python)
-    mediapipe = {"mediapipe": detector.version} if isinstance(detector, MediaPipeDetector) else {}
-    try:
-        with tqdm(total=len(rows), unit="caption") as bar:
-            result = evaluate(
-                pipe,
-                rows,
-                features,
-                detector,
-                clip,
-                reference,
-                args.samples,
-                args.seed,
-                args.batch_size,
-                args.given_hands,
-                args.condition,
-                args.size,
-                progress=lambda done: bar.update(done - bar.n),
-                autoencoder=autoencoder,
-                **_call_arguments(args),
-            )
-    finally:
+    with open_detector(args) as detector, tqdm(total=len(rows), unit="caption") as bar:
+        result = evaluate(
+            pipe,
+            rows,
+            features,
+            detector,
+            clip,
+            reference,
+            args.samples,
+            args.seed,
+            args.batch_size,
+            args.given_hands,
+            args.condition,
+            args.size,
+            progress=lambda done: bar.update(done - bar.n),
+            autoencoder=autoencoder,
+            **_call_arguments(args),
+        )
         if isinstance(detector, MediaPipeDetector):
-            detector.close()
+            result.versions["mediapipe"] = detector.version
     names = ("model", "data", "split", "reference", "detector", "clip", "dtype")
     result.settings |= {name: value for name in names if (value := getattr(args, name)) is not None}
-    result.versions |= mediapipe
     result.settings |= {"device": device, "command": " ".join(["handiffuser", *sys.argv[1:]])}
     result.write(args.output)
     print(result.to_markdown(), end="")

@@ -14,7 +14,7 @@ import torch
 
 from ..data import HandRow, stack_hand_params
 from ..data.geometry import hand_joints_in_pixels
-from ..detection.detector import HandDetector
+from ..detection.detector import HandDetector, detect_hands
 from ..hands import HandBodyModel
 from ..hands.body_model import procedural_body
 from ..hands.skeleton import SIDES
@@ -218,7 +218,7 @@ class Evaluator:
     ) -> None:
         for number, row in enumerate(batch.rows.tolist()):
             scores = score_detections(
-                list(detector(batch.images[number].numpy())),
+                detect_hands(detector, batch.images[number].numpy()),
                 places[number],
                 self.hands.hand_visible[row],
                 self.num_fingers[row],

@@ -1,4 +1,4 @@
-"""Old import paths, kept for one release."""
+"""Old import paths and names, kept for one release."""
 
 import importlib
 import warnings
@@ -40,5 +40,23 @@ def moved_module(module: str, *new_modules: str) -> Callable[[str], Any]:
                     warnings.warn(f"`{module}.{name}` moved to `{new}.{name}`.", FutureWarning, stacklevel=2)
                     return getattr(found, name)
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return getattribute
+
+
+def renamed_names(module: str, new_names: Mapping[str, str]) -> Callable[[str], Any]:
+    """A module's `__getattr__` that finds names under the names that they now have there, with a `FutureWarning`.
+
+    Args:
+        module (`str`): the module, its `__name__`.
+        new_names (mapping of `str` to `str`): the new name for each old one.
+    """
+
+    def getattribute(name: str) -> Any:
+        if name not in new_names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        new = new_names[name]
+        warnings.warn(f"`{module}.{name}` is now `{module}.{new}`.", FutureWarning, stacklevel=2)
+        return getattr(importlib.import_module(module), new)
 
     return getattribute

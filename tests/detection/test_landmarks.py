@@ -8,7 +8,6 @@ from known_hands import HEIGHT, WIDTH, angles, studio_hands, visible_hands
 
 from diffusers_handiffuser.data.geometry import hand_joints_in_pixels, hand_sizes_in_pixels
 from diffusers_handiffuser.data.importers import LandmarkHand, fit_landmarks, mediapipe_hands
-from diffusers_handiffuser.detection.least_squares import minimize
 from diffusers_handiffuser.hands.skeleton import SIDES
 
 KINDS = ("close_up", "two_hands", "close_up")
@@ -62,7 +61,7 @@ class TestFits:
             assert (joints - truth).norm(dim=-1).mean() < 0.02
         assert torch.isnan(fitted.error_metres).all()
 
-    def test_what_is_no_hand_has_a_large_error(self, known):
+    def test_points_that_are_no_hand_have_a_large_error(self, known):
         hands, geometry, pixels = known
         shuffled = torch.randperm(21, generator=torch.Generator().manual_seed(0))
         i, side = visible_hands(hands)[0]
@@ -102,16 +101,3 @@ class TestRefusals:
         for bad in (torch.full((21, 3), torch.nan), torch.ones(21, 3)):
             with pytest.raises(ValueError, match="`metres` of a hand must be finite and not all the same"):
                 fit_landmarks([LandmarkHand("left", points, bad)], (64, 64))
-
-
-def test_least_squares_finds_minima_that_are_known():
-    """Rosenbrock's valley, written as residuals, from several starts at once; its minimum is (a, a^2)."""
-    wanted = torch.tensor([1.0, 2.0, -1.5])
-
-    def residuals(x, a):
-        return torch.stack([a - x[0], 10 * (x[1] - x[0] ** 2)])
-
-    start = torch.tensor([[-1.2, 1.0], [3.0, -2.0], [0.0, 5.0]])
-    found, cost = minimize(residuals, start, wanted, steps=60)
-    assert torch.allclose(found, torch.stack([wanted, wanted**2], -1), atol=1e-3)
-    assert (cost < 1e-6).all()
