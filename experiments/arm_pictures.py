@@ -28,7 +28,7 @@ from diffusers_handiffuser.evaluation import (
     MediaPipeDetector,
     load_detector,
     load_features,
-    score_pictures,
+    score_images,
 )
 from diffusers_handiffuser.evaluation.rows import check_studio_rows, sample_generators, stack_hands
 from diffusers_handiffuser.hands import HandBodyModel, HandParams
@@ -41,7 +41,7 @@ Painter = Callable[[Sequence[dict], HandParams, list[torch.Generator]], torch.Te
 Measure = Callable[[torch.Tensor, HandParams, Sequence[Scene], HandBodyModel], dict[str, torch.Tensor]]
 """From pictures `(n, H, W, 3)`, their hands, scenes and body to scores `(n,)` by name, NaN where not defined."""
 
-MEASURES: list[Measure] = [score_pictures, judge_scenes]
+MEASURES: list[Measure] = [score_images, judge_scenes]
 """What each picture is scored by. Larger has to be better, and a score in [0, 1] is drawn best."""
 
 

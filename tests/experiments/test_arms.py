@@ -11,7 +11,7 @@ from PIL import Image
 
 from diffusers_handiffuser import HandBodyModel, HandParams, TextHandEncoder
 from diffusers_handiffuser.data import HandDataset
-from diffusers_handiffuser.evaluation import score_pictures
+from diffusers_handiffuser.evaluation import score_images
 from diffusers_handiffuser.studio import Scene
 from diffusers_handiffuser.training.hand_params_to_image.loss import ImageLoss
 
@@ -162,7 +162,7 @@ def test_evaluation_writes_scores_and_a_data_set(results, studio_data):
     rows = [json.loads(line) for line in (results / name / "metadata.jsonl").read_text().splitlines()]
     found_again = HandDataset(results / name, need_images=True)
     pictures = torch.from_numpy(np.stack([found_again.load_image(i, 16) for i in range(8)]))
-    again = score_pictures(pictures / 255, drawn.hand_params, [Scene(**row["scene"]) for row in rows])
+    again = score_images(pictures / 255, drawn.hand_params, [Scene(**row["scene"]) for row in rows])
     assert again["background"].view(4, 2).mean(1).tolist() == pytest.approx(metrics)
 
 
