@@ -139,7 +139,7 @@ class TestDataMake:
         run("data", "make", "d", "--num", "1", "--size", "32", "--no-images", model=False)
         code, message = run("data", "make", "d", "--num", "1", model=False)
         assert code == 2
-        assert "must not hold a data set" in one_line(message)
+        assert "error: d must not hold a data set yet" in one_line(message)
 
 
 BAD = {

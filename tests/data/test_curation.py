@@ -218,5 +218,5 @@ class TestWriting:
         assert not (tmp_path / "out/metadata.jsonl").exists()
 
     def test_a_folder_that_holds_a_data_set(self, folder):
-        with pytest.raises(ValueError, match="`folder` must not hold a data set yet"):
+        with pytest.raises(ValueError, match="must not hold a data set yet, but has a metadata.jsonl"):
             curate(rows_of(folder), folder, Curation([]))

@@ -39,14 +39,22 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     refuse_special_file(path)
-    temporary = temporary_path(path)
     tidy_once(path.parent)
+    with errors_name(path), write_then_rename(temporary_path(path), path) as temporary:
+        yield temporary
+
+
+@contextlib.contextmanager
+def write_then_rename(temporary: Path, path: Path) -> Iterator[Path]:
+    """Yields `temporary` to write to, for a format whose unfinished files have a name of their own.
+
+    At the end it replaces `path`; after an error it is removed.
+    """
     with _used(temporary):
         try:
-            with errors_name(path):
-                temporary.unlink(missing_ok=True)
-                yield temporary
-                os.replace(temporary, path)
+            temporary.unlink(missing_ok=True)
+            yield temporary
+            os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
 
