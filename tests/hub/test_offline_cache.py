@@ -2,7 +2,7 @@
 
 import pytest
 from huggingface_hub import constants
-from releases import close_session
+from releases import close_session, loads_a_part_of_a_repository_offline
 
 from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, TextHandEncoder, TextToHandParamsModel
 
@@ -46,6 +46,7 @@ def test_shards(hub, pipe, tmp_path, go_offline):
         HandBodyModel.from_pretrained("someone/part", subfolder="body_model", **options)
 
 
+@loads_a_part_of_a_repository_offline
 def test_a_variant_alone(hub, pipe, tmp_path, go_offline):
     """Is what the message names, whether or not the Hub has the default, too."""
     pipe.save_pretrained(tmp_path / "both")

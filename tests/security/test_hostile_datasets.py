@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from damage import sparse_map_tar
-from test_hostile_files import SOURCE
+from hostile import SOURCE
 from valid_files import picture_bytes, some_hands
 
 from diffusers_handiffuser.cli import main

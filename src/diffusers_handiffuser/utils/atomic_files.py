@@ -171,8 +171,10 @@ def tidy_once(folder: Path) -> None:
 
 
 def tidy(folder: Path) -> None:
-    """Removes temporary paths in a folder that were left there by processes that were killed: what is older than a
-    day, and what an earlier process of this number has left on this machine."""
+    """Removes temporary paths that killed processes left in a folder.
+
+    These are the ones older than a day, and those of an earlier process with this one's number on this machine.
+    """
     for path in folder.iterdir() if folder.is_dir() else ():
         match = _TEMPORARY_FILE.fullmatch(path.name) or _TEMPORARY_FOLDER.fullmatch(path.name)
         if match is None or path.absolute() in _in_use:

@@ -150,7 +150,7 @@ def test_starts_from_a_text_model_of_another_class(data_dir, tokenizer_dir, bert
     with pytest.raises((RuntimeError, ValueError)):
         run(data_dir, tmp_path / "refused", *options)
     capsys.readouterr()
-    run(data_dir, tmp_path / "out", *options, "--ignore_mismatched_sizes", "--max_train_steps", 0)
+    run(data_dir, tmp_path / "out", *options, "--ignore_mismatched_sizes", "--max_train_steps", 1, "--learning_rate", 0)
     printed = capsys.readouterr().out
     assert re.search(r"(\d+) of the \d+ weights of TextToHandParamsModel are those of", printed).group(1) != "0"
     assert re.search(r"0 of the \d+ weights of BertModel are those of", printed)

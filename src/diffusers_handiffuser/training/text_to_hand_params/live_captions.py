@@ -4,9 +4,8 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...studio import Scene, describe, natural_caption
-
-LANGUAGES = ("studio", "natural", "both")
+from ...studio import Scene, describe
+from ...studio.language import handless_caption, natural_caption
 
 
 class LiveCaptions:
@@ -34,5 +33,7 @@ class LiveCaptions:
     def write(self, row: int, seed: int) -> str:
         """A caption for a row; the same for the same seed."""
         rng = random.Random(seed)
-        natural = rng.random() < {"studio": 0.0, "natural": 1.0, "both": 0.5}[self.language]
-        return (natural_caption if natural else describe)(self.scenes[row], rng)
+        scene = self.scenes[row]
+        if rng.random() >= {"studio": 0.0, "natural": 1.0, "both": 0.5}[self.language]:
+            return describe(scene, rng)
+        return natural_caption(scene, rng) if scene.gestures else handless_caption(rng, scene)
