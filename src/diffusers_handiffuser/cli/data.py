@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .options import add_detector_options, open_detector
+
 if TYPE_CHECKING:
     from ..data.sources import RawRow
     from ..hands import HandBodyModel
@@ -32,6 +34,15 @@ def _add_make(tasks: Any) -> argparse.ArgumentParser:
     make.add_argument("--no-images", action="store_true", help="captions and parameters only, for the first stage")
     make.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
     make.add_argument("--device", default="cpu", help='what draws: "cpu" (default) or "cuda"')
+    make.add_argument(
+        "--handless", type=float, default=0.0, metavar="FRACTION", help="rows without hands, 0 to 1 (default: 0)"
+    )
+    make.add_argument(
+        "--language",
+        choices=("studio", "natural", "both"),
+        default="studio",
+        help="captions in the studio's own words (default), natural sentences, or half and half",
+    )
     make.set_defaults(run=_make)
     return make
 
@@ -55,7 +66,7 @@ def _add_curate(tasks: Any) -> argparse.ArgumentParser:
     curate = tasks.add_parser(
         "curate",
         help="keep the rows that stage 2 can learn from",
-        description="Copies the rows that pass every rule into a new folder and tells how many each rule dropped.",
+        description="Copies the rows that pass every rule into a new folder and prints how many each rule dropped.",
     )
     _add_source(curate)
     curate.add_argument("output", metavar="OUT", help="made if absent; must not hold a data set yet")
@@ -72,9 +83,7 @@ def _add_curate(tasks: Any) -> argparse.ArgumentParser:
     curate.add_argument(
         "--hands-inside", type=float, metavar="SHARE", help="drop rows with less of a hand's joints in the image"
     )
-    curate.add_argument(
-        "--detector", metavar="MODULE:FUNCTION", help="drop rows whose hands this function does not find"
-    )
+    add_detector_options(curate, "drop rows whose hands it does not find")
     curate.add_argument(
         "--max-detector-error", type=float, default=0.2, metavar="E", help="of the hand's size (default: 0.2)"
     )
@@ -123,6 +132,8 @@ def _make(args: argparse.Namespace) -> None:
         images=not args.no_images,
         workers=args.workers,
         device=choose_device(args.device),
+        handless=args.handless,
+        language=args.language,
     )
     print(path)
 
@@ -140,23 +151,23 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _curate(args: argparse.Namespace) -> None:
-    from ..data.curation import Crop, Crowd, Curation, DetectorDisagrees, HandOutside, SmallHand, curate
-    from ..utils.command_line import load_function
+    from ..data.curation import Crop, Curation, DetectorAgrees, HandsInside, MaxPeople, MinHandSize, curate
 
     rules: list[Any] = []
     if args.max_people is not None:
-        rules.append(Crowd(args.max_people, args.people))
+        rules.append(MaxPeople(args.max_people, args.people))
     if args.hands_inside is not None:
-        rules.append(HandOutside(args.hands_inside))
+        rules.append(HandsInside(args.hands_inside))
     if args.min_hand_pixels is not None:
-        rules.append(SmallHand(args.min_hand_pixels))
-    if args.detector is not None:
-        rules.append(DetectorDisagrees(load_function(args.detector, "--detector"), args.max_detector_error))
+        rules.append(MinHandSize(args.min_hand_pixels))
     crop = None if args.crop is None else Crop(args.crop, args.margin, args.size or 0, args.size)
     if args.size is not None and crop is None:
         raise ValueError("--size needs --crop")
-    curation = Curation(rules, crop, _body_model(args))
-    curate(_rows(args), args.output, curation)
+    with open_detector(args) as detector:
+        if detector is not None:
+            rules.append(DetectorAgrees(detector, args.max_detector_error))
+        curation = Curation(rules, crop, _body_model(args))
+        curate(_rows(args), args.output, curation)
     for reason, number in curation.dropped.items():
         print(f"{number:8} dropped: {reason}")
     print(f"{curation.kept:8} kept in {args.output}")

@@ -1,10 +1,10 @@
-"""Captions: several ways to say what a scene shows, each leaving out some of it."""
+"""Captions: random descriptions of a scene, each of which omits some of its attributes."""
 
 import random
 
 from ..hands.skeleton import SIDES
 from .gestures import Gesture, gesture_by_name
-from .scenes import Scene
+from .scenes import HANDLESS_KINDS, Scene
 
 _VIEWS = {
     "palm": ("palm facing the camera", "seen from the palm side", "showing the palm"),
@@ -28,9 +28,11 @@ def describe(scene: Scene, rng: random.Random) -> str:
         rng (`random.Random`): chooses the words.
 
     Returns:
-        `str`: lower case but for names, without a full stop. The gesture is always told; the side nearly always; the
-        rest often.
+        `str`: lower case except for names, without a full stop. Always mentions the gesture, nearly always the side,
+        often the other attributes.
     """
+    if scene.kind in HANDLESS_KINDS:
+        return _without_hands(scene, rng)
     gestures = {side: gesture_by_name(name) for side, name in scene.gestures.items()}
     if scene.kind == "person":
         head = _person(scene, gestures, rng)
@@ -50,6 +52,24 @@ def describe(scene: Scene, rng: random.Random) -> str:
     if rng.random() < 0.3:
         details.append(rng.choice(_LIGHTS[scene.light]))
     return ", ".join([head, *details])
+
+
+def _without_hands(scene: Scene, rng: random.Random) -> str:
+    background = _background(scene, rng)
+    if scene.kind == "empty":
+        opening = rng.choice(("an empty scene", "no one and nothing", "no hands and nobody", "an empty image"))
+        return f"{opening}, {background}"
+    opening = rng.choice(
+        ("a portrait of a person", "head and shoulders of a person", "a person with no hands in view")
+    )
+    details = [f"{opening} in {_article(scene.sleeve)} shirt"]
+    if rng.random() < 0.7:
+        details.append(f"with {scene.skin} skin")
+    if rng.random() < 0.8:
+        details.append(background)
+    if rng.random() < 0.3:
+        details.append(rng.choice(_LIGHTS[scene.light]))
+    return ", ".join(details)
 
 
 def _one_hand(scene: Scene, gestures: dict[str, Gesture], rng: random.Random) -> str:
@@ -79,7 +99,7 @@ def _person(scene: Scene, gestures: dict[str, Gesture], rng: random.Random) -> s
 
 
 def _action(gesture: Gesture, rng: random.Random) -> str:
-    """What a hand does, to stand after "a right hand"."""
+    """What a hand does, as in "a right hand ..."."""
     phrase = rng.choice(gesture.phrases)
     if gesture.name.startswith("fingers_"):
         return f"with {_with_the(phrase)}"
@@ -90,7 +110,7 @@ def _action(gesture: Gesture, rng: random.Random) -> str:
 
 
 def _deed(gesture: Gesture, rng: random.Random) -> str:
-    """What a person does, to stand before "with the right hand"."""
+    """What a person does, as in "... with the right hand"."""
     phrase = rng.choice(gesture.phrases)
     if gesture.name.startswith("fingers_"):
         return f"holding {_with_the(phrase)}"

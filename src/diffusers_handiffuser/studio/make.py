@@ -1,4 +1,4 @@
-"""Writes a data set of studio pictures: a folder that both trainers, and Hugging Face `datasets`, read."""
+"""Writes data sets of studio images: folders for the trainers of both stages and Hugging Face `datasets`."""
 
 import functools
 import json
@@ -14,11 +14,14 @@ import torch
 from PIL import Image
 
 from ..hands import HandBodyModel
+from ..utils.atomic_files import write_then_rename
 from .captions import describe
 from .draw import Studio, check_size
-from .scenes import SPLITS, pose_scenes, sample_scene
+from .language import natural_caption
+from .scenes import HANDLESS_KINDS, SPLITS, Scene, pose_scenes, sample_scene
 
 _BATCH = 16
+LANGUAGES = ("studio", "natural", "both")
 
 
 def make_dataset(
@@ -31,26 +34,33 @@ def make_dataset(
     workers: int = 1,
     device: str = "cpu",
     progress: bool = True,
+    *,
+    handless: float = 0.0,
+    language: str = "studio",
 ) -> Path:
-    """Draws scenes `0 ... num - 1` of a split into `folder`.
+    """Renders scenes `0 ... num - 1` of a split into `folder`.
 
     A row of `metadata.jsonl` holds `file_name`, `text`, the seven `HandParams` fields as flat lists, `source`, `crop`
-    (none: the picture is whole) and `scene`, the words the picture was made from. Rows depend on seed, split and index
-    alone, not on how many are made or by how many workers (a value of a picture may be rounded otherwise).
+    (null: the image is whole) and `scene`, the attributes of the scene. A row depends only on seed, split and index,
+    not on the number of rows or workers (pixel values may differ by rounding).
 
     Args:
-        folder (path): made if absent; must not hold a data set yet.
-        num (`int`): how many rows.
+        folder (path): created if it does not exist; must not hold a data set yet.
+        num (`int`): number of rows.
         split (`str`): `"train"` or `"test"`, which never share a combination of gesture, side, background and skin.
-        seed (`int`): another seed, other scenes.
+        seed (`int`): seed of the scenes.
         size (`int`): pixels per side.
-        images (`bool`): without pictures the rows serve the first stage alone and take a fraction of the time.
-        workers (`int`): processes, one thread each.
-        device (`str`): what draws, `"cpu"` or `"cuda"`. Rows are the same up to rounding.
-        progress (`bool`): show a bar.
+        images (`bool`): `False` writes rows for the first stage only, in a fraction of the time.
+        workers (`int`): number of processes, one thread each.
+        device (`str`): device that renders, `"cpu"` or `"cuda"`; rows are equal up to rounding.
+        progress (`bool`): show a progress bar.
+        handless (`float`): fraction of the rows that become scenes without hands, 0 to 1; the other rows stay as they
+            are.
+        language (`str`): `"studio"` (captions of [`describe`]), `"natural"` (sentences of [`natural_caption`]) or
+            `"both"` (half of the rows each).
 
     Returns:
-        `Path`: the written `metadata.jsonl`. It appears last: a folder without it is an unfinished one.
+        `Path`: the written `metadata.jsonl`. It appears last: a folder without it is incomplete.
     """
     if num < 1:
         raise ValueError(f"`num` must be at least 1, got {num}.")
@@ -58,21 +68,26 @@ def make_dataset(
         raise ValueError(f"`workers` must be at least 1, got {workers}.")
     if split not in SPLITS:
         raise ValueError(f"`split` must be one of {SPLITS}, got {split!r}.")
+    if not 0 <= handless <= 1:
+        raise ValueError(f"`handless` must be between 0 and 1, got {handless}.")
+    if language not in LANGUAGES:
+        raise ValueError(f"`language` must be one of {LANGUAGES}, got {language!r}.")
     check_size(size)
     folder = Path(folder)
     metadata = folder / "metadata.jsonl"
     if metadata.exists():
-        raise ValueError(f"`folder` must not hold a data set yet, but {metadata} exists.")
+        raise ValueError(f"{folder} must not hold a data set yet, but has a {metadata.name}.")
     (folder / "images" if images else folder).mkdir(parents=True, exist_ok=True)
     jobs = [
-        (str(folder), split, seed, start, min(start + _BATCH, num), size, images, device)
+        (str(folder), split, seed, start, min(start + _BATCH, num), size, images, device, handless, language)
         for start in range(0, num, _BATCH)
     ]
-    temporary = metadata.with_suffix(".jsonl.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
+    with (
+        write_then_rename(metadata.with_suffix(".jsonl.tmp"), metadata) as temporary,
+        temporary.open("w", encoding="utf-8") as file,
+    ):
         for rows in _bar(_run(jobs, workers), len(jobs), progress):
             file.writelines(json.dumps(row) + "\n" for row in rows)
-    os.replace(temporary, metadata)
     return metadata
 
 
@@ -92,24 +107,37 @@ def _bar(items: Iterable[list[dict]], total: int, progress: bool) -> Iterable[li
 
 
 def _make_rows(job: tuple) -> list[dict]:
-    folder, split, seed, start, stop, size, images, device = job
-    # Always a whole batch: how many scenes are computed together shows in the last bits of a row.
-    scenes = [sample_scene(seed, split, start + i) for i in range(_BATCH)]
+    folder, split, seed, start, stop, size, images, device, handless, language = job
+    # Always a whole batch: the batch size affects the last bits of a row.
+    scenes = [sample_scene(seed, split, start + i, _kind(seed, split, start + i, handless)) for i in range(_BATCH)]
     if images:
-        pictures, hand_params = _studio(size, device).draw(scenes)
+        drawn, hand_params = _studio(size, device).draw(scenes)
     else:
-        pictures, hand_params = None, pose_scenes(scenes, _body(device))
+        drawn, hand_params = None, pose_scenes(scenes, _body(device))
     rows = []
     for i, scene in enumerate(scenes[: stop - start]):
-        row: dict[str, Any] = {"text": describe(scene, random.Random(scene.seed))}
-        if pictures is not None:
+        row: dict[str, Any] = {"text": _text(scene, language)}
+        if drawn is not None:
             row["file_name"] = f"images/{start + i:06d}.png"
-            pixels = (pictures[i].permute(1, 2, 0) * 255).round().byte().numpy()
+            pixels = (drawn[i].permute(1, 2, 0) * 255).round().byte().numpy()
             Image.fromarray(pixels).save(os.path.join(folder, row["file_name"]))
         params = hand_params[i].to_dict()
         row |= {k: v if k == "hand_visible" else [round(x, 6) for x in v] for k, v in params.items()}
         rows.append(row | {"source": "studio", "crop": None, "scene": scene.to_dict()})
     return rows
+
+
+def _kind(seed: int, split: str, index: int, handless: float) -> str | None:
+    """A kind without hands for this fraction of the rows."""
+    rng = random.Random(f"{seed}|{split}|{index}|handless")
+    return rng.choice(HANDLESS_KINDS) if rng.random() < handless else None
+
+
+def _text(scene: Scene, language: str) -> str:
+    rng = random.Random(scene.seed)
+    if language == "both":
+        language = random.Random(f"{scene.seed}|language").choice(("studio", "natural"))
+    return describe(scene, rng) if language == "studio" else natural_caption(scene, rng)
 
 
 @functools.lru_cache(maxsize=1)
@@ -120,5 +148,5 @@ def _studio(size: int, device: str) -> Studio:
 
 @functools.lru_cache(maxsize=1)
 def _body(device: str) -> HandBodyModel:
-    """One per process; all that rows without pictures need."""
+    """One per process; rows without images need nothing else."""
     return HandBodyModel.procedural().to(device)

@@ -113,8 +113,7 @@ def _abstract(rng: random.Random) -> str:
 
 def _distractor(rng: random.Random) -> str:
     text = rng.choice(world.DISTRACTORS)
-    if rng.random() < 0.75:
-        text += f" {rng.choice((surroundings.place(rng), rng.choice(world.SPOTS)))}"
+    text += f" {surroundings.place(rng) if rng.random() < 0.6 else rng.choice(world.SPOTS)}"
     if rng.random() < 0.3:
         text += f", with {with_article(f'{rng.choice(world.THING_LOOKS)} {rng.choice(world.THINGS)}')} nearby"
     return text
