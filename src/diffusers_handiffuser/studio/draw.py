@@ -52,8 +52,7 @@ class Studio:
         images = torch.empty(len(scenes), 3, self.size, self.size)
         for i, scene in enumerate(scenes):
             if scene.kind == "empty":
-                generator = torch.Generator().manual_seed(scene.seed)
-                color = torch.tensor(COLORS[scene.background])
+                generator, color = torch.Generator().manual_seed(scene.seed), torch.tensor(COLORS[scene.background])
                 images[i] = draw_background(color, scene.texture, self.size, generator)
         for part in self._faces:
             rows = [i for i, scene in enumerate(scenes) if _part(scene) == part]
@@ -101,7 +100,7 @@ def check_size(size: int) -> None:
 
 
 def _part(scene: Scene) -> str | None:
-    """The name of the faces that a scene shows, if any."""
+    """The name of the faces that a scene shows, if it shows any."""
     if scene.kind == "empty":
         return None
     if scene.kind in ("person", "hands_hidden"):

@@ -70,8 +70,8 @@ class Scene:
 
     Args:
         kind (`str`): one of `KINDS` or `HANDLESS_KINDS`.
-        gestures (`dict` of `str` to `str`): gesture by side; the hand of a missing side is lowered.
-            Empty for kinds without hands.
+        gestures (`dict` of `str` to `str`): gesture by side; the hand of a missing side is lowered. Empty for
+            `HANDLESS_KINDS`.
         views (`dict` of `str` to `str`): by side, what the camera sees of the hand: `"palm"`, `"back"` or `"side"`.
         skin (`str`): one of `SKIN_TONES`.
         sleeve (`str`): one of `COLORS`, or `"bare"`; for a person the colour of the shirt.
