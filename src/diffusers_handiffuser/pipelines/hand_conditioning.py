@@ -55,6 +55,7 @@ from .lora_loading import LoraLoadingMixin
 from .one_thread import one_thread_at_a_time
 from .pipeline_loading import PipelineLoadingMixin, accept_component_overrides, check_body
 from .saved_defaults import with_default
+from .understanding import UnderstandingMixin, warn_if_not_understood
 
 HAND_COMPONENTS = (
     "hand_tokenizer",
@@ -65,7 +66,9 @@ HAND_COMPONENTS = (
 )
 
 
-class HandConditioningMixin(HandEncodingMixin, FromStableDiffusionMixin, PipelineLoadingMixin, LoraLoadingMixin):
+class HandConditioningMixin(
+    HandEncodingMixin, UnderstandingMixin, FromStableDiffusionMixin, PipelineLoadingMixin, LoraLoadingMixin
+):
     """Samples hands for a prompt and encodes prompt and hands together.
 
     The constructor is Stable Diffusion's plus the components of stage 1 and the body model, all of which may be
@@ -258,6 +261,7 @@ class HandConditioningMixin(HandEncodingMixin, FromStableDiffusionMixin, Pipelin
                 return (callback(self, step, timestep, {"sample": sample}) or {}).get("sample", sample)
 
         assert hands.num_hand_inference_steps is not None and hands.hand_guidance_scale is not None
+        warn_if_not_understood(as_list(prompt), self.hand_tokenizer, self.hand_text_encoder)
         hand_params = sample_hands(
             [text for text in as_list(prompt) for _ in range(num_images_per_prompt)],
             self.hand_tokenizer,

@@ -150,7 +150,9 @@ def test_starts_from_a_text_model_of_another_class(data_dir, tokenizer_dir, bert
     with pytest.raises((RuntimeError, ValueError)):
         run(data_dir, tmp_path / "refused", *options)
     capsys.readouterr()
-    run(data_dir, tmp_path / "out", *options, "--ignore_mismatched_sizes", "--max_train_steps", 1, "--learning_rate", 0)
+    run(
+        data_dir, tmp_path / "out", *options, "--ignore_mismatched_sizes", "--max_train_steps", 1, "--learning_rate", 0
+    )
     printed = capsys.readouterr().out
     assert re.search(r"(\d+) of the \d+ weights of TextToHandParamsModel are those of", printed).group(1) != "0"
     assert re.search(r"0 of the \d+ weights of BertModel are those of", printed)
@@ -168,7 +170,12 @@ def test_live_captions_are_new_in_every_step(tmp_path, tokenizer_dir, monkeypatc
     make_dataset(tmp_path / "studio", 8, images=False, progress=False)
     seen = []
     write = LiveCaptions.write
-    monkeypatch.setattr(LiveCaptions, "write", lambda self, row, seed: seen.append(write(self, row, seed)) or seen[-1])
+
+    def write_and_keep(self, row, seed):
+        seen.append(write(self, row, seed))
+        return seen[-1]
+
+    monkeypatch.setattr(LiveCaptions, "write", write_and_keep)
     run(tmp_path / "studio", tmp_path / "out", "--tokenizer_name", tokenizer_dir, "--train_text_encoder",
         "--live_captions", "both", "--max_train_steps", 5)  # fmt: skip
     assert len(seen) == 20 and len(set(seen)) == 20
