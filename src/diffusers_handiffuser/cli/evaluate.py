@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from .evaluate_hands import evaluate_hands_alone
+from .evaluate_hands import evaluate_hands_alone, load_pipeline
 from .options import add_device_options, add_model_option
 
 
@@ -133,15 +133,3 @@ def _call_arguments(args: argparse.Namespace) -> dict[str, Any]:
         "hand_conditioning_scale": args.hand_conditioning_scale,
     }
     return {name: value for name, value in told.items() if value is not None}
-
-
-def load_pipeline(model: str | None, device: str, dtype: Any) -> Any:
-    """A checkpoint, by default the one in the package, on a device."""
-    from diffusers import DiffusionPipeline
-
-    from .. import MINI
-    from ..hub.loading import rename_dtype_kwarg
-
-    pipe = DiffusionPipeline.from_pretrained(MINI if model is None else model, **rename_dtype_kwarg({"dtype": dtype}))
-    pipe.set_progress_bar_config(disable=True)
-    return pipe.to(device)

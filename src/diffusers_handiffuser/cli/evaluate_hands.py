@@ -21,7 +21,6 @@ def evaluate_hands_alone(args: argparse.Namespace) -> None:
     from ..evaluation.rows import read_rows
     from ..evaluation.sentences import evaluate_sentences, read_sentences
     from ..utils.command_line import choose_device, hide_loading_bars
-    from .evaluate import load_pipeline
 
     _refuse_idle_options(args)
     device = choose_device(args.device)
@@ -54,3 +53,15 @@ def _refuse_idle_options(args: argparse.Namespace) -> None:
         if getattr(args, name) not in (None, False):
             reason = "has its own sentences" if name in _OF_DATA else "draws no images"
             raise ValueError(f"--{name.replace('_', '-')} does not go with {mode}, which {reason}")
+
+
+def load_pipeline(model: str | None, device: str, dtype: Any) -> Any:
+    """A checkpoint, by default the one in the package, on a device."""
+    from diffusers import DiffusionPipeline
+
+    from .. import MINI
+    from ..hub.loading import rename_dtype_kwarg
+
+    pipe = DiffusionPipeline.from_pretrained(MINI if model is None else model, **rename_dtype_kwarg({"dtype": dtype}))
+    pipe.set_progress_bar_config(disable=True)
+    return pipe.to(device)

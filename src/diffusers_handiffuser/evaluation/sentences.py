@@ -31,6 +31,16 @@ _SECTION = "sentences"
 _WORST = 30
 _JUDGED = ("fingers", "turn", "view", "side", "number", "no_hands", "some_hands")
 """The scores that decide which sentences are worst."""
+_COMMON_TEXT = """
+a an the this that these those its it's his her hers their our my your he she it they we you i us them him who
+whose which what and or but nor so as if than then of in on at to from by with without for over under up down out
+off into onto near next behind above below between through across is are was were be been being am has have had do
+does did can could will would shall should may might must not no only just all both each every one two three four
+five other others another some any more most very too there here where when while how
+hand hands finger fingers thumb thumbs palm palms back side left right fist index middle ring little pinky person
+man woman view seen facing showing shows camera viewer photo close closeup background skin
+"""
+_COMMON_WORDS = frozenset(_COMMON_TEXT.split())
 
 
 @dataclass(frozen=True)
@@ -164,7 +174,7 @@ def evaluate_sentences(
 def _worst(sentences: Sequence[Sentence], cases: Cases, came: Sequence[list[str]]) -> list[dict[str, Any]]:
     """Sentences that are not understood, in the order of the mean of their judged scores."""
     by_name = {name: values for name in _JUDGED if (values := cases.to_dict().get(f"{_SECTION}/{name}"))}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number, sentence in enumerate(sentences):
         scores = {name: values[number] for name, values in by_name.items() if values[number] is not None}
         rows.append({"text": sentence.text, "scores": scores, "came": came[number]})
@@ -194,19 +204,8 @@ def five_grams_shared(sentences: Iterable[str], others: Iterable[str]) -> list[t
 
 
 def _five_grams(text: str) -> Iterator[tuple[str, ...]]:
-    words = re.findall(r"\w+(?:['’]\w+)*", text.lower())
+    words = re.findall(r"\w+(?:['\u2019]\w+)*", text.lower())
     for start in range(len(words) - 4):
         run = tuple(words[start : start + 5])
         if sum(word not in _COMMON_WORDS for word in run) >= 2:
             yield run
-
-
-_COMMON_WORDS = frozenset(
-    """a an the this that these those its it's his her hers their our my your he she it they we you i us them him who
-    whose which what and or but nor so as if than then of in on at to from by with without for over under up down out
-    off into onto near next behind above below between through across is are was were be been being am has have had do
-    does did can could will would shall should may might must not no only just all both each every one two three four
-    five other others another some any more most very too there here where when while how
-    hand hands finger fingers thumb thumbs palm palms back side left right fist index middle ring little pinky person
-    man woman view seen facing showing shows camera viewer photo close closeup background skin""".split()
-)

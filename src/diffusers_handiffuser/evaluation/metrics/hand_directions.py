@@ -1,9 +1,9 @@
 """How hands are turned: which of their faces the viewer sees, and where fingers and thumbs point in the image.
 
-A palm is in view while its normal is within 42 degrees of the viewer, a back while the opposite of it is. The angle was
-chosen on 6000 training scenes of the studio, where each view then has the same share of errors, 0.5 %. A thumb or a
-finger points up or down while it is within 60 degrees of the vertical; the studio's lean by up to 46. The paper has no
-such rules.
+A palm is in view while its normal is within 42 degrees of the viewer, a back while the opposite of it is. The angle
+was chosen on 6000 training scenes of the studio, where each view then has the same share of errors, 0.5 %. A thumb or
+a finger points up or down while it is within 60 degrees of the vertical; the studio's lean by up to 46. The paper has
+no such rules.
 """
 
 import math
