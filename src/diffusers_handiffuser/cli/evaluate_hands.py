@@ -18,11 +18,12 @@ def evaluate_hands_alone(args: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
     from ..evaluation.hand_scores import evaluate_hands
-    from ..evaluation.rows import read_rows
+    from ..evaluation.rows import check_samples, read_rows
     from ..evaluation.sentences import evaluate_sentences, read_sentences
     from ..utils.command_line import choose_device, hide_loading_bars
 
     _refuse_idle_options(args)
+    check_samples(args.samples)
     device = choose_device(args.device)
     hide_loading_bars()
     items: Any = read_sentences() if args.natural else read_rows(args.data, args.num, args.split)
