@@ -131,7 +131,7 @@ def evaluate_hands(
     distance = fidelity.parameter_distance(rows, 0, seed)
     if distance is not None:
         estimates["stage_1/parameter_fid"] = distance
-    absent = {} if is_studio else {_SCENES: "the rows have no `scene`: they are not the studio's"}
+    absent = {} if is_studio else {_SCENES: "the rows have no `scene`: they are not from the studio"}
     settings = {
         "rows": len(rows),
         "samples": samples,
