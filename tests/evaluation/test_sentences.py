@@ -65,11 +65,11 @@ class TestBundledSentences:
         assert not five_grams_shared([sentence.text for sentence in sentences], captions)
 
     def test_training_sentences_share_no_wording(self, sentences):
-        module = pytest.importorskip("diffusers_handiffuser.studio.sentences")
-        texts = []
+        language = pytest.importorskip("diffusers_handiffuser.studio.language")
+        texts = [language.handless_caption(random.Random(number)) for number in range(1000)]
         for number in range(3000):
             scene = sample_scene(1, "train", number)
-            texts.append(module.write_sentence(scene, random.Random(scene.seed)))
+            texts.append(language.natural_caption(scene, random.Random(scene.seed)))
         assert not five_grams_shared([sentence.text for sentence in sentences], texts)
 
 

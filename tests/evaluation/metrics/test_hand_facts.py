@@ -71,10 +71,11 @@ def test_phrases(caption, facts):
 
 
 def test_scenes_supply_gestures_in_other_words():
-    caption = "a left hand that looks like a rabbit"
-    assert read_caption(caption).hands == {"left": HandFacts()}
-    assert read_caption(caption, a_scene(left="peace")).hands == {"left": HandFacts(("peace",))}
-    assert read_caption("a hand like a rabbit", a_scene(right="peace")).hands == {"either": HandFacts(("peace",))}
+    caption = "a close-up of a left hand that looks like a rabbit, seen from the back"
+    assert read_caption(caption) == TextFacts({"left": HandFacts((), "back")}, 1, "close_up")
+    assert read_caption(caption, a_scene(left="peace")) == TextFacts({"either": HandFacts(("peace",))})
+    two = TextFacts({"left": HandFacts(("peace",)), "right": HandFacts(("thumbs_up",), None, "up")})
+    assert read_caption("a rabbit and a nod", a_scene(left="peace", right="thumbs_up")) == two
 
 
 def test_what_is_turned():

@@ -74,9 +74,9 @@ def read_caption(text: str, scene: Scene | None = None) -> TextFacts:
     """Reads a caption of the studio.
 
     Args:
-        text (`str`): a caption; of other texts, no more is found than the phrases that the studio uses too.
-        scene ([`Scene`], *optional*): what the caption describes. It supplies the gestures where the caption words
-            them in another way, since every caption tells them, and the number of hands where that is 0.
+        text (`str`): a caption of [`describe`]. Other texts are read where they have the same phrases.
+        scene ([`Scene`], *optional*): what the caption describes. If the text names no gesture in the studio's words,
+            the gestures are the scene's, as every caption names them, and all else is left open.
     """
     if scene is not None and not scene.gestures:
         return TextFacts(number=0)
@@ -85,11 +85,12 @@ def read_caption(text: str, scene: Scene | None = None) -> TextFacts:
     keys = SIDES if any(match["both"] for match in mentions) else tuple(dict.fromkeys(sides))
     if not keys and mentions:
         keys = (EITHER,)
-    gestures = _gestures(text, keys, scene)
+    gestures = _named_gestures(text, keys)
+    if not gestures and scene is not None:
+        return _facts_of_scene(scene)
     turns = {match[1] for match in _FINGER_TURN.finditer(text)}
-    said = HandFacts(
-        view=_only([name for name, pattern in _VIEWS.items() if pattern.search(text)]), turn=_only(sorted(turns))
-    )
+    view = _only([name for name, pattern in _VIEWS.items() if pattern.search(text)])
+    said = HandFacts(view=view, turn=_only(sorted(turns)))
     return TextFacts(
         {key: _with_gesture(said, gestures.get(key)) for key in keys},
         len(keys) or None,
@@ -97,17 +98,20 @@ def read_caption(text: str, scene: Scene | None = None) -> TextFacts:
     )
 
 
-def _gestures(text: str, keys: tuple[str, ...], scene: Scene | None) -> dict[str, str]:
-    """The gesture of each hand, where it is clear."""
+def _named_gestures(text: str, keys: tuple[str, ...]) -> dict[str, str]:
+    """The gesture of each hand, if the text names as many as there are hands, or one for all."""
     names = _gesture_phrases()
     found = [names[match[0]] for match in _phrase_pattern().finditer(text)]
     if len(set(found)) == 1:
         return dict.fromkeys(keys, found[0])
-    if len(found) == len(keys):
-        return dict(zip(keys, found, strict=True))
-    if scene is not None:
-        return {key: next(iter(scene.gestures.values())) if key == EITHER else scene.gestures[key] for key in keys}
-    return {}
+    return dict(zip(keys, found, strict=True)) if len(found) == len(keys) else {}
+
+
+def _facts_of_scene(scene: Scene) -> TextFacts:
+    """The gestures of a scene, and nothing else."""
+    single = len(scene.gestures) == 1
+    hands = {EITHER if single else side: _with_gesture(HandFacts(), name) for side, name in scene.gestures.items()}
+    return TextFacts(hands)
 
 
 def _with_gesture(said: HandFacts, name: str | None) -> HandFacts:
