@@ -148,6 +148,11 @@ class TestEvaluateSentences:
         assert json.loads((tmp_path / "report.json").read_text())["worst"] == result.worst
         assert "| like | fingers 0.00" in (tmp_path / "report.md").read_text()
 
+    def test_worst_of_both_kinds(self, answers):
+        (fist, _, teapot), oracle = self.three(), Oracle(answers, shift=1)
+        result = evaluate_sentences(oracle, [fist] * 25 + [teapot] * 30, samples=1)
+        assert [row["text"] for row in result.worst] == ["a teapot"] * 20 + ["a fist"] * 20
+
     def test_a_pipeline(self, pipe, sentences):
         result = evaluate_sentences(pipe, sentences[:3] + sentences[-2:], samples=2, num_hand_inference_steps=1)
         assert {"fingers", "no_hands", "some_hands"} <= set(result.estimates["sentences"])

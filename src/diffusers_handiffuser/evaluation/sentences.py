@@ -28,7 +28,8 @@ NATURAL_SENTENCES = Path(__file__).parent / "data" / "natural_sentences.jsonl"
 same stand under `"either"`, with `hands` 2."""
 
 _SECTION = "sentences"
-_WORST = 30
+_WORST = 20
+"""How many of the worst sentences with hands a report lists, and of those without."""
 _JUDGED = ("fingers", "turn", "view", "side", "number", "no_hands", "some_hands")
 """The scores that decide which sentences are worst."""
 _COMMON_TEXT = """
@@ -172,14 +173,23 @@ def evaluate_sentences(
 
 
 def _worst(sentences: Sequence[Sentence], cases: Cases, came: Sequence[list[str]]) -> list[dict[str, Any]]:
-    """Sentences that are not understood, in the order of the mean of their judged scores."""
-    by_name = {name: values for name in _JUDGED if (values := cases.to_dict().get(f"{_SECTION}/{name}"))}
-    rows: list[dict[str, Any]] = []
+    """Sentences that are not understood, by the mean of their judged scores: some with hands, some without."""
+    by_row = cases.to_dict()
+    with_hands: list[dict[str, Any]] = []
+    without: list[dict[str, Any]] = []
     for number, sentence in enumerate(sentences):
-        scores = {name: values[number] for name, values in by_name.items() if values[number] is not None}
-        rows.append({"text": sentence.text, "scores": scores, "came": came[number]})
-    rows = [row for row in rows if row["scores"] and min(row["scores"].values()) < 1]
-    return sorted(rows, key=lambda row: sum(row["scores"].values()) / len(row["scores"]))[:_WORST]
+        values = {name: by_row.get(f"{_SECTION}/{name}", [None] * len(sentences))[number] for name in _JUDGED}
+        scores = {name: value for name, value in values.items() if value is not None}
+        if scores and min(scores.values()) < 1:
+            row = {"text": sentence.text, "scores": scores, "came": came[number]}
+            (without if sentence.facts.number == 0 else with_hands).append(row)
+    worst = [row for rows in (with_hands, without) for row in sorted(rows, key=_mean_score)[:_WORST]]
+    return sorted(worst, key=_mean_score)
+
+
+def _mean_score(row: Mapping[str, Any]) -> float:
+    scores = row["scores"].values()
+    return sum(scores) / len(scores)
 
 
 def five_grams_shared(sentences: Iterable[str], others: Iterable[str]) -> list[tuple[str, str, str]]:
