@@ -121,6 +121,28 @@ class TestHands:
         assert (magic, version, total) == (b"glTF", 2, len(data))
         assert [f"o {node['name']}" for node in json.loads(data[20 : 20 + length])["nodes"]] == objects
 
+    @pytest.fixture
+    def handless(self, make_pipe, tmp_path):
+        """A checkpoint whose stage 1 shows no hand, whatever the sentence."""
+        pipe = make_pipe()
+        with torch.no_grad():
+            pipe.text_to_hand_params.camera_out.weight[3:].zero_()
+            pipe.text_to_hand_params.camera_out.bias[3:].fill_(-5.0)
+        pipe.save_pretrained(tmp_path / "handless")
+        return str(tmp_path / "handless")
+
+    def test_a_sentence_without_hands(self, run, handless):
+        wanted = "the sentence has no hands"
+        for suffix in ("json", "safetensors", "png"):
+            code, message = run("hands", "a lake", "-o", f"x.{suffix}", "--model", handless, model=False)
+            assert code == 0 and wanted in message
+        assert not HandParams.load("x.json").hand_visible.any()
+        lightest, darkest = Image.open("x.png").convert("L").getextrema()
+        assert lightest == darkest
+        for suffix in ("obj", "glb"):
+            code, message = run("hands", "a lake", "-o", f"x.{suffix}", "--model", handless, model=False)
+            assert code == 2 and one_line(message).endswith(f"{wanted}; there is no mesh to write")
+
 
 class TestDataMake:
     def test_makes_a_folder(self, run, tmp_path):
