@@ -21,10 +21,11 @@ from .sides_and_views import (
 )
 from .subjects import Subject
 from .wording import Wording
+from .wording import words as _words
 
 _TURNS = {"thumbs_up": "up", "thumbs_down": "down"}
 # The fingers that stand say all there is to say of these.
-_SAID_BY_FINGERS = frozenset("pointing three_fingers four_fingers horns l_sign call_me love_you pinky_up".split())
+_SAID_BY_FINGERS = frozenset(_words("pointing three_fingers four_fingers horns l_sign call_me love_you pinky_up"))
 _ENDS_WITH_FINGER = re.compile(r"(fingers?|fingertips|thumb|pinky|pinkie|index|forefinger)$")
 _ASIDES = tuple(phrase for phrase in SIDE_PHRASES if phrase.startswith((",", "(")))
 

@@ -178,18 +178,18 @@ def _about_a_person(scene: Scene, hands: HandClauses, rng: random.Random, says: 
         return _Clause(f"{who} {be} {hands.predicate(subject, 'ing', deed)}", True, subject)
     if way < 0.66:
         act = rng.choice(people.OTHER_ACTS)
-        acts = (conjugate(act, verb), hands.predicate(subject, verb, deed))
-        doing = (conjugate(act, "ing"), hands.predicate(subject, "ing", deed))
-        text, can_follow = rng.choice(
+        acts, doing = conjugate(act, verb), conjugate(act, "ing")
+        pattern, form, can_follow = rng.choice(
             (
-                (f"{who} {acts[0]} and {acts[1]}", True),
-                (f"while {doing[0]}, {who} {acts[1]}", False),
-                (f"{who}, {doing[0]}, {acts[1]}", True),
-                (f"{who} {acts[1]} while {doing[0]}", True),
-                (f"{subject.objective} {doing[0]} and {doing[1]}", False),
-                (f"{who} {acts[0]}, {doing[1]}", True),
+                (f"{who} {acts} and {{}}", verb, True),
+                (f"while {doing}, {who} {{}}", verb, False),
+                (f"{who}, {doing}, {{}}", verb, True),
+                (f"{who} {{}} while {doing}", verb, True),
+                (f"{subject.objective} {doing} and {{}}", "ing", False),
+                (f"{who} {acts}, {{}}", "ing", True),
             )
         )
+        text = pattern.format(hands.predicate(subject, form, deed))
         return _Clause(text, can_follow, subject)
     if way < 0.72:
         return _Clause(f"{who} {hands.predicate(subject, 'ed', deed)}", True, subject)
