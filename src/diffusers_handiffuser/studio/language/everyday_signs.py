@@ -106,7 +106,7 @@ EVERYDAY_SIGNS: dict[str, Wording] = {
     ),
     "two_together": wording(
         "give/do>a two-finger salute|give/make>a saint's blessing|make/show>a ninja hand seal|"
-        "hold up/raise>two fingers pressed together|show/make>two joined fingers|give/make>a two-fingered blessing|"
+        "hold up/raise>two fingers pressed together|show/hold up>two joined fingers|give/make>a two-fingered blessing|"
         "hold up/show>two closed fingers side by side|give/throw>a cowboy's two-finger greeting|"
         "give>a casual salute with two fingers|hold up/raise>two fingers glued together",
         "~hold {his} index and middle finger together|~press two fingers together|~raise two fingers held together|"

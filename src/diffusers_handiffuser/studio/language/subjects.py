@@ -85,7 +85,8 @@ def draw_subject(rng: random.Random, rich: bool = True, unnamed: bool = False) -
     if unnamed or rng.random() < 0.3:
         described.insert(0, rng.choice(people.ORIGINS))
     if unnamed or rng.random() < (0.75 if rich else 0.5):
-        described.insert(0, f"{rng.randint(6, 95)}-year-old" if rng.random() < 0.12 else rng.choice(people.LOOKS))
+        aged = nouns is people.THEIR_NOUNS and rng.random() < 0.15
+        described.insert(0, f"{rng.randint(16, 95)}-year-old" if aged else rng.choice(people.LOOKS))
     text = " ".join(described)
     text = f"the {text}" if rng.random() < 0.15 else with_article(text)
     if rng.random() < (0.2 if rich and not unnamed else 0.05):

@@ -74,7 +74,7 @@ _COMMON_MISSPELLINGS = {
     "professional": ("proffesional",),
 }
 # What decides about hands and colours stays as it is.
-_KEPT = frozenset(words("left right palm back side both hand hands down two three four five first")) | frozenset(
+_KEPT = frozenset(words("left right palm back side both hand hands down two three four five first ring")) | frozenset(
     word for table in (COLORS, SKIN_TONES) for name in table for word in name.split()
 )
 
