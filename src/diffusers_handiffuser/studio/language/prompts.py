@@ -48,7 +48,7 @@ def prompt_style(scene: Scene, hands: HandClauses, rng: random.Random, says: dic
         rng.shuffle(tags)
     else:
         tags += extras
-    text = ", ".join(tags) if rng.random() < 0.93 else " ".join(tags)
+    text = ", ".join(tags) if "light" in says or rng.random() < 0.93 else " ".join(tags)
     if rng.random() < 0.4:
         text = british(text)
     if rng.random() < 0.05:

@@ -92,9 +92,9 @@ def handless_sentence(rng: random.Random, scene: Scene | None = None) -> Sentenc
 
 def _marked_sentence(scene: Scene, hands: HandClauses, rng: random.Random, says: dict[str, Any]) -> str:
     way = rng.random()
-    if way < 0.22:
+    if way < 0.15:
         return typed(_terse(hands, rng), rng)
-    if way < 0.4:
+    if way < 0.37:
         return prompt_style(scene, hands, rng, says)
     hands.brief = rng.random() < 0.35
     hand_alone = rng.random() < (0.06 if scene.kind == "person" else 0.5)
@@ -119,7 +119,7 @@ def _terse(hands: HandClauses, rng: random.Random) -> str:
     way = rng.random()
     if way < 0.2:
         return f"{who} {hands.predicate(subject, 's')}"
-    if way < 0.4:
+    if way < 0.37:
         return f"{who} {hands.predicate(subject, 'ing')}"
     if way < 0.5:
         return f"{who} is {hands.predicate(subject, 'ing')}"
@@ -128,7 +128,7 @@ def _terse(hands: HandClauses, rng: random.Random) -> str:
     if way < 0.7:
         return f"{surroundings.medium(rng, 0.2)} of {who} {hands.predicate(subject, 'ing')}"
     if way < 0.75 or len(hands.names) == 2:
-        return f"{hands.predicate(subject, 'ing')}, {surroundings.place(rng, 1.0)}, {rng.choice(settings.QUALITIES)}"
+        return f"{hands.predicate(subject, 'ing')}, {surroundings.place(rng, 1.0)}, {rng.choice(settings.TIMES)}"
     if way < 0.9:
         hand = mark(f"{hands.maybe_side_of(0)}hand{hands.of_hand(0)}")
         return f"{rng.choice(people.HAND_LOOKS)} {hand} {surroundings.place(rng, 1.0)}"

@@ -74,9 +74,9 @@ _COMMON_MISSPELLINGS = {
     "professional": ("proffesional",),
 }
 # What decides about hands and colours stays as it is.
-_KEPT = frozenset(words("left right palm back side both hand hands down two three four five first ring")) | frozenset(
-    word for table in (COLORS, SKIN_TONES) for name in table for word in name.split()
-)
+_KEPT = frozenset(
+    words("left right palm back side both hand hands down two three four five first ring with")
+) | frozenset(word for table in (COLORS, SKIN_TONES) for name in table for word in name.split())
 
 
 def british(text: str) -> str:
