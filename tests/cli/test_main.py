@@ -151,6 +151,15 @@ class TestDataMake:
         assert [row["file_name"] for row in rows] == ["images/000000.png", "images/000001.png"]
         assert Image.open(tmp_path / "d" / rows[0]["file_name"]).size == (32, 32)
 
+    def test_without_hands_and_in_natural_language(self, run, tmp_path):
+        options = ("--num", "4", "--no-images", "--handless", "1", "--language", "natural")
+        assert run("data", "make", "d", *options, model=False)[0] == 0
+        rows = [json.loads(line) for line in (tmp_path / "d" / "metadata.jsonl").read_text().splitlines()]
+        assert [row["hand_visible"] for row in rows] == [[False, False]] * 4
+        code, message = run("data", "make", "e", "--num", "1", "--handless", "2", model=False)
+        assert code == 2
+        assert "`handless` must be between 0 and 1" in one_line(message)
+
     def test_refuses_a_device_that_is_not_there(self, run, tmp_path):
         code, message = run("data", "make", "d", "--num", "1", "--device", "nope", model=False)
         assert code == 2

@@ -21,16 +21,17 @@ from .sides_and_views import (
 )
 from .subjects import Subject
 from .wording import Wording
+from .wording import words as _words
 
 _TURNS = {"thumbs_up": "up", "thumbs_down": "down"}
 # The fingers that stand say all there is to say of these.
-_SAID_BY_FINGERS = frozenset("pointing three_fingers four_fingers horns l_sign call_me love_you pinky_up".split())
+_SAID_BY_FINGERS = frozenset(_words("pointing three_fingers four_fingers horns l_sign call_me love_you pinky_up"))
 _ENDS_WITH_FINGER = re.compile(r"(fingers?|fingertips|thumb|pinky|pinkie|index|forefinger)$")
 _ASIDES = tuple(phrase for phrase in SIDE_PHRASES if phrase.startswith((",", "(")))
 
 
 class HandClauses:
-    """The words for the hands of one scene; `claims` notes what they say.
+    """The words for the hands of one scene; `claims` notes what they say, `brief` asks for few of them.
 
     Args:
         scene ([`Scene`]): with one or two raised hands.
@@ -48,6 +49,7 @@ class HandClauses:
             {"gesture": name, **({"turn": _TURNS[name]} if name in _TURNS else {})} for name in self.names
         ]
         self.has_occasion = False
+        self.brief = False
 
     @property
     def both_alike(self) -> bool:
@@ -174,7 +176,7 @@ class HandClauses:
         return ", " + self.rng.choice(BOTH_VIEWS[self.views[0]])
 
     def _says_side(self) -> bool:
-        if self.rng.random() < 0.72:
+        if self.rng.random() < (0.5 if self.brief else 0.72):
             self.claims[0]["side"] = self.sides[0]
             return True
         return False
@@ -188,6 +190,8 @@ class HandClauses:
     def _deed(self, index: int, with_slot: bool = True) -> str:
         """Something a person does, as the lexicon writes it."""
         name, rng = self.names[index], self.rng
+        if self.brief and rng.random() < 0.8:
+            return self._short_deed(index)
         words = LEXICON.get(name)
         if words is None or (name in _SAID_BY_FINGERS and rng.random() < 0.12):
             extended = gesture_by_name(name).extended
@@ -241,7 +245,7 @@ class HandClauses:
     def _view(self, index: int, chance: float = 0.33) -> str:
         """The view behind a deed, with its comma, or nothing."""
         rng, view = self.rng, self.views[index]
-        if rng.random() > chance:
+        if rng.random() > (chance / 3 if self.brief else chance):
             return ""
         self.claims[index]["view"] = view
         phrase = rng.choice(VIEWS[view])
@@ -250,7 +254,7 @@ class HandClauses:
         return f", {phrase}"
 
     def _hand_view(self, index: int, chance: float = 0.36) -> str:
-        if self.rng.random() > chance:
+        if self.rng.random() > (chance / 3 if self.brief else chance):
             return ""
         self.claims[index]["view"] = self.views[index]
         return ", " + self.rng.choice(HAND_VIEWS[self.views[index]])

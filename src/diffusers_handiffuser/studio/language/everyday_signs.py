@@ -7,19 +7,20 @@ EVERYDAY_SIGNS: dict[str, Wording] = {
         "give/offer>a high five|give/offer>a friendly wave|give/offer>a little wave|give/offer>a goodbye wave|"
         "hold up/raise>a wide-open {hand}|show/hold up>an outspread {hand}|show/make>a splayed {hand}|"
         "show/make>a number five|show/make>a five with the fingers spread|do/make>a jazz hand",
-        "~wave hello|~wave goodbye|~wave at the camera|~wave to the crowd!|~wave to a friend|~wave hi|"
-        "~greet us with a wave|~hold up all five fingers|~show five fingers|~spread {his} fingers wide|"
-        "~open {his} {hand} wide|~raise an open {hand}|~ask for a high five|"
-        "~hold up {his} {hand} with the fingers spread|~stretch out all the fingers of {his} {hand}|"
-        "~reach up for a high five|~count to five on {his} fingers|~say hi with a wave|"
-        "~splay the fingers of {his} {hand}|~wave at somebody off camera",
+        "~wave|~wave hello|~wave goodbye|~say hello with {his} {hand}|~wave at the camera|~wave to the crowd!|"
+        "~wave to a friend|~wave hi|~greet us with a wave|~hold up all five fingers|~show five fingers|"
+        "~hold up 5 fingers|~spread {his} fingers wide|~open {his} {hand} wide|~raise an open {hand}|"
+        "~ask for a high five|~hold up {his} {hand} with the fingers spread|"
+        "~stretch out all the fingers of {his} {hand}|~reach up for a high five|~count to five on {his} fingers|"
+        "~say hi with a wave|~splay the fingers of {his} {hand}|~wave at somebody off camera",
         "all five fingers spread wide|every finger stretched apart|the fingers fanned out|"
         "the fingers splayed like a starfish|five fingers up|all the fingers stretched out and apart",
         "a child at a car window: ~wave goodbye to the grandparents!|"
         "a passenger on a departing ship: ~wave to the shore!|a basketball player: ~go for a high five|"
         "a queen in a carriage: ~wave at the people in the street!|a neighbor: ~wave hello over the fence!|"
         "a lifeguard: ~wave at the swimmers!",
-        "~wave with both hands|~hold up both hands in surrender|~do jazz hands|~hold up all ten fingers|"
+        "~wave with both hands|~hold up both hands in surrender|~shrug with both hands open|"
+        "~reach out with both hands|~do jazz hands|~hold up all ten fingers|"
         "~put both hands up with the fingers spread|~offer a double high five|~throw up both hands in surprise|"
         "~press both spread hands against a window",
     ),
@@ -28,13 +29,13 @@ EVERYDAY_SIGNS: dict[str, Wording] = {
         "give>a flat-handed salute|do/make>a karate chop|show/make>the paper of rock, paper, scissors|"
         "hold up/make>a talk-to-the-hand gesture|make/give>a no entry signal|"
         "show/make>a straight {hand} with closed fingers",
-        "~signal stop|~gesture for us to stop|~tell the car to stop with a raised {hand}|"
-        "~raise {his} {hand} to swear an oath|~take an oath with a raised {hand}|"
-        "~hold {his} {hand} up like a stop sign|~hold up a flat {hand}|~salute like a soldier|"
-        "~show paper in rock paper scissors|~press the straight fingers of {his} {hand} together|"
-        "~hold {his} {hand} flat with the fingers closed|~swear to tell the truth in court!|"
-        "~forbid us to come closer|~say no more with a raised {hand}|~block the camera with a flat {hand}|"
-        "~pledge allegiance with a raised {hand}|~halt the traffic",
+        "~signal stop|~salute|~hold out {his} {hand} for a handshake|~gesture for us to stop|"
+        "~tell the car to stop with a raised {hand}|~raise {his} {hand} to swear an oath|"
+        "~take an oath with a raised {hand}|~hold {his} {hand} up like a stop sign|~hold up a flat {hand}|"
+        "~salute like a soldier|~show paper in rock paper scissors|"
+        "~press the straight fingers of {his} {hand} together|~hold {his} {hand} flat with the fingers closed|"
+        "~swear to tell the truth in court!|~forbid us to come closer|~say no more with a raised {hand}|"
+        "~block the camera with a flat {hand}|~pledge allegiance with a raised {hand}|~halt the traffic",
         "the fingers straight and pressed together|all fingers together, flat as a board|"
         "a flat palm and no gap between the fingers|the hand flat like a stop sign|fingers closed and straight",
         "a policeman: ~signal the cars to stop!|a traffic cop: ~hold back the traffic!|"
@@ -43,8 +44,8 @@ EVERYDAY_SIGNS: dict[str, Wording] = {
         "a new president: ~swear the oath of office!|a soldier: ~give a salute|"
         "a karate master: ~get ready to chop a board",
         "~push against an invisible wall with both hands|~hold up both flat hands to say stop|"
-        "~raise both hands in prayer|~mime a glass wall with both hands|~do karate chops with both hands|"
-        "~refuse with both flat hands up|~pray with both hands",
+        "~raise both hands in prayer|~clap {his} hands|~applaud with both hands|~mime a glass wall with both hands|"
+        "~do karate chops with both hands|~refuse with both flat hands up|~pray with both hands",
     ),
     "fist": wording(
         "make/show/raise>a fist|make/show>a clenched fist|raise/show/hold up>a tight fist|give/offer>a fist bump|"
@@ -65,11 +66,11 @@ EVERYDAY_SIGNS: dict[str, Wording] = {
         "~shake both fists at the sky|~get both fists ready for a fight|~clench both hands",
     ),
     "pointing": wording(
-        "make/show/hold up>a number one|raise/hold up>a pointing finger|raise/hold up>an index finger|"
+        "make/show/hold up>a number one|raise/hold up>a pointing finger|show/hold up>a raised index finger|"
         "raise/hold up>one finger|make/do>a pointing gesture|raise/wag>a warning finger|raise/hold up>a forefinger|"
         "show/make>a we're-number-one sign|raise/hold up>a lecturing finger|show/hold up>one raised finger",
         "~point up|~point up at the sky|~point to the ceiling|~point at something above us|~point upward|"
-        "~point at the stars|~hold up one finger|~show one finger|~raise {his} index finger|"
+        "~point at the stars|~hold up one finger|~show one finger|~hold up 1 finger|~raise {his} index finger|"
         "~raise a finger to make a point|~ask for one more minute|~wag {his} finger|~scold us with a raised finger|"
         "~lift {his} index finger to ask for silence|~order one more coffee!|~count to one on {his} fingers|"
         "~stick {his} forefinger up|~test the wind with a finger|~point to a bird overhead|"
@@ -88,8 +89,8 @@ EVERYDAY_SIGNS: dict[str, Wording] = {
         "flash/show>a victory sign|make/do>bunny ears|show/make>the scissors of rock, paper, scissors|"
         "throw/chuck>a deuce|make/flash>a V|flash/do>a cute V pose|make/show>a number two|hold up/show>a two|"
         "give>a hippie peace salute|throw/toss>a peace hand sign|hold up/flash>two fingers in a V",
-        "~flash a V for victory|~hold up two fingers|~show two fingers|~make a V with two fingers|"
-        "~throw up a peace sign|~chuck up the deuces|~give somebody bunny ears|"
+        "~flash a V for victory|~hold up two fingers|~show two fingers|~hold up 2 fingers|"
+        "~make a V with two fingers|~throw up a peace sign|~chuck up the deuces|~give somebody bunny ears|"
         "~wish the world peace with two fingers|~order two beers!|~spread {his} index and middle finger into a V|"
         "~pose for a selfie with a V|~show scissors in rock paper scissors|~sign peace and love|"
         "~say peace out with two fingers|~count to two on {his} fingers|~make a V like Churchill|"
@@ -105,7 +106,7 @@ EVERYDAY_SIGNS: dict[str, Wording] = {
     ),
     "two_together": wording(
         "give/do>a two-finger salute|give/make>a saint's blessing|make/show>a ninja hand seal|"
-        "hold up/raise>two fingers pressed together|show/make>two joined fingers|give/make>a two-fingered blessing|"
+        "hold up/raise>two fingers pressed together|show/hold up>two joined fingers|give/make>a two-fingered blessing|"
         "hold up/show>two closed fingers side by side|give/throw>a cowboy's two-finger greeting|"
         "give>a casual salute with two fingers|hold up/raise>two fingers glued together",
         "~hold {his} index and middle finger together|~press two fingers together|~raise two fingers held together|"
@@ -127,10 +128,10 @@ EVERYDAY_SIGNS: dict[str, Wording] = {
         "give/raise>a Hunger Games salute|give/raise>a three-finger salute|make/show>a W with the fingers|"
         "show/make>the letter W in sign language|show/hold up>three raised fingers|give/hold up>a three-point sign|"
         "give/hold up>the three fingers of the scout promise",
-        "~hold up three fingers|~show three fingers|~show the number three with {his} fingers|~raise three fingers|"
-        "~count to three on {his} fingers|~stick up three fingers|~put up three fingers|~order three tickets|"
-        "~hold up {his} index, middle and ring fingers|~make a W with three fingers|~say that it costs three|"
-        "~pin {his} pinky down with the thumb and ~hold up the rest|~sign the letter W",
+        "~hold up three fingers|~show three fingers|~hold up 3 fingers|~show the number three with {his} fingers|"
+        "~raise three fingers|~count to three on {his} fingers|~stick up three fingers|~put up three fingers|"
+        "~order three tickets|~hold up {his} index, middle and ring fingers|~make a W with three fingers|"
+        "~say that it costs three|~pin {his} pinky down with the thumb and ~hold up the rest|~sign the letter W",
         "three fingers up|three fingers raised|three spread fingers up like a W|"
         "index, middle and ring finger up, thumb on the pinky|three long fingers standing|three fingers in the air",
         "a toddler: ~show that {his} age is three|a basketball referee: ~signal a three-pointer!|"
@@ -146,12 +147,12 @@ EVERYDAY_SIGNS: dict[str, Wording] = {
         "give/hold up>a fourth-quarter sign|make/show>a four with the thumb tucked in|"
         "give/hold up>a four-finger sign|hold up/show>four long fingers|"
         "hold up/raise>a {hand} with the thumb folded in",
-        "~hold up four fingers|~show four fingers|~show the number four with {his} fingers|~raise four fingers|"
-        "~count to four on {his} fingers|~put up four fingers|"
+        "~hold up four fingers|~show four fingers|~hold up 4 fingers|~show the number four with {his} fingers|"
+        "~raise four fingers|~count to four on {his} fingers|~put up four fingers|"
         "~fold {his} thumb across the palm and ~hold up the rest|~tuck in {his} thumb and ~raise the other fingers|"
         "~order four scoops of ice cream|~say four with {his} fingers|~hide {his} thumb and ~show the rest|"
         "~stick up four fingers|~ask for four of them",
-        "four fingers up|four fingers raised and the thumb tucked in|every finger but the thumb up|"
+        "four fingers up|four fingers raised and the thumb tucked in|every finger up but the thumb|"
         "the thumb folded across the palm, four fingers standing|four fingers in the air|"
         "all four long fingers up, thumb hidden",
         "a football player: ~hold up four fingers for the fourth quarter!|"

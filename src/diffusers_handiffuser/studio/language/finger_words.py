@@ -14,6 +14,9 @@ _NAMES = {
 }
 _UP = ("up", "extended", "raised", "out", "straight", "stretched out", "sticking out", "pointing up")
 _DOWN = ("folded", "curled in", "down", "closed", "tucked in", "bent", "folded down", "folded in")
+# A thumb alone points sideways, so nothing may say that it points up.
+_OUT = ("extended", "out", "stretched out", "sticking out", "sticking out to the side", "stretched sideways")
+_STICK_OUT = ("~extend", "~stick out", "~stretch out", "~show", "~straighten")
 _REST = (
     "the rest {down}",
     "the others {down}",
@@ -72,24 +75,27 @@ def code_of(extended: frozenset[str]) -> str:
 
 
 def finger_shape(extended: frozenset[str], rng: random.Random) -> str:
-    """The state of the fingers, to stand behind "a hand with" or between commas: "thumb and pinky out, the rest
-    folded"."""
+    """The state of the fingers, to stand behind "a hand with" or between commas.
+
+    For instance "thumb and pinky out, the rest folded".
+    """
     special = _SPECIAL_SHAPES.get(code_of(extended))
     if special:
         return rng.choice(special)
     up, down = _split(extended)
-    raised, folded = rng.choice(_UP), rng.choice(_DOWN)
+    raised, folded = rng.choice(_OUT if up == ["thumb"] else _UP), rng.choice(_DOWN)
     ups = _listed(up, rng)
     way = rng.random()
     if way < 0.3:
         return f"{_the(ups, rng)} {raised}, {rng.choice(_REST).format(down=folded)}"
     if way < 0.5:
+        folded = "folded" if folded in ("down", "folded down") and "thumb" in down else folded
         return f"{_the(ups, rng)} {raised} and {_the(_listed(down, rng), rng)} {folded}"
     if way < 0.75:
         return f"only the {ups} {raised}"
     if len(down) <= 2 and way < 0.9:
         but = rng.choice(("except", "but", "apart from", "other than"))
-        return f"all fingers {but} the {_listed(down, rng)} {raised}"
+        return f"all fingers {raised} {but} the {_listed(down, rng)}"
     number = _NUMBERS[len(up)]
     if number == "one":
         return f"just one finger {raised}, the {ups}"
@@ -103,19 +109,20 @@ def finger_deed(extended: frozenset[str], rng: random.Random) -> str:
         return rng.choice(special)
     up, down = _split(extended)
     ups = _listed(up, rng)
+    raise_ = _STICK_OUT if up == ["thumb"] else _RAISE
     way = rng.random()
     if way < 0.35:
         only = rng.choice(("only ", "just ", "", "nothing but "))
-        return f"{rng.choice(_RAISE)} {only}{rng.choice(('{his}', 'the'))} {ups}"
+        return f"{rng.choice(raise_)} {only}{rng.choice(('{his}', 'the'))} {ups}"
     if way < 0.65:
         rest = rng.choice(("the rest", "the others", "the other fingers", f"the {_listed(down, rng)}"))
         fold = rng.choice(_FOLD)
         fold = f"~keep {rest} down" if fold == "~keep down" else f"{fold} {rest}"
-        return f"{rng.choice(_RAISE)} {rng.choice(('{his}', 'the'))} {ups} and {fold}"
+        return f"{rng.choice(raise_)} {rng.choice(('{his}', 'the'))} {ups} and {fold}"
     if len(down) <= 2 and way < 0.85:
         but = rng.choice(("except", "but", "apart from"))
-        return f"{rng.choice(_RAISE)} all fingers {but} the {_listed(down, rng)}"
-    return f"{rng.choice(('~hold', '~keep'))} {{his}} {ups} {rng.choice(_UP)}"
+        return f"{rng.choice(raise_)} all fingers {but} the {_listed(down, rng)}"
+    return f"{rng.choice(('~hold', '~keep'))} {{his}} {ups} {rng.choice(_OUT if up == ['thumb'] else _UP)}"
 
 
 def _split(extended: frozenset[str]) -> tuple[list[str], list[str]]:
@@ -128,7 +135,7 @@ def _the(words: str, rng: random.Random) -> str:
 
 def _listed(fingers: list[str], rng: random.Random) -> str:
     """Names in some order. Only the last may be short of its "finger", as in "index and middle finger"."""
-    if len(fingers) > 1 and rng.random() < 0.15:
+    if len(fingers) > 1 and "thumb" not in fingers and rng.random() < 0.15:
         fingers = fingers[::-1]
     if 1 < len([f for f in fingers if f in ("index", "middle", "ring")]) == len(fingers):
         names = list(fingers)

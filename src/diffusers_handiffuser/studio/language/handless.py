@@ -57,7 +57,7 @@ def _thing(rng: random.Random, scene: Scene | None, says: dict[str, Any]) -> str
     )[0](rng)
     way = rng.random()
     if scene is not None and rng.random() < 0.4:
-        core = f"{core}, {surroundings.background(scene, rng, says)}"
+        core = f"{core}, {surroundings.background(scene, rng, says, as_tag=True)}"
     if way < 0.3:
         return f"{surroundings.medium(rng)} of {core}"
     if way < 0.42:

@@ -37,7 +37,7 @@ _IRREGULAR = {
     "tell": ("telling", "told", "told"),
     "throw": ("throwing", "threw", "thrown"),
 }
-_DOUBLED = frozenset("beg cup flip grip plug snap stop tap wag wrap".split())
+_DOUBLED = frozenset(["beg", "clap", "cup", "flip", "grip", "plug", "shrug", "snap", "stop", "tap", "wag", "wrap"])
 
 
 def inflect(verb: str, form: str) -> str:
@@ -67,8 +67,10 @@ def inflect(verb: str, form: str) -> str:
 
 @functools.lru_cache(maxsize=65536)
 def conjugate(phrase: str, form: str) -> str:
-    """A phrase with each verb that stands behind a tilde put into a form: "~hold up two fingers" to "holds up two
-    fingers"."""
+    """A phrase with each verb behind a tilde put into a form.
+
+    "~hold up two fingers" becomes "holds up two fingers"; the forms are those of [`inflect`].
+    """
     return re.sub(r"~(\w+)", lambda match: inflect(match[1], form), phrase)
 
 

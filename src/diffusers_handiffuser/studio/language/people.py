@@ -1,32 +1,32 @@
 """Who stands before the camera: names, jobs, kin, looks, clothes and moods, as data."""
 
-from .wording import entries
+from .wording import entries, words
 
-HIS_NAMES = tuple(
+HIS_NAMES = words(
     "James Robert Michael David William Daniel Joseph Thomas Carlos Miguel Juan Diego Luis Pedro Rafael "
     "Hiroshi Kenji Takumi Haruto Wei Jian Ming Arjun Ravi Sanjay Vikram Rohan Amir Omar Yusuf Hassan Ali "
     "Karim Tariq Ivan Dmitri Sergei Piotr Marek Tomasz Lars Erik Bjorn Henrik Sven Jens Hans Karl Otto Felix "
     "Lukas Jonas Pierre Luc Marcel Antoine Hugo Marco Luca Giovanni Matteo Enzo Kwame Kofi Chidi Emeka Tunde "
     "Sipho Thabo Jabari Liam Noah Ethan Mason Logan Owen Caleb Isaac Elijah Gabriel Oscar Victor Walter "
     "George Frank Harold Stanley Ernest Leroy Tyrone Darius Malik Jamal Andre Minh Tuan Somchai Rizal Budi "
-    "Nikhil Farid Levi Ezra Simon Aaron Nathan".split()
+    "Nikhil Farid Levi Ezra Simon Aaron Nathan"
 )
-HER_NAMES = tuple(
+HER_NAMES = words(
     "Mary Patricia Linda Susan Jessica Sarah Karen Emma Olivia Sophia Isabella Mia Charlotte Amelia Maria "
     "Carmen Lucia Valentina Camila Gabriela Ana Yuki Sakura Hana Aiko Mei Lin Xiu Priya Anjali Deepa Lakshmi "
     "Kavya Fatima Aisha Leila Zahra Noor Yasmin Olga Natasha Svetlana Anna Katarzyna Zofia Ingrid Astrid "
     "Freya Greta Heidi Ursula Claire Amelie Chloe Margot Giulia Chiara Francesca Bianca Ama Abena Ngozi "
     "Chiamaka Adaeze Zanele Thandi Amara Nia Imani Keisha Ruth Esther Hannah Naomi Rachel Leah Grace Faith "
     "Ruby Pearl Edith Agnes Mildred Doris Harriet Beatrice Florence Ivy Hazel Violet Daisy Linh Thuy Siti "
-    "Dewi Malai Tala Marisol Paloma Ines Elena".split()
+    "Dewi Malai Tala Marisol Paloma Ines Elena"
 )
-SURNAMES = tuple(
+SURNAMES = words(
     "Smith Jones Brown Garcia Martinez Lopez Chen Wang Li Zhang Nguyen Tran Kim Park Lee Tanaka Sato Suzuki "
     "Patel Singh Sharma Kumar Khan Ahmed Hussein Haddad Cohen Levy Ivanov Petrov Kowalski Novak Horvath "
     "Larsen Hansen Nilsson Schmidt Weber Fischer Dubois Moreau Rossi Bianchi Romano Okafor Mensah Diallo "
     "Mbeki Adeyemi Abebe O'Brien Murphy MacDonald Campbell Evans Hughes Wright Baker Cooper Turner Silva "
     "Santos Pereira Costa Alvarez Castillo Reyes Cruz Flores Morales Yamamoto Ito Gupta Reddy Das Rahman "
-    "Demir Yilmaz Popescu".split()
+    "Demir Yilmaz Popescu"
 )
 HIS_NOUNS = entries(
     "man|boy|young man|old man|guy|gentleman|teenage boy|grandfather|father|uncle|businessman|fisherman|monk|"

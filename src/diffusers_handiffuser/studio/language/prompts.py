@@ -22,7 +22,7 @@ def prompt_style(scene: Scene, hands: HandClauses, rng: random.Random, says: dic
         tags.insert(rng.randrange(2), rng.choice(FRAMINGS[kind]))
     extras = [surroundings.place(rng, 0.7)] if rng.random() < 0.45 else []
     if not extras and rng.random() < 0.55:
-        extras.append(surroundings.background(scene, rng, says))
+        extras.append(surroundings.background(scene, rng, says, as_tag=True))
     if rng.random() < 0.15:
         extras.append(rng.choice(settings.TIMES))
     if rng.random() < 0.1:
@@ -48,7 +48,7 @@ def prompt_style(scene: Scene, hands: HandClauses, rng: random.Random, says: dic
         rng.shuffle(tags)
     else:
         tags += extras
-    text = ", ".join(tags) if rng.random() < 0.93 else " ".join(tags)
+    text = ", ".join(tags) if "light" in says or rng.random() < 0.93 else " ".join(tags)
     if rng.random() < 0.4:
         text = british(text)
     if rng.random() < 0.05:

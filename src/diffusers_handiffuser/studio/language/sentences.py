@@ -92,10 +92,11 @@ def handless_sentence(rng: random.Random, scene: Scene | None = None) -> Sentenc
 
 def _marked_sentence(scene: Scene, hands: HandClauses, rng: random.Random, says: dict[str, Any]) -> str:
     way = rng.random()
-    if way < 0.13:
+    if way < 0.15:
         return typed(_terse(hands, rng), rng)
-    if way < 0.33:
+    if way < 0.37:
         return prompt_style(scene, hands, rng, says)
+    hands.brief = rng.random() < 0.35
     hand_alone = rng.random() < (0.06 if scene.kind == "person" else 0.5)
     clause = (_about_hands if hand_alone else _about_a_person)(scene, hands, rng, says)
     return typed(_with_surroundings(clause, scene, hands, rng, says), rng)
@@ -112,20 +113,23 @@ class _Clause:
 
 def _terse(hands: HandClauses, rng: random.Random) -> str:
     """Hardly more than somebody and a deed."""
+    hands.brief = True
     subject = draw_subject(rng, unnamed=True)
     who = subject.text
     way = rng.random()
-    if way < 0.3:
+    if way < 0.2:
         return f"{who} {hands.predicate(subject, 's')}"
-    if way < 0.6:
+    if way < 0.37:
         return f"{who} {hands.predicate(subject, 'ing')}"
-    if way < 0.7:
+    if way < 0.5:
+        return f"{who} is {hands.predicate(subject, 'ing')}"
+    if way < 0.6:
         return f"{who} {rng.choice(people.ADVERBS)} {hands.predicate(subject, 's')}"
-    if way < 0.75:
-        return f"{who} {hands.predicate(subject, 'ing')}, {subject.fill(rng.choice(people.EXPRESSIONS))}"
-    if way < 0.8 or len(hands.names) == 2:
-        return f"{hands.predicate(subject, 'ing')}, {surroundings.place(rng, 1.0)}, {rng.choice(settings.QUALITIES)}"
-    if way < 0.92:
+    if way < 0.7:
+        return f"{surroundings.medium(rng, 0.2)} of {who} {hands.predicate(subject, 'ing')}"
+    if way < 0.75 or len(hands.names) == 2:
+        return f"{hands.predicate(subject, 'ing')}, {surroundings.place(rng, 1.0)}, {rng.choice(settings.TIMES)}"
+    if way < 0.9:
         hand = mark(f"{hands.maybe_side_of(0)}hand{hands.of_hand(0)}")
         return f"{rng.choice(people.HAND_LOOKS)} {hand} {surroundings.place(rng, 1.0)}"
     hand = mark(f"{hands.maybe_side_of(0)}hand, {hands.tag(0)}")
@@ -178,18 +182,18 @@ def _about_a_person(scene: Scene, hands: HandClauses, rng: random.Random, says: 
         return _Clause(f"{who} {be} {hands.predicate(subject, 'ing', deed)}", True, subject)
     if way < 0.66:
         act = rng.choice(people.OTHER_ACTS)
-        acts = (conjugate(act, verb), hands.predicate(subject, verb, deed))
-        doing = (conjugate(act, "ing"), hands.predicate(subject, "ing", deed))
-        text, can_follow = rng.choice(
+        acts, doing = conjugate(act, verb), conjugate(act, "ing")
+        pattern, form, can_follow = rng.choice(
             (
-                (f"{who} {acts[0]} and {acts[1]}", True),
-                (f"while {doing[0]}, {who} {acts[1]}", False),
-                (f"{who}, {doing[0]}, {acts[1]}", True),
-                (f"{who} {acts[1]} while {doing[0]}", True),
-                (f"{subject.objective} {doing[0]} and {doing[1]}", False),
-                (f"{who} {acts[0]}, {doing[1]}", True),
+                (f"{who} {acts} and {{}}", verb, True),
+                (f"while {doing}, {who} {{}}", verb, False),
+                (f"{who}, {doing}, {{}}", verb, True),
+                (f"{who} {{}} while {doing}", verb, True),
+                (f"{subject.objective} {doing} and {{}}", "ing", False),
+                (f"{who} {acts}, {{}}", "ing", True),
             )
         )
+        text = pattern.format(hands.predicate(subject, form, deed))
         return _Clause(text, can_follow, subject)
     if way < 0.72:
         return _Clause(f"{who} {hands.predicate(subject, 'ed', deed)}", True, subject)

@@ -47,8 +47,7 @@ SPECIAL_SIGNS: dict[str, Wording] = {
         "make/hold up>half a picture frame with the fingers",
         "~call someone a loser with {his} fingers|~sign the letter L|~make an L with {his} thumb and index finger|"
         "~spell L with {his} {hand}|~hold {his} thumb out and {his} index finger up|"
-        "~tease a friend with the loser sign|~stretch thumb and index into an L|"
-        "~tell which hand is the left by the L it makes|~frame a shot with two fingers|"
+        "~tease a friend with the loser sign|~stretch thumb and index into an L|~frame a shot with two fingers|"
         "~count to two the German way, thumb first|~stick out thumb and forefinger at a right angle",
         "thumb and index finger in an L|index up and thumb out at a right angle|an L of thumb and forefinger|"
         "the index up, the thumb sideways, the rest folded|thumb and forefinger stretched like an L",
@@ -122,9 +121,10 @@ SPECIAL_SIGNS: dict[str, Wording] = {
         "thumb, index and middle finger spread apart|the thumb out and two fingers in a V|"
         "thumb plus two spread fingers|a V of two fingers and the thumb sticking out|a three made with the thumb|"
         "the thumb and two fingers fanned out",
-        "a German officer: ~order three drinks the native way!|a Serbian fan: ~give the three-finger salute!|"
+        "a German officer: ~order three drinks the native way!|"
+        "a Serbian fan: ~give the Serbian salute with thumb and two fingers!|"
         "a German tourist: ~ask for three of them|a teacher from Berlin: ~count one, two, three from the thumb|"
-        "a deaf student: ~sign the number three|a Frenchman: ~say trois with thumb and two fingers|"
+        "a deaf student: ~sign three, thumb out|a Frenchman: ~say trois with thumb and two fingers|"
         "a Belgrade basketball player: ~celebrate with thumb and two fingers!",
         "~show six with thumb and two fingers of each hand|~give the Serbian salute with both hands|"
         "~spread thumb and two fingers of each hand",
@@ -189,7 +189,7 @@ SPECIAL_SIGNS: dict[str, Wording] = {
         "~split the fingers of both hands like Spock",
     ),
     "hook": wording(
-        "make/show>a hooked finger|crook/raise>an index finger|make/show>a crooked finger|"
+        "make/show>a hooked finger|crook/raise>a beckoning index|make/show>a crooked finger|"
         "make/do>a come-here finger|make/show>a finger hook|make/show>a nine in Chinese number signs|"
         "make/form>a hook with the index finger|raise/show>a bent forefinger|make/do>a beckoning finger|"
         "make/show>the letter X in sign language",
@@ -244,11 +244,11 @@ SPECIAL_SIGNS: dict[str, Wording] = {
         "make/form/show>a C|make/form>the letter C|hold/grip>an invisible glass|hold>an imaginary bottle|"
         "hold/raise>an invisible cup|hold>an invisible can|make/form>a half circle with fingers and thumb|"
         "hold/grip>an imaginary pipe|make/show>a C-shaped {hand}|raise/hold>a beer that isn't there",
-        "~hold an invisible glass|~hold an imaginary mug|~raise an imaginary beer|~grip an invisible pole|"
-        "~hold {his} {hand} as if around a can|~toast us with no glass in hand|~sign the letter C|"
-        "~curve {his} fingers into a C|~make a C with {his} {hand}|~mime holding a bottle|"
-        "~curve {his} fingers as if around a jar|~hold {his} {hand} like a drinking Lego figure|"
-        "~pretend to hold a cup|~mime gripping a broomstick",
+        "~hold an invisible glass|~hold an imaginary mug|~hold a glass|~hold a cup of coffee|~grip a bottle|"
+        "~hold a beer|~raise an imaginary beer|~grip an invisible pole|~hold {his} {hand} as if around a can|"
+        "~toast us with no glass in hand|~sign the letter C|~curve {his} fingers into a C|"
+        "~make a C with {his} {hand}|~mime holding a bottle|~curve {his} fingers as if around a jar|"
+        "~hold {his} {hand} like a drinking Lego figure|~pretend to hold a cup|~mime gripping a broomstick",
         "fingers and thumb curved into a C|the hand shaped like a C|the fingers curved as if holding a glass|"
         "a C-shaped grip around nothing|thumb opposite the curved fingers, a cup's width apart",
         "a bartender: ~mime a beer glass|a mime: ~drink from an imaginary glass!|"
@@ -301,7 +301,7 @@ SPECIAL_SIGNS: dict[str, Wording] = {
         "make/form>a tulip of fingers",
         "~gesture like an Italian|~ask ma che vuoi with {his} fingers|~bunch {his} fingertips together|"
         "~kiss {his} bunched fingertips|~press all {his} fingertips to the thumb|~argue like an Italian uncle|"
-        "~bring all five fingertips together|~gather {his} fingers into a point|"
+        "~ask capisce with {his} fingers|~bring all five fingertips together|~gather {his} fingers into a point|"
         "~ask what do you want, Italian style|~do the pinched fingers thing|"
         "~hold {his} fingertips together, pointing up|~say mamma mia with {his} fingers|~mime an Italian argument",
         "all five fingertips together|the fingertips bunched, Italian style|the fingers gathered to a point|"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from . import people
 from .inflection import with_article
+from .wording import words
 
 _PRONOUNS = {
     "he": ("his", "him", "himself"),
@@ -14,12 +15,16 @@ _PRONOUNS = {
     "I": ("my", "me", "myself"),
 }
 _HIS = frozenset(
-    "man boy guy gentleman father grandfather uncle king prince dad grandpa emperor prankster policeman Frenchman "
-    "headmaster monk priest pope cowboy Mr. salesman".split()
+    words(
+        "man boy guy gentleman father grandfather uncle king prince dad grandpa emperor prankster policeman Frenchman "
+        "headmaster monk priest pope cowboy Mr. salesman"
+    )
 )
 _HER = frozenset(
-    "woman girl lady mother grandmother aunt queen princess witch duchess waitress hostess seductress schoolgirl "
-    "bridesmaid bride granny".split()
+    words(
+        "woman girl lady mother grandmother aunt queen princess witch duchess waitress hostess seductress schoolgirl "
+        "bridesmaid bride granny"
+    )
 )
 
 
@@ -57,8 +62,8 @@ class Subject:
 
 def subject_of_role(text: str, rng: random.Random) -> Subject:
     """The person that a situation of the lexicon names."""
-    words = set(re.findall(r"[\w.]+", text))
-    he = "he" if words & _HIS else "she" if words & _HER else rng.choice(("he", "she"))
+    found = set(re.findall(r"[\w.]+", text))
+    he = "he" if found & _HIS else "she" if found & _HER else rng.choice(("he", "she"))
     return Subject(text, he)
 
 
@@ -76,12 +81,13 @@ def draw_subject(rng: random.Random, rich: bool = True, unnamed: bool = False) -
     )[0]
     noun = rng.choice(nouns)
     he = he or rng.choices(("he", "she", "they"), (0.46, 0.46, 0.08))[0]
-    words = [noun]
+    described = [noun]
     if unnamed or rng.random() < 0.3:
-        words.insert(0, rng.choice(people.ORIGINS))
+        described.insert(0, rng.choice(people.ORIGINS))
     if unnamed or rng.random() < (0.75 if rich else 0.5):
-        words.insert(0, f"{rng.randint(6, 95)}-year-old" if rng.random() < 0.12 else rng.choice(people.LOOKS))
-    text = " ".join(words)
+        aged = nouns is people.THEIR_NOUNS and rng.random() < 0.15
+        described.insert(0, f"{rng.randint(16, 95)}-year-old" if aged else rng.choice(people.LOOKS))
+    text = " ".join(described)
     text = f"the {text}" if rng.random() < 0.15 else with_article(text)
     if rng.random() < (0.2 if rich and not unnamed else 0.05):
         text += " " + rng.choice(people.FEATURES)

@@ -52,8 +52,8 @@ def light_direction(scene: Scene, rng: random.Random, says: dict[str, Any]) -> s
     return rng.choice(settings.LIGHTS[scene.light])
 
 
-def background(scene: Scene, rng: random.Random, says: dict[str, Any]) -> str:
-    """The scene's background, its colour always, its texture often."""
+def background(scene: Scene, rng: random.Random, says: dict[str, Any], as_tag: bool = False) -> str:
+    """The scene's background, its colour always, its texture often; `as_tag` to stand between commas."""
     says["background"] = scene.background
     words = scene.background
     if rng.random() < 0.75:
@@ -68,7 +68,7 @@ def background(scene: Scene, rng: random.Random, says: dict[str, Any]) -> str:
                 else f"{texture} {words}"
             )
     surface = rng.choice(settings.SURFACES)
-    if surface == "background" and rng.random() < 0.35:
+    if as_tag and surface == "background" and rng.random() < 0.5:
         return f"{words} background"
     on = (
         rng.choice(("on", "against", "with"))

@@ -4,6 +4,7 @@ import random
 import re
 
 from ..scenes import COLORS, SKIN_TONES
+from .wording import words
 
 _BRITISH = {
     "color": "colour",
@@ -73,9 +74,9 @@ _COMMON_MISSPELLINGS = {
     "professional": ("proffesional",),
 }
 # What decides about hands and colours stays as it is.
-_KEPT = frozenset("left right palm back side both hand hands down two three four five first".split()) | frozenset(
-    word for table in (COLORS, SKIN_TONES) for name in table for word in name.split()
-)
+_KEPT = frozenset(
+    words("left right palm back side both hand hands down two three four five first ring with")
+) | frozenset(word for table in (COLORS, SKIN_TONES) for name in table for word in name.split())
 
 
 def british(text: str) -> str:
@@ -85,8 +86,8 @@ def british(text: str) -> str:
 
 def misspell(text: str, rng: random.Random) -> str:
     """One or two words typed wrongly; sides, views and numbers never."""
-    words = re.findall(r"[A-Za-z]{4,}", text)
-    for word in rng.sample(words, min(len(words), rng.choice((1, 1, 2)))):
+    found = re.findall(r"[A-Za-z]{4,}", text)
+    for word in rng.sample(found, min(len(found), rng.choice((1, 1, 2)))):
         if word.lower() in _KEPT:
             continue
         common = _COMMON_MISSPELLINGS.get(word)

@@ -44,9 +44,16 @@ def entries(words: str) -> tuple[str, ...]:
     return tuple(words.split("|")) if words else ()
 
 
+def words(text: str) -> tuple[str, ...]:
+    """A list with spaces between its entries."""
+    return tuple(text.split())
+
+
 def wording(nouns: str, verbs: str, shapes: str, roles: str = "", doubles: str = "") -> Wording:
-    """A [`Wording`] from lists with bars between the entries; "give/offer>a wave" names a noun's own verbs, and
-    "a diver: ~signal okay" a role."""
+    """A [`Wording`] from lists with bars between their entries.
+
+    "give/offer>a wave" names a noun with its own verbs, and "a diver: ~signal okay" a role.
+    """
     return Wording(
         nouns=tuple(map(_noun, entries(nouns))),
         verbs=entries(verbs),

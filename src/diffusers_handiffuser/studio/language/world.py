@@ -1,6 +1,6 @@
 """Words for images without hands: landscapes, animals, things, food, buildings, portraits, abstract art, as data."""
 
-from .wording import entries
+from .wording import entries, words
 
 LAND = entries(
     "mountain lake|pine forest|sand dune|coastline|waterfall|canyon|glacier|meadow|river delta|volcano|rice terrace|"
@@ -53,13 +53,13 @@ THING_LOOKS = entries(
     "old|new|broken|shiny|dusty|antique|minimalist|wooden|brass|porcelain|glass|silver|golden|red|blue|green|yellow|"
     "black|white|pink|rusty|hand-made|second-hand|hand-painted|handwoven|plastic|tiny|huge|elegant|worn|vintage|"
     "modern|designer|cracked|polished|translucent|striped|velvet|marble|ceramic|forgotten|expensive|cheap|toy|"
-    "child's|left-over|upright|one-armed"
+    "child's|upright"
 )
 SPOTS = entries(
-    "on a wooden table|on a marble counter|on a windowsill|on a white background|on a shelf|in a display case|"
+    "on a wooden table|on a marble counter|on a windowsill|on a shelf|in a display case|"
     "on the floor|on a pedestal|in an empty room|on a velvet cushion|in the grass|on a beach towel|"
     "in a cardboard box|on a workbench|in a shop window|at a flea market|on a desk|on a kitchen table|in the sand|"
-    "on a stone wall|against a gray backdrop|next to a potted plant|next to a window|under a spotlight|"
+    "on a stone wall|next to a potted plant|next to a window|under a spotlight|"
     "floating in mid-air|on a doorstep|in the snow|on a piano|on an old newspaper|on a mirror|beside a fireplace|"
     "in a suitcase|on a blue tablecloth|on a rock|in a puddle"
 )
@@ -163,6 +163,6 @@ DISTRACTORS = entries(
     "a profile of a mountain|a fork with two prongs|scissors on paper|rock, paper and scissors as objects on a table|"
     "a Beijing alley|a bunny with long ears|rabbit ears on an old television"
 )
-GARMENT_COLORS = tuple(
-    "red blue green yellow black white gray purple pink orange brown teal beige navy cream turquoise".split()
+GARMENT_COLORS = words(
+    "red blue green yellow black white gray purple pink orange brown teal beige navy cream turquoise"
 )
