@@ -254,3 +254,10 @@ class TestTyping:
         text = f"A nurse {mark('waves hello')}, {mark('palm out')}, in Rome."
         assert frame_of(text) == "a nurse _ in rome"
         assert without_marks(text) == "A nurse waves hello, palm out, in Rome."
+
+
+def test_no_slot_is_left_open():
+    rng = random.Random(9)
+    texts = [natural_caption(sample_scene(7, "train", i), rng) for i in range(4000)]
+    texts += [handless_caption(rng) for _ in range(4000)]
+    assert [text for text in texts if re.search(r"[{}~|<>_#]", text)] == []

@@ -42,6 +42,9 @@ class Subject:
     he: str
     short: bool = False
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", self.fill(self.text))  # "with a cat on {his} shoulder"
+
     @property
     def first_person(self) -> bool:
         """Whether the speaker speaks of themselves."""
