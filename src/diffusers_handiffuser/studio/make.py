@@ -17,7 +17,7 @@ from ..hands import HandBodyModel
 from ..utils.atomic_files import write_then_rename
 from .captions import describe
 from .draw import Studio, check_size
-from .language import natural_caption
+from .language.sentences import natural_caption
 from .scenes import HANDLESS_KINDS, SPLITS, Scene, pose_scenes, sample_scene
 
 _BATCH = 16

@@ -4,8 +4,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...studio import Scene, describe
-from ...studio.language import handless_caption, natural_caption
+from ...studio import Scene, describe, handless_caption, natural_caption
 
 
 class LiveCaptions:
