@@ -11,7 +11,7 @@ nox.options.reuse_existing_virtualenvs = True
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style, format, and which module may import which."""
-    session.install(".[lint]")
+    install(session, "newest", "lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports")
@@ -50,10 +50,13 @@ def middle(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """The documentation site, with broken links as errors."""
-    session.install(".[docs]")
+    install(session, "newest", "docs")
     session.run("mkdocs", "build", "--strict", *session.posargs)
 
 
-def install(session: nox.Session, libraries: str) -> None:
-    """The package and what its tests need, in one of the three sets of libraries."""
-    session.install("-c", f"requirements/{libraries}.txt", ".[test]")
+def install(session: nox.Session, libraries: str, extra: str = "test") -> None:
+    """The package and one of its extras, in one of the three sets of libraries.
+
+    All sets name the same torch, of which pip prefers a CPU build if a configured index or folder has one.
+    """
+    session.install("-c", f"requirements/{libraries}.txt", f".[{extra}]")

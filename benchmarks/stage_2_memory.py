@@ -182,7 +182,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.measure and not torch.cuda.is_available():
         parser.error("--measure needs a CUDA device")
     half = torch.bfloat16
-    print("GiB, bf16 mixed precision, 512 x 512 pictures, latents and geometry from the caches")
+    print("GiB, bf16 mixed precision, 512 x 512 images, latents and geometry from the caches")
     columns = ["weights", "gradients", "optimizer", "average", "peak"]
     print("| way | batch | checkpointing | " + " | ".join(columns) + (" | measured |" if args.measure else " |"))
     print("|" + "---|" * (3 + len(columns) + args.measure))

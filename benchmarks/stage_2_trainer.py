@@ -1,13 +1,13 @@
-"""Pictures per second of stage 2's trainer, against the usual way to fine-tune Stable Diffusion.
+"""Images per second of stage 2's trainer, against the usual way to fine-tune Stable Diffusion.
 
     python benchmarks/stage_2_trainer.py                                              # a minute on a CPU
     python benchmarks/stage_2_trainer.py --sd stable-diffusion-v1-5/stable-diffusion-v1-5 --resolution 512 \\
         --batch_size 16 --mixed_precision bf16 --num_workers 8 --steps 60             # on a GPU
 
-The usual loop is what diffusers' `train_text_to_image.py` computes, written anew here: pictures decoded and resized by
+The usual loop is what diffusers' `train_text_to_image.py` computes, written anew here: images decoded and resized by
 a DataLoader, the VAE and the frozen CLIP in the loop, the U-Net trained. Ours trains the Text+Hand encoder along and
 attends to 165 states instead of 77, which costs; from the caches it runs neither VAE nor body model, which saves. All
-three run in this process, one after the other, on the same U-Net, pictures, batch and precision. On a CPU the seconds
+three run in this process, one after the other, on the same U-Net, images, batch and precision. On a CPU the seconds
 are those that this process computed, so that other work on the machine does not count.
 """
 
@@ -36,7 +36,7 @@ clock = time.perf_counter if torch.cuda.is_available() else time.process_time
 training_run.time = SimpleNamespace(monotonic=clock)  # by which our trainer computes the rate in its log
 
 
-class Pictures(torch.utils.data.Dataset):
+class Images(torch.utils.data.Dataset):
     """Pixels in [-1, 1] and token numbers, as the usual loop's DataLoader makes them."""
 
     def __init__(self, folder: Path, resolution: int, tokenizer: CLIPTokenizer):
@@ -52,12 +52,12 @@ class Pictures(torch.utils.data.Dataset):
         pixels = self.rows.load_image(number, self.resolution)
         if torch.rand(()) < 0.5:
             pixels = pixels[:, ::-1]
-        picture = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).float() / 127.5 - 1
-        return picture, self.input_ids[number]
+        image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).float() / 127.5 - 1
+        return image, self.input_ids[number]
 
 
 def usual_loop(args: argparse.Namespace, sd: Path | str, data: Path) -> float:
-    """Pictures per second over the second half of the steps."""
+    """Images per second over the second half of the steps."""
     accelerator = Accelerator(mixed_precision=args.mixed_precision)
     dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(args.mixed_precision, torch.float32)
     tokenizer = CLIPTokenizer.from_pretrained(sd, subfolder="tokenizer")
@@ -70,7 +70,7 @@ def usual_loop(args: argparse.Namespace, sd: Path | str, data: Path) -> float:
         unet.enable_gradient_checkpointing()
     optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-5, weight_decay=1e-2)
     loader = torch.utils.data.DataLoader(
-        Pictures(data, args.resolution, tokenizer),
+        Images(data, args.resolution, tokenizer),
         shuffle=True,
         batch_size=args.batch_size,
         num_workers=args.num_workers,
@@ -84,12 +84,12 @@ def usual_loop(args: argparse.Namespace, sd: Path | str, data: Path) -> float:
 
     step, start = 0, 0.0
     while step < args.steps:
-        for pictures, input_ids in loader:
+        for images, input_ids in loader:
             if step == args.steps // 2:
                 synchronize(accelerator.device)
                 start = clock()
             with accelerator.accumulate(unet):
-                latents = vae.encode(pictures.to(dtype)).latent_dist.sample() * vae.config.scaling_factor
+                latents = vae.encode(images.to(dtype)).latent_dist.sample() * vae.config.scaling_factor
                 noise = torch.randn_like(latents)
                 timesteps = torch.randint(1000, (len(latents),), device=latents.device)
                 noisy = noise_scheduler.add_noise(latents, noise, timesteps)
@@ -171,13 +171,13 @@ def small_stable_diffusion(folder: Path, captions: list[str]) -> Path:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sd", help="Stable Diffusion 1.x: folder or Hub id (default: a tenth of it, random weights)")
-    parser.add_argument("--data", type=Path, help="folder of a data set with pictures (default: drawn by the studio)")
+    parser.add_argument("--data", type=Path, help="folder of a data set with images (default: drawn by the studio)")
     parser.add_argument("--resolution", type=int, default=128)
     parser.add_argument("--batch_size", type=int, default=4)
     parser.add_argument("--steps", type=int, default=10, help="of each loop; the second half is timed")
     parser.add_argument("--mixed_precision", choices=("no", "fp16", "bf16"), default="no")
     parser.add_argument("--gradient_checkpointing", action="store_true")
-    parser.add_argument("--num_workers", type=int, default=0, help="processes or threads that decode pictures")
+    parser.add_argument("--num_workers", type=int, default=0, help="processes or threads that decode images")
     args = parser.parse_args(argv)
 
     with tempfile.TemporaryDirectory() as folder:
@@ -195,7 +195,7 @@ def main(argv: list[str] | None = None) -> None:
     print(f"\n{args.resolution} pixels, batch {args.batch_size}, precision {args.mixed_precision}, "
           f"{'CUDA' if torch.cuda.is_available() else f'CPU, {torch.get_num_threads()} threads'}")  # fmt: skip
     for name, rate in rates.items():
-        print(f"{name:<38} {rate:8.2f} pictures/s   x {rate / usual:.2f}")
+        print(f"{name:<38} {rate:8.2f} images/s   x {rate / usual:.2f}")
 
 
 if __name__ == "__main__":

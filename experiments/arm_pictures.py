@@ -1,7 +1,7 @@
-"""Draws an arm's pictures of a studio test set, scores each, and writes all of it down.
+"""Draws an arm's images of a studio test set, scores each, and writes all of it down.
 
-The output folder is a data set in the package's format (the pictures, and the hands that they were to show) with a
-`results.json` beside it. Pictures and initial noise belong to (row, sample, seed) alone, hands to (row, sample, seed)
+The output folder is a data set in the package's format (the images, and the hands that they were to show) with a
+`results.json` beside it. Images and initial noise belong to (row, sample, seed) alone, hands to (row, sample, seed)
 and stage 1, so every arm is asked for the same. A metric of the whole set can be computed from the folders later.
 """
 
@@ -18,7 +18,7 @@ from PIL import Image
 from pixels import to_pixels
 from scene_detector import detect_in_scenes
 from scene_judge import judge_scenes
-from set_distances import PictureSet
+from set_distances import ImageSet
 from subsets import hard_subsets, people
 from tqdm.auto import tqdm
 
@@ -28,7 +28,7 @@ from diffusers_handiffuser.evaluation import (
     MediaPipeDetector,
     load_detector,
     load_features,
-    score_pictures,
+    score_images,
 )
 from diffusers_handiffuser.evaluation.rows import check_studio_rows, sample_generators, stack_hands
 from diffusers_handiffuser.hands import HandBodyModel, HandParams
@@ -37,25 +37,25 @@ from diffusers_handiffuser.studio import Scene
 RESULTS_FILE = "results.json"
 
 Painter = Callable[[Sequence[dict], HandParams, list[torch.Generator]], torch.Tensor]
-"""From n rows, the hands to draw and a generator for each to pictures `(n, H, W, 3)` in [0, 1]."""
+"""From n rows, the hands to draw and a generator for each to images `(n, H, W, 3)` in [0, 1]."""
 Measure = Callable[[torch.Tensor, HandParams, Sequence[Scene], HandBodyModel], dict[str, torch.Tensor]]
-"""From pictures `(n, H, W, 3)`, their hands, scenes and body to scores `(n,)` by name, NaN where not defined."""
+"""From images `(n, H, W, 3)`, their hands, scenes and body to scores `(n,)` by name, NaN where not defined."""
 
-MEASURES: list[Measure] = [score_pictures, judge_scenes]
-"""What each picture is scored by. Larger has to be better, and a score in [0, 1] is drawn best."""
+MEASURES: list[Measure] = [score_images, judge_scenes]
+"""What each image is scored by. Larger has to be better, and a score in [0, 1] is drawn best."""
 
 
 def measure(
-    pictures: torch.Tensor,
+    images: torch.Tensor,
     hands: HandParams,
     rows: Sequence[dict],
     body_model: HandBodyModel,
     detector: HandDetector | None = None,
 ) -> dict[str, torch.Tensor]:
-    """All scores of n pictures."""
+    """All scores of n images."""
     scenes = [Scene(**row["scene"]) for row in rows]
-    scores = {name: s for one in MEASURES for name, s in one(pictures, hands, scenes, body_model).items()}
-    return scores if detector is None else scores | detect_in_scenes(detector, pictures, hands, rows, body_model)
+    scores = {name: s for one in MEASURES for name, s in one(images, hands, scenes, body_model).items()}
+    return scores if detector is None else scores | detect_in_scenes(detector, images, hands, rows, body_model)
 
 
 def arm_painter(run: Path, steps: int, guidance_scale: float, device: str) -> tuple[dict, Painter]:
@@ -70,18 +70,18 @@ def arm_painter(run: Path, steps: int, guidance_scale: float, device: str) -> tu
     size = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
 
     def paint(rows: Sequence[dict], hands: HandParams, generators: list[torch.Generator]) -> torch.Tensor:
-        told: dict[str, Any] = {"hand_params": hands}
+        hand_arguments: dict[str, Any] = {"hand_params": hands}
         if arm["tells"] != "states":
-            told = {"hand_conditioning_scale": 0}
+            hand_arguments = {"hand_conditioning_scale": 0}
         if arm["tells"] == "skeleton":
-            told["image"] = draw_skeletons(hands, pipeline.body_model, size).float() / 255
+            hand_arguments["image"] = draw_skeletons(hands, pipeline.body_model, size).float() / 255
         images = pipeline(
             [row["text"] for row in rows],
             num_inference_steps=steps,
             guidance_scale=guidance_scale,
             generator=generators,
             output_type="pt",
-            **told,
+            **hand_arguments,
         ).images
         return images.permute(0, 2, 3, 1).float().cpu()
 
@@ -89,19 +89,19 @@ def arm_painter(run: Path, steps: int, guidance_scale: float, device: str) -> tu
 
 
 def own_painter(folder: Path, size: int | None) -> tuple[dict, Painter]:
-    """The data set's own pictures as if a model had drawn them."""
+    """The data set's own images as if a model had drawn them."""
 
     def paint(rows: Sequence[dict], hands: HandParams, generators: list[torch.Generator]) -> torch.Tensor:
-        pictures = []
+        images = []
         for row in rows:
-            with Image.open(folder / row["file_name"]) as picture:
-                picture = picture.convert("RGB")
+            with Image.open(folder / row["file_name"]) as image:
+                image = image.convert("RGB")
                 if size is not None:
-                    picture = picture.resize((size, size), Image.Resampling.LANCZOS)
-                pictures.append(np.asarray(picture))
-        return torch.from_numpy(np.stack(pictures)) / 255
+                    image = image.resize((size, size), Image.Resampling.LANCZOS)
+                images.append(np.asarray(image))
+        return torch.from_numpy(np.stack(images)) / 255
 
-    return {"name": "data", "about": "the data's own pictures: the ceiling", "shared": {}}, paint
+    return {"name": "data", "about": "the data's own images: the ceiling", "shared": {}}, paint
 
 
 def hands_to_draw(args: argparse.Namespace, rows: Sequence[dict]) -> HandParams:
@@ -137,7 +137,7 @@ def evaluate(args: argparse.Namespace) -> None:
     (args.output_dir / "images").mkdir(parents=True, exist_ok=True)
     body_model = HandBodyModel.procedural()
     features = load_features("studio")
-    drawn = PictureSet(features, body_model)
+    drawn = ImageSet(features, body_model)
     wanted = [row for row in rows for _ in range(args.samples)]
     scores: dict[str, list[torch.Tensor]] = {}
     with ExitStack() as opened:
@@ -148,22 +148,22 @@ def evaluate(args: argparse.Namespace) -> None:
         metadata = opened.enter_context(open(args.output_dir / "metadata.jsonl", "w", encoding="utf-8"))
         for start in tqdm(range(0, len(wanted), args.batch_size), desc=arm["name"]):
             batch = slice(start, start + args.batch_size)
-            pictures = paint(wanted[batch], hands[batch], sample_generators(args.seed, start, len(wanted[batch]), 1))
-            for name, values in measure(pictures, hands[batch], wanted[batch], body_model, detector).items():
+            images = paint(wanted[batch], hands[batch], sample_generators(args.seed, start, len(wanted[batch]), 1))
+            for name, values in measure(images, hands[batch], wanted[batch], body_model, detector).items():
                 scores.setdefault(name, []).append(values)
-            drawn.add(pictures, hands[batch], torch.arange(len(wanted))[batch] // args.samples)
-            for number, picture in enumerate(pictures, start):
+            drawn.add(images, hands[batch], torch.arange(len(wanted))[batch] // args.samples)
+            for number, image in enumerate(images, start):
                 file_name = f"images/{number:06d}.png"
-                Image.fromarray(to_pixels(picture).numpy()).save(args.output_dir / file_name)
-                told = {name: wanted[number].get(name) for name in ("text", "source", "crop", "scene")}
-                metadata.write(json.dumps({**told, **hands[number].to_dict(), "file_name": file_name}) + "\n")
+                Image.fromarray(to_pixels(image).numpy()).save(args.output_dir / file_name)
+                row = {name: wanted[number].get(name) for name in ("text", "source", "crop", "scene")}
+                metadata.write(json.dumps({**row, **hands[number].to_dict(), "file_name": file_name}) + "\n")
     own, own_hands = drawn, stack_hands(rows)
     if not args.own_pictures:
-        own = PictureSet(features, body_model)
-        _, own_pictures = own_painter(args.data, pictures.shape[1])
+        own = ImageSet(features, body_model)
+        _, paint_own = own_painter(args.data, images.shape[1])
         for start in range(0, len(rows), args.batch_size):
             batch = slice(start, start + args.batch_size)
-            own.add(own_pictures(rows[batch], own_hands[batch], []), own_hands[batch], torch.arange(len(rows))[batch])
+            own.add(paint_own(rows[batch], own_hands[batch], []), own_hands[batch], torch.arange(len(rows))[batch])
     subsets = hard_subsets(rows, own_hands, body_model)
     results = {
         "arm": arm,

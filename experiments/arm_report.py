@@ -1,4 +1,4 @@
-"""From results to a report: tables with intervals, a plot, and the arms' pictures of the same captions and seeds.
+"""From results to a report: tables with intervals, a plot, and the arms' images of the same captions and seeds.
 
 Everything is computed from the `results.json` of each folder. Scores are those of rows (the mean of a row's samples);
 intervals are 95 % bootstrap intervals over rows. Differences between arms are taken row by row, as all arms drew the
@@ -83,7 +83,7 @@ def metrics_of(results: Sequence[Results]) -> list[str]:
 
 
 def write_report(folders: Sequence[Path], output: Path, order: Sequence[str], columns: int) -> None:
-    """Writes the report to `output` (.md), and beside it a plot and a grid of pictures for each data set.
+    """Writes the report to `output` (.md), and beside it a plot and a grid of images for each data set.
 
     Where the folders hold `results.json` alone there is no grid; all else is made of that.
     """
@@ -181,9 +181,9 @@ def _difference_cell(differences: torch.Tensor) -> str:
 
 
 def _distances(results: Sequence[Results]) -> list[str]:
-    """Of each set of pictures to the data's own pictures of the same rows."""
+    """Of each set of images to the data's own images of the same rows."""
     kinds = list(results[0]["distances"])
-    lines = ["Distance from the data's own pictures, features of the studio's network (lower is better):", ""]
+    lines = ["Distance from the data's own images, features of the studio's network (lower is better):", ""]
     lines += [f"| arm | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|"]
     for r in results:
         cells = [str(Estimate(**r["distances"][kind])) for kind in kinds]
@@ -261,17 +261,17 @@ def _draw_panel(pen: ImageDraw.ImageDraw, corner: tuple[int, int], results: Sequ
 
 def draw_grid(results: Sequence[Results], columns: int) -> Image.Image:
     """A line for each arm: its first sample of the first rows."""
-    columns = min(columns, min(r["rows"] for r in results))
+    columns = min(columns, *(r["rows"] for r in results))
     lines = []
     for r in results:
         files = [r["folder"] / f"images/{row * r['samples']:06d}.png" for row in range(columns)]
         lines.append([Image.open(file).convert("RGB") for file in files])
-    side = max(picture.width for line in lines for picture in line)
+    side = max(image.width for line in lines for image in line)
     grid = Image.new("RGB", (LABEL_WIDTH + side * columns, side * len(lines)), "white")
     pen = ImageDraw.Draw(grid)
     for i, (r, line) in enumerate(zip(results, lines, strict=True)):
         label = "\n".join(textwrap.wrap(r["label"].replace("+", " + "), 22))
         pen.multiline_text((4, side * i + 4), label, fill="black")
-        for j, picture in enumerate(line):
-            grid.paste(picture.resize((side, side), Image.Resampling.NEAREST), (LABEL_WIDTH + side * j, side * i))
+        for j, image in enumerate(line):
+            grid.paste(image.resize((side, side), Image.Resampling.NEAREST), (LABEL_WIDTH + side * j, side * i))
     return grid

@@ -1,4 +1,4 @@
-"""The experiment: what do hands tell the picture, and in which form? One command trains an arm, one evaluates it.
+"""The experiment: what do hands add to the image, and in which form? One command trains an arm, one evaluates it.
 
     python experiments/arms.py train ARM --train_data_dir train --output_dir runs/ARM --init_from runs/base
     python experiments/arms.py evaluate runs/ARM --data test --output_dir results/ARM
@@ -71,7 +71,7 @@ class Arm:
 
     Args:
         name (`str`): on the command line.
-        about (`str`): what the picture is told of the hands.
+        about (`str`): what the image is conditioned on, in words.
         encoder (`dict`): changes to the Text+Hand encoder's configuration.
         tells (`str`): `"states"` (cross-attention to hands), `"skeleton"` (a ControlNet) or `"nothing"`.
     """
@@ -158,12 +158,12 @@ def make_parser() -> argparse.ArgumentParser:
     command = commands.add_parser("train", help="train an arm; further options are the trainer's")
     command.add_argument("arm", choices=ARMS)
 
-    command = commands.add_parser("evaluate", help="draw an arm's pictures of a studio test set, and score them")
+    command = commands.add_parser("evaluate", help="draw an arm's images of a studio test set, and score them")
     command.add_argument("run", nargs="?", help="output folder of the arm's training")
-    command.add_argument("--own_pictures", action="store_true", help="score the data's own pictures: the ceiling")
-    command.add_argument("--resolution", type=int, help="own pictures: resized to this many pixels a side")
+    command.add_argument("--own_pictures", action="store_true", help="score the data's own images: the ceiling")
+    command.add_argument("--resolution", type=int, help="own images: resized to this many pixels a side")
     command.add_argument("--data", type=Path, required=True, help="folder of a studio data set")
-    command.add_argument("--output_dir", type=Path, required=True, help="for results.json and the pictures")
+    command.add_argument("--output_dir", type=Path, required=True, help="for results.json and the images")
     command.add_argument("--num", type=int, default=200, help="the first rows")
     command.add_argument("--samples", type=int, default=2, help="per row")
     command.add_argument("--seed", type=int, default=0)
@@ -171,7 +171,7 @@ def make_parser() -> argparse.ArgumentParser:
     command.add_argument("--stage_1", default=MINI, help="the pipeline whose stage 1 samples hands")
     command.add_argument("--steps", type=int, default=25)
     command.add_argument("--guidance_scale", type=float, default=2.0)
-    command.add_argument("--batch_size", type=int, default=16, help="pictures at a time")
+    command.add_argument("--batch_size", type=int, default=16, help="images at a time")
     command.add_argument("--device", default="cpu")
     command.add_argument("--detector", help="mediapipe, a .task file, or MODULE:FUNCTION: score what it finds, too")
     command.add_argument("--detector_python", help="a Python that has MediaPipe, if this one does not")
@@ -182,10 +182,10 @@ def make_parser() -> argparse.ArgumentParser:
     command.add_argument("--size", type=int, default=128)
     command.add_argument("--seed", type=int, default=0)
 
-    command = commands.add_parser("report", help="tables, a plot and a picture grid of results")
+    command = commands.add_parser("report", help="tables, a plot and an image grid of results")
     command.add_argument("results", nargs="+", type=Path, help="output folders of evaluate")
     command.add_argument("-o", "--output", type=Path, required=True, help="a .md file; .png files go beside it")
-    command.add_argument("--columns", type=int, default=12, help="pictures per arm in the grid")
+    command.add_argument("--columns", type=int, default=12, help="images per arm in the grid")
 
     for name in ("evaluate", "overlapping_hands", "report"):
         commands.choices[name].add_argument("--debug", action="store_true", help="show the traceback of an error")

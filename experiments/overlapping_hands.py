@@ -76,7 +76,7 @@ def _lean(hands: HandParams, inward: float, forward: torch.Tensor) -> HandParams
 
 
 def make_overlapping_hands(folder: Path, num: int, size: int, seed: int = 0) -> None:
-    """Writes `num` rows with pictures of `size` pixels a side, as `studio.make_dataset` writes its own."""
+    """Writes `num` rows with images of `size` pixels a side, as `studio.make_dataset` writes its own."""
     if num < 1:
         raise ValueError(f"`num` must be at least 1, got {num}.")
     if (folder / "metadata.jsonl").exists():
@@ -91,16 +91,16 @@ def make_overlapping_hands(folder: Path, num: int, size: int, seed: int = 0) -> 
             index += _BATCH
             nearer = [random.Random(scene.seed).choice(SIDES) for scene in scenes]
             hands, done = bring_together(pose_scenes(scenes, studio.body_model), nearer, studio.body_model)
-            pictures, _ = studio.draw(scenes, hands)
+            images, _ = studio.draw(scenes, hands)
             for i in done.nonzero()[:, 0].tolist()[: num - len(rows)]:
-                rows.append(_write_row(folder, len(rows), scenes[i], hands[i], pictures[i]))
+                rows.append(_write_row(folder, len(rows), scenes[i], hands[i], images[i]))
             bar.update(len(rows) - bar.n)
     (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def _write_row(folder: Path, number: int, scene: Scene, hands: HandParams, picture: torch.Tensor) -> dict:
+def _write_row(folder: Path, number: int, scene: Scene, hands: HandParams, image: torch.Tensor) -> dict:
     file_name = f"images/{number:06d}.png"
-    pixels = (picture.permute(1, 2, 0) * 255).round().byte().numpy()
+    pixels = (image.permute(1, 2, 0) * 255).round().byte().numpy()
     Image.fromarray(pixels).save(folder / file_name)
     text = describe(scene, random.Random(scene.seed))
     facts = {"source": "studio", "crop": None, "scene": scene.to_dict()}

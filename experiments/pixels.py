@@ -1,8 +1,8 @@
-"""Pictures as what is saved and looked at."""
+"""Images as what is saved and looked at."""
 
 import torch
 
 
-def to_pixels(pictures: torch.Tensor) -> torch.Tensor:
+def to_pixels(images: torch.Tensor) -> torch.Tensor:
     """RGB in [0, 1] of any shape to uint8."""
-    return (pictures.clamp(0, 1) * 255).round().byte()
+    return (images.clamp(0, 1) * 255).round().byte()

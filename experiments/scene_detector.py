@@ -1,4 +1,4 @@
-"""What an off-the-shelf hand detector finds in an arm's pictures."""
+"""What an off-the-shelf hand detector finds in an arm's images."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ SCORES = ("detected", "handedness", "finger_count", "pck@0.2")
 
 def detect_in_scenes(
     detector: HandDetector,
-    pictures: torch.Tensor,
+    images: torch.Tensor,
     hands: HandParams,
     rows: Sequence[dict],
     body_model: HandBodyModel,
@@ -29,8 +29,8 @@ def detect_in_scenes(
 
     Args:
         detector (`HandDetector`): finds hands.
-        pictures (`torch.Tensor` of shape `(N, H, W, 3)`): RGB in [0, 1].
-        hands (`HandParams` of batch shape `(N,)`): what the pictures were to show.
+        images (`torch.Tensor` of shape `(N, H, W, 3)`): RGB in [0, 1].
+        hands (`HandParams` of batch shape `(N,)`): what the images were to show.
         rows (`Sequence[dict]`): N, with `text` and `scene`.
         body_model (`HandBodyModel`): gives the hands' places.
 
@@ -39,13 +39,13 @@ def detect_in_scenes(
         right number of extended fingers; and `"pck@0.2"`, the part of the joints no further from the hands' than a
         fifth of the hand's size, NaN where `hands` shows none of those asked for.
     """
-    height, width = pictures.shape[1:3]
+    height, width = images.shape[1:3]
     joints = hand_joints_in_pixels(hands, body_model, width, height)
     scores: dict[str, list[float]] = {name: [] for name in SCORES}
-    for number, picture in enumerate(to_pixels(pictures)):
+    for number, image in enumerate(to_pixels(images)):
         gestures = Scene(**rows[number]["scene"]).gestures
         found = score_detections(
-            list(detector(picture.numpy())),
+            list(detector(image.numpy())),
             joints[number],
             torch.tensor([side in gestures for side in SIDES]),
             torch.tensor([len(gesture_by_name(gestures[side]).extended) if side in gestures else 0 for side in SIDES]),

@@ -1,4 +1,4 @@
-"""What the studio's own network makes of the hands in an arm's pictures: their side, their fingers, their gesture."""
+"""What the studio's own network makes of the hands in an arm's images: their side, their fingers, their gesture."""
 
 import functools
 from collections.abc import Sequence
@@ -16,16 +16,16 @@ from diffusers_handiffuser.studio import Scene
 
 @torch.no_grad()
 def judge_scenes(
-    pictures: torch.Tensor, hands: HandParams, scenes: Sequence[Scene], body_model: HandBodyModel
+    images: torch.Tensor, hands: HandParams, scenes: Sequence[Scene], body_model: HandBodyModel
 ) -> dict[str, torch.Tensor]:
     """The part of the hands in each scene of which the network says what the scene asks for.
 
-    It looks at the crop around the told hand of that side. A hand that was not told, because stage 1 sampled none of
-    that side, is wrong.
+    It looks at the crop around the given hand of that side. Where no hand was given, because stage 1 sampled none of
+    that side, the answer counts as wrong.
 
     Args:
-        pictures (`torch.Tensor` of shape `(N, H, W, 3)`): RGB in [0, 1].
-        hands (`HandParams` of batch shape `(N,)`): what the pictures were to show.
+        images (`torch.Tensor` of shape `(N, H, W, 3)`): RGB in [0, 1].
+        hands (`HandParams` of batch shape `(N,)`): what the images were to show.
         scenes (`Sequence[Scene]`): N.
         body_model (`HandBodyModel`): gives the hands' places.
 
@@ -34,10 +34,10 @@ def judge_scenes(
         the five fingers that are judged rightly to be extended or not. NaN where no hand is asked for.
     """
     network = _judge()
-    height, width = pictures.shape[1:3]
+    height, width = images.shape[1:3]
     asked = torch.tensor([[side in scene.gestures for side in SIDES] for scene in scenes])
     joints = hand_joints_in_pixels(hands, body_model, width, height)
-    pixels = to_pixels(pictures)
+    pixels = to_pixels(images)
     crops, places = hand_crops(pixels, joints, asked & hands.hand_visible.cpu(), network.input_size)
     right = torch.zeros(3, *asked.shape)
     if len(crops):

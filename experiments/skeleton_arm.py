@@ -1,8 +1,8 @@
-"""The ControlNet arm: hands as a picture of their skeleton, instead of states for cross-attention.
+"""The ControlNet arm: hands as an image of their skeleton, instead of states for cross-attention.
 
 The ControlNet is diffusers' own, a copy of the U-Net's encoder, and is trained together with the U-Net and the text
 tower, on the same batches and noise as the other arms. Where they lose their hands (guidance, hand dropout), it gets a
-black picture; so guidance strengthens caption and hands here as it does there.
+black image; so guidance strengthens caption and hands here as it does there.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ from diffusers_handiffuser.training.hand_params_to_image.rows import CachedDatas
 
 CONTROLNET = "controlnet"
 CONDITION_CHANNELS = (16, 32, 96, 256)
-"""ControlNet's; as many of them as the VAE has levels bring a picture to the size of its latents."""
+"""ControlNet's; as many of them as the VAE has levels bring an image to the size of its latents."""
 
 
 def draw_skeletons(hand_params: HandParams, body_model: HandBodyModel, size: int) -> torch.Tensor:
@@ -50,8 +50,8 @@ def draw_skeletons(hand_params: HandParams, body_model: HandBodyModel, size: int
 
     Of people they show neck and arms too, as the openpose ControlNets know them: a little more than other arms get.
     """
-    pictures: Any = hand_params.to_condition("openpose", size, body_model=body_model)
-    skeletons = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures])).permute(0, 3, 1, 2)
+    images: Any = hand_params.to_condition("openpose", size, body_model=body_model)
+    skeletons = torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2)
     return skeletons * hand_params.hand_visible.any(-1).cpu()[:, None, None, None]
 
 
@@ -114,7 +114,7 @@ class SkeletonObjective(nn.Module):
 
 
 class SkeletonPipeline(HanDiffuserControlNetPipeline):
-    """Its unconditional side has a black picture, as in training."""
+    """Its unconditional side has a black image, as in training."""
 
     def prepare_image(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         image = super().prepare_image(*args, **kwargs)

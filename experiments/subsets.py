@@ -2,7 +2,7 @@
 
 * `unusual_fingers`: a hand has its fingers extended in a combination that no named gesture of the studio has.
 * `extreme_view`: the plane of a hand's palm (wrist and the knuckles of index and little finger) is turned by more than
-  60 degrees from the plane of the picture: the hand is seen from its edge.
+  60 degrees from the plane of the image: the hand is seen from its edge.
 * `overlapping_hands`: both hands are visible, and the boxes around their joints share a fifth of the smaller one or
   more. The studio keeps hands apart; `overlapping_hands.py` makes rows for this.
 * `plain`: none of these.

@@ -28,9 +28,9 @@ def encode(pipe: HanDiffuserPipeline, dataset: HandDataset, rows: slice) -> tupl
     """Latents, states of captions and hands, and how near a hand each of the latents' places is."""
     side = pipe.unet.config.sample_size * pipe.vae_scale_factor
     hands, texts = dataset.hand_params[rows], dataset.texts[rows]
-    pictures = np.stack([dataset.load_image(row, side) for row in range(rows.start, rows.start + len(texts))])
+    images = np.stack([dataset.load_image(row, side) for row in range(rows.start, rows.start + len(texts))])
     with torch.no_grad():
-        latents = encode_images(pipe.vae, normalize_images(pictures))
+        latents = encode_images(pipe.vae, normalize_images(images))
         states, _ = pipe.encode_prompt(texts, "cpu", 1, False, hand_params=hands)
         near = near_hands(pipe.body_model(hands).joints_2d, hands.hand_visible, latents.shape[-1])
     return latents, states, near
@@ -39,7 +39,7 @@ def encode(pipe: HanDiffuserPipeline, dataset: HandDataset, rows: slice) -> tupl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="+", help="folders of pipelines with stage 2")
-    parser.add_argument("--data", required=True, help="data set with pictures")
+    parser.add_argument("--data", required=True, help="data set with images")
     parser.add_argument("--num", type=int, default=96, help="so many rows, from the first")
     parser.add_argument("--batch_size", type=int, default=16)
     args = parser.parse_args()

@@ -4,7 +4,7 @@ python tools/make_contract_checkpoint.py            # refused where there is one
 python tools/make_contract_checkpoint.py --force    # makes a new one: earlier checkpoints may not load any more
 
 A checkpoint that was published once has to load for ever, with the same result. So this one is made once, and every
-later version loads it in its tests: the same classes, keys, shapes and dtypes, the same pictures. Its weights are
+later version loads it in its tests: the same classes, keys, shapes and dtypes, the same images. Its weights are
 random; its sizes are as small as the classes allow. Nothing in it comes from a licensed file.
 """
 

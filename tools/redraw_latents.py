@@ -1,11 +1,11 @@
-"""Draws the pictures of a data set again with a pipeline, part of the way, and keeps the latents.
+"""Draws the images of a data set again with a pipeline, part of the way, and keeps the latents.
 
     python tools/redraw_latents.py --model PIPELINE --train_data_dir train --num 1500 -o redrawn.safetensors
     python -m diffusers_handiffuser.training.vae --train_decoder_only --init_from VAE --train_data_dir train \
         --decoder_latents redrawn.safetensors --output_dir decoder --max_train_minutes 8
 
-Row i of `latents` (N, C, h, w) is what image-to-image makes of picture i with its own caption and hands: where things
-are stays as it was, how they are drawn is the pipeline's. A decoder that learns the pictures from it mends what a
+Row i of `latents` (N, C, h, w) is what image-to-image makes of image i with its own caption and hands: where things
+are stays as it was, how they are drawn is the pipeline's. A decoder that learns the images from it mends what a
 small U-Net leaves undone.
 """
 

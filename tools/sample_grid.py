@@ -2,8 +2,8 @@
 
     python tools/sample_grid.py -o model_cards/handiffuser-mini.samples.png
 
-Caption i is that of row i of the studio's test split (seed 0), its picture the one of seed i. Each cell shows the
-picture, the 3D hands that stage 1 sampled for the caption, and their skeleton over the picture.
+Caption i is that of row i of the studio's test split (seed 0), its image the one of seed i. Each cell shows the
+image, the 3D hands that stage 1 sampled for the caption, and their skeleton over the image.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Counts what was read right, blind, of the pictures in the card of handiffuser-mini.
+"""Counts what was read right, blind, of the images in the card of handiffuser-mini.
 
     python tools/score_readings.py model_cards/evaluation/read_blind.json
 
-The file holds, for this checkpoint's pictures and for the data's own, readings of rows 0-31 of the studio's test split
+The file holds, for this checkpoint's images and for the data's own, readings of rows 0-31 of the studio's test split
 (seed 0). Whether a gesture was read right (`gesture_right`) stands in it, as we judged it; the rest is compared with
 the scenes that the captions describe.
 """
@@ -42,9 +42,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path)
     args = parser.parse_args()
-    for pictures, readings in json.loads(args.file.read_text(encoding="utf-8")).items():
+    for images, readings in json.loads(args.file.read_text(encoding="utf-8")).items():
         for reading in readings:
-            print(f"{pictures}: " + "; ".join(f"{name} {counts}" for name, counts in score(reading).items()))
+            print(f"{images}: " + "; ".join(f"{name} {counts}" for name, counts in score(reading).items()))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""HanDiffuser for diffusers: pictures of people whose hands are right.
+"""HanDiffuser for diffusers: images of people whose hands are right.
 
 Importing this package registers its pipeline with diffusers, so that `DiffusionPipeline.from_pretrained` can load it,
 and does nothing else: no network, no files, no random numbers. `diffusers_handiffuser.data`, `.evaluation`, `.studio`
@@ -69,18 +69,18 @@ __all__ = [
     "HanDiffuserAdapterPipeline",
     "HanDiffuserBlocks",
     "HanDiffuserControlNetPipeline",
-    "HanDiffuserImg2ImgPipeline",
-    "HanDiffuserInpaintPipeline",
-    "HanDiffuserModularPipeline",
     "HanDiffuserDecodeStep",
     "HanDiffuserDenoiseStep",
     "HanDiffuserEncodeStep",
+    "HanDiffuserImg2ImgPipeline",
+    "HanDiffuserInpaintPipeline",
+    "HanDiffuserModularPipeline",
+    "HanDiffuserPipeline",
+    "HanDiffuserPipelineOutput",
     "HanDiffuserPredictNoiseStep",
     "HanDiffuserPrepareLatentsStep",
     "HanDiffuserSampleHandsStep",
     "HanDiffuserSchedulerStep",
-    "HanDiffuserPipeline",
-    "HanDiffuserPipelineOutput",
     "HandBodyModel",
     "HandGeometry",
     "HandParams",

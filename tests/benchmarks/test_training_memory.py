@@ -33,14 +33,20 @@ def test_counts_what_a_step_leaves(picture_components, hand_components, lora):
     assert counted["weights"] == bytes_of(parameters)
     assert counted["gradients"] == counted["average"] == bytes_of(trained)
     assert counted["optimizer"] == bytes_of(states)
-    assert counted["total"] == sum(counted[name] for name in ("weights", "gradients", "optimizer", "average"))
+    assert counted["total"] == bytes_of(parameters) + 2 * bytes_of(trained) + bytes_of(states)
     assert training_memory(models, use_ema=True, offload_ema=True)["average"] == 0
-    halves = training_memory(models, num_shards=2)
-    assert halves["weights"] == -(-counted["weights"] // 2)
+    shards = 7 * training_memory(models, use_ema=True, num_shards=7)["total"]
+    assert counted["total"] <= shards < counted["total"] + 4 * 7, "they hold everything, and the parts are rounded up"
 
 
-def test_eight_bits():
-    with torch.device("meta"):
-        model = torch.nn.Linear(512, 512)  # 262144 weights in 1024 blocks; the 512 biases stay in 32 bits
-    assert training_memory([model], use_8bit_adam=True)["optimizer"] == 2 * (262144 + 4 * 1024) + 2 * 4 * 512
-    assert training_memory([model])["optimizer"] == 8 * (262144 + 512)
+def test_counts_the_moments_of_bitsandbytes():
+    optim = pytest.importorskip("bitsandbytes.optim")
+    model = torch.nn.Linear(500, 9)  # the last of the weights' blocks is not full; the biases stay in 32 bits
+    optimizer = optim.AdamW8bit(model.parameters())
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    states = [optimizer.state[parameter] for parameter in model.parameters()]
+    assert states[0]["state1"].dtype == torch.uint8
+    kept = [state[name] for state in states for name in state if name.startswith(("state", "absmax"))]
+    assert training_memory([model], use_8bit_adam=True)["optimizer"] == bytes_of(kept)

@@ -17,7 +17,7 @@ def folder(tmp_path_factory):
 class TestCommand:
     def test_writes_a_report(self, folder, tmp_path, monkeypatch, capsys):
         monkeypatch.chdir(tmp_path)
-        (tmp_path / "my_detector.py").write_text("def nothing(picture): return []\n")
+        (tmp_path / "my_detector.py").write_text("def nothing(image): return []\n")
         command = f"evaluate --data {folder} --num 4 --samples 1 --seed 5 --steps 2 --hand-steps 2 --output out"
         assert main([*command.split(), "--detector", "my_detector:nothing", "--device", "cpu"]) == 0, (
             capsys.readouterr().err
@@ -32,7 +32,7 @@ class TestCommand:
         assert len(json.loads((out / "cases.json").read_text())["detector/detected"]) == 4
         assert Image.open(out / "grid.png").size == (8 * 128, 128)
 
-    def test_own_pictures(self, folder, tmp_path, capsys):
+    def test_own_images(self, folder, tmp_path, capsys):
         command = f"evaluate --data {folder} --own-pictures --output {tmp_path / 'out'}"
         assert main(command.split()) == 0, capsys.readouterr().err
         found = json.loads((tmp_path / "out" / "report.json").read_text())["estimates"]["fidelity"]

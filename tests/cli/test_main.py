@@ -51,7 +51,7 @@ class TestGenerate:
         assert run("hands", "a hand", "-o", "x.JSON", "--seed", "3")[0] == 0
         assert Image.open("x.PNG").format == "PNG" and len(HandParams.load("x.JSON")) == 1
 
-    def test_leaves_picture_hands_and_preview(self, run, tmp_path):
+    def test_leaves_image_hands_and_preview(self, run, tmp_path):
         code, progress = run("generate", "a hand", "-o", "x.png", "--seed", "3")
         assert code == 0
         assert sorted(p.name for p in tmp_path.iterdir()) == ["x.hands.safetensors", "x.png", "x.preview.png"]
@@ -93,7 +93,7 @@ class TestGenerate:
         written = HandParams.load("x.hands.safetensors")
         assert torch.equal(written.full_pose, hands[1:].full_pose)
 
-    def test_no_hands_leaves_the_picture_alone(self, run, tmp_path):
+    def test_no_hands_leaves_the_image_alone(self, run, tmp_path):
         assert run("generate", "a hand", "-o", "x.png", "--no-hands")[0] == 0
         assert [p.name for p in tmp_path.iterdir()] == ["x.png"]
 
@@ -139,7 +139,7 @@ class TestDataMake:
         run("data", "make", "d", "--num", "1", "--size", "32", "--no-images", model=False)
         code, message = run("data", "make", "d", "--num", "1", model=False)
         assert code == 2
-        assert "must not hold a data set" in one_line(message)
+        assert "error: d must not hold a data set yet" in one_line(message)
 
 
 BAD = {
@@ -192,7 +192,7 @@ class TestBadInput:
         assert code == 2
         assert "cannot be written" in one_line(message)
 
-    def test_a_write_that_fails_leaves_the_old_picture(self, run, tmp_path, monkeypatch):
+    def test_a_write_that_fails_leaves_the_old_image(self, run, tmp_path, monkeypatch):
         (tmp_path / "x.png").write_bytes(b"old")
 
         def fail(self, path, *args, **kwargs):

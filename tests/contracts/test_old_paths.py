@@ -5,7 +5,8 @@ import warnings
 
 import pytest
 
-from diffusers_handiffuser.utils.moved import moved_module, moved_names
+from diffusers_handiffuser.data import curation
+from diffusers_handiffuser.utils.moved import moved_module, moved_names, renamed_names
 
 DETECTION = "diffusers_handiffuser.detection"
 MOVED_MODULES = {
@@ -41,7 +42,28 @@ def test_import_statements_warn_at_their_own_line():
     assert [warning.filename for warning in caught] == [__file__]
 
 
-@pytest.mark.parametrize("find", [moved_module("old", "math"), moved_names("old", {"pi": "math"})])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Crowd", "MaxPeople"),
+        ("Detector", "PairDetector"),
+        ("DetectorDisagrees", "DetectorAgrees"),
+        ("HandOutside", "HandsInside"),
+        ("SmallHand", "MinHandSize"),
+    ],
+)
+def test_old_names_of_the_rules_lead_to_the_new_ones(old, new):
+    room = curation.__name__
+    with pytest.warns(FutureWarning, match=f"`{room}.{old}` is now `{room}.{new}`") as caught:
+        found = getattr(curation, old)
+    assert found is getattr(curation, new)
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    "find",
+    [moved_module("old", "math"), moved_names("old", {"pi": "math"}), renamed_names("old", {"pi": "tau"})],
+)
 def test_names_that_never_were_are_errors_of_the_old_module(find):
     with pytest.raises(AttributeError, match="module 'old' has no attribute 'tau_'"):
         find("tau_")

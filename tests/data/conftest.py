@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_samples import NUM_ROWS, NUM_SHARDS, make_picture, make_row
+from data_samples import NUM_ROWS, NUM_SHARDS, change_rows, make_picture, make_row
 
 from diffusers_handiffuser.data import hand_features, write_dataset
 from diffusers_handiffuser.hands import HandBodyModel
@@ -26,6 +26,20 @@ def body() -> HandBodyModel:
 def data_dir(tmp_path):
     write_dataset(tmp_path / "data", [(make_row(number), make_picture(number)) for number in range(NUM_ROWS)])
     return tmp_path / "data"
+
+
+@pytest.fixture
+def broken(data_dir):
+    """`data_dir` with six problems in five of its rows."""
+    (data_dir / "images/000009.png").unlink()
+    (data_dir / "images/000008.png").write_bytes((data_dir / "images/000007.png").read_bytes()[:60])
+    change_rows(
+        data_dir,
+        _1=lambda row: {**row, "betas": [0.0] * 9, "camera": [1.0, float("nan"), 0.0]},
+        _3=lambda row: '{"text": "cut of',
+        _5=lambda row: {**row, "camera": [1.0, 50.0, 0.0], "hand_visible": [False, True]},
+    )
+    return data_dir
 
 
 @pytest.fixture
@@ -47,11 +61,11 @@ def webdataset_dir(tmp_path):
     for shard, numbers in enumerate(np.array_split(np.arange(NUM_ROWS), NUM_SHARDS)):
         with tarfile.open(tmp_path / "tar" / f"{shard}.tar", "w") as archive:
             for number in numbers.tolist():
-                picture = io.BytesIO()
-                make_picture(number).save(picture, "PNG")
+                image = io.BytesIO()
+                make_picture(number).save(image, "PNG")
                 # Whole numbers first: the types of the first rows must not become those of all.
                 row = make_row(number) | ({"betas": [0] * 10, "note": None} if number == 0 else {"note": [number]})
-                for suffix, content in (("json", json.dumps(row).encode()), ("png", picture.getvalue())):
+                for suffix, content in (("json", json.dumps(row).encode()), ("png", image.getvalue())):
                     member = tarfile.TarInfo(f"rows/{number:06d}.{suffix}")
                     member.size = len(content)
                     archive.addfile(member, io.BytesIO(content))
@@ -60,7 +74,7 @@ def webdataset_dir(tmp_path):
 
 @pytest.fixture(autouse=True)
 def caches(monkeypatch, tmp_path):
-    """What `datasets` keeps goes with the test; it says nothing meanwhile."""
+    """Keeps the cache of `datasets` inside the test's folder, and its progress bars off."""
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets cache")
@@ -69,4 +83,4 @@ def caches(monkeypatch, tmp_path):
 
 @pytest.fixture(autouse=True)
 def always_one_thread(one_thread):
-    """Around every test here."""
+    """Runs every test here on one thread."""

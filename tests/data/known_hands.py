@@ -1,4 +1,4 @@
-"""Hands of the studio, of which everything is known, and what tools would write about them."""
+"""Studio hands, whose parameters are known, for comparison with imported ones."""
 
 import torch
 

@@ -13,7 +13,7 @@ SIZES = [(96, 96), (160, 90), (90, 160)]
 
 
 def small_hands(number: int) -> HandParams:
-    """A person who fits into pictures with room to spare, both hands visible."""
+    """A person who fits into images with room to spare, both hands visible."""
     hands = make_hands(number)
     return hands.replace(camera=torch.tensor([0.55, 0.1, 0.3]), hand_visible=torch.tensor([True, True]))
 
@@ -90,7 +90,7 @@ class TestRows:
     def test_around_hands_is_closer_than_around_the_person(self, body):
         hands = small_hands(2).replace(hand_visible=torch.tensor([True, False]))
         image = Image.new("RGB", (160, 120))
-        close, _, tight = crop_row(image, hands, body, "hands")
+        close, _, _ = crop_row(image, hands, body, "hands")
         wide, cropped, loose = crop_row(image, hands, body, "person")
         assert close.width < wide.width == loose[2] - loose[0]
         person = body_joints_in_pixels(hands, body, 160, 120)
@@ -100,7 +100,7 @@ class TestRows:
 
     def test_refusals(self, body):
         image, hands = Image.new("RGB", (100, 100)), small_hands(0)
-        with pytest.raises(CropRefused, match="no visible hand lies in the picture"):
+        with pytest.raises(CropRefused, match="no visible hand lies in the image"):
             crop_row(image, hands.replace(camera=torch.tensor([0.5, 9.0, 0.0])), body)
         with pytest.raises(CropRefused, match="no visible hand"):
             crop_row(image, hands.replace(hand_visible=torch.zeros(2, dtype=torch.bool)), body)
@@ -112,7 +112,7 @@ class TestRows:
 
 class TestMirror:
     @pytest.mark.parametrize(("width", "height"), SIZES)
-    def test_picture_hands_and_caption(self, body, width, height):
+    def test_image_hands_and_caption(self, body, width, height):
         image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
         hands = small_hands(3).replace(hand_visible=torch.tensor([True, False]))
         mirrored, other, text = mirror_row(image, hands, "a left hand")

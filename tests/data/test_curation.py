@@ -10,14 +10,15 @@ from PIL import Image
 from diffusers_handiffuser.data import HandDataset, find_shards, write_dataset, write_row
 from diffusers_handiffuser.data.curation import (
     Crop,
-    Crowd,
     Curation,
-    DetectorDisagrees,
-    HandOutside,
-    SmallHand,
+    DetectorAgrees,
+    HandsInside,
+    MaxPeople,
+    MinHandSize,
     curate,
 )
 from diffusers_handiffuser.data.geometry import hand_joints_in_pixels, hand_sizes_in_pixels
+from diffusers_handiffuser.detection.detector import Detection
 from diffusers_handiffuser.hands import HandParams
 
 SIZE = (120, 80)
@@ -68,11 +69,11 @@ class TestOddColumns:
 
 class TestRules:
     def test_each_drops_for_its_reason(self, folder):
-        rules = [Crowd(2), HandOutside(), SmallHand(3.5)]
+        rules = [MaxPeople(2), HandsInside(), MinHandSize(3.5)]
         curation = Curation(rules)
         assert kept(curation, folder) == ["number 0", "number 4"] and curation.kept == 2
         assert curation.dropped == Counter(
-            {"more than 2 people": 1, "hand outside the picture": 1, "hand smaller than 3.5 pixels": 1}
+            {"more than 2 people": 1, "hand outside the image": 1, "hand smaller than 3.5 pixels": 1}
         )
         # A row counts for the first rule that drops it.
         assert kept(Curation([]), folder) == [f"number {i}" for i in range(5)]
@@ -81,8 +82,8 @@ class TestRules:
         row = json.loads((folder / "metadata.jsonl").read_text().splitlines()[0])
         sizes = hand_sizes_in_pixels(hand_joints_in_pixels(HandParams.from_dict(row), body, *SIZE))
         smallest = float(sizes.min())
-        assert "number 0" in kept(Curation([SmallHand(smallest - 0.01)]), folder)
-        assert "number 0" not in kept(Curation([SmallHand(smallest + 0.01)]), folder)
+        assert "number 0" in kept(Curation([MinHandSize(smallest - 0.01)]), folder)
+        assert "number 0" not in kept(Curation([MinHandSize(smallest + 0.01)]), folder)
 
     @pytest.mark.parametrize("size", [2, 200])
     def test_blowing_up_does_not_make_hands_larger(self, folder, body, size):
@@ -92,7 +93,7 @@ class TestRules:
         (candidate,) = Curation([], Crop("hands", size=size)).filter(list(rows_of(folder))[1:2])
         limit = before if size == 200 else before * candidate.zoom
         assert (candidate.zoom > 1) == (size == 200)
-        assert not SmallHand(limit * 0.99).drops(candidate) and SmallHand(limit * 1.01).drops(candidate)
+        assert not MinHandSize(limit * 0.99).drops(candidate) and MinHandSize(limit * 1.01).drops(candidate)
 
     def test_people_are_counted_by_a_column_or_a_function(self, folder):
         counted = []
@@ -101,35 +102,13 @@ class TestRules:
             counted.append(candidate.image.size)
             return 5 if candidate.row.text == "number 1" else 1
 
-        assert kept(Curation([Crowd(2, count)]), folder) == [f"number {i}" for i in (0, 2, 3, 4)]
+        assert kept(Curation([MaxPeople(2, count)]), folder) == [f"number {i}" for i in (0, 2, 3, 4)]
         assert counted == [SIZE] * 5
         with pytest.raises(ValueError, match="row 0: `faces` must hold the number of people, but is None"):
-            kept(Curation([Crowd(2, "faces")]), folder)
+            kept(Curation([MaxPeople(2, "faces")]), folder)
 
     def test_a_hand_partly_outside(self, folder):
-        assert "number 3" in kept(Curation([HandOutside(0.0)]), folder)
-
-    def test_detector(self, folder, body):
-        answers = {}
-        for number, line in enumerate((folder / "metadata.jsonl").read_text().splitlines()):
-            joints = hand_joints_in_pixels(HandParams.from_dict(json.loads(line)), body, *SIZE)
-            pixels = np.asarray(make_picture(number, SIZE)).tobytes()
-            size = hand_sizes_in_pixels(joints)[1]
-            answers[pixels] = {
-                0: [("left", joints[0]), ("right", joints[1] + 0.05 * size)],  # a little off
-                1: [("right", (joints[1] + 0.5 * size).tolist())],  # far off
-                2: [("right", joints[1])],  # the left one is missing
-                3: [("left", joints[1])],  # on the wrong side
-                4: [("right", joints[0]), ("right", joints[1]), ("left", joints[0])],  # one too many
-            }[number]
-
-        def detector(image):
-            return answers[np.asarray(image).tobytes()]
-
-        curation = Curation([DetectorDisagrees(detector)])
-        assert kept(curation, folder) == ["number 0", "number 4"]
-        assert curation.dropped == {"detector disagrees": 3}
-        assert kept(Curation([DetectorDisagrees(detector, error=0.01)]), folder) == ["number 4"]
+        assert "number 3" in kept(Curation([HandsInside(0.0)]), folder)
 
     def test_what_cannot_be_read_is_counted(self, folder):
         (folder / "images/000002.png").write_bytes(b"no picture")
@@ -141,14 +120,62 @@ class TestRules:
         assert kept(curation, folder) == ["number 1", "number 3"]
         assert curation.dropped == {
             "row that cannot be read": 1,
-            "picture that cannot be read": 1,
-            "no picture": 1,
+            "image that cannot be read": 1,
+            "no image": 1,
         }
+
+
+class TestDetectorAgrees:
+    @pytest.fixture
+    def answers(self, folder, body):
+        """Sides and points to find in each image, by its pixels."""
+        answers = {}
+        for number, line in enumerate((folder / "metadata.jsonl").read_text().splitlines()):
+            joints = hand_joints_in_pixels(HandParams.from_dict(json.loads(line)), body, *SIZE)
+            pixels = np.asarray(make_picture(number, SIZE)).tobytes()
+            size = hand_sizes_in_pixels(joints)[1]
+            answers[pixels] = {
+                0: [("left", joints[0]), ("right", joints[1] + 0.05 * size)],  # a little off
+                1: [("right", joints[1] + 0.5 * size)],  # far off
+                2: [("right", joints[1])],  # the left one is missing
+                3: [("left", joints[1])],  # on the wrong side
+                4: [("right", joints[0]), ("right", joints[1]), ("left", joints[0])],  # one too many
+            }[number]
+        return answers
+
+    def test_drops_rows_whose_hands_are_not_found(self, folder, answers):
+        def detector(image):
+            assert image.shape == (SIZE[1], SIZE[0], 3) and image.dtype == np.uint8
+            return [Detection(side, points.numpy()) for side, points in answers[image.tobytes()]]
+
+        curation = Curation([DetectorAgrees(detector)])
+        assert kept(curation, folder) == ["number 0", "number 4"]
+        assert curation.dropped == {"detector disagrees": 3}
+        assert kept(Curation([DetectorAgrees(detector, error=0.01)]), folder) == ["number 4"]
+
+    def test_pairs_for_pil_images_still_do(self, folder, answers):
+        def detector(image):
+            assert image.size == SIZE
+            return answers[np.asarray(image.convert("RGB")).tobytes()]
+
+        with pytest.warns(FutureWarning, match="detector test_curation:.* returns pairs") as caught:
+            assert kept(Curation([DetectorAgrees(detector)]), folder) == ["number 0", "number 4"]
+        assert len(caught) == 1
+
+    def test_other_answers_end_the_curation(self, folder):
+        with pytest.raises(TypeError, match="detector test_curation:.* must return a list of `Detection`s"):
+            kept(Curation([DetectorAgrees(lambda image: [np.zeros((21, 2))])]), folder)
+
+    def test_an_image_that_cannot_be_read_is_counted(self, folder):
+        (folder / "images/000000.png").write_bytes(b"no image")
+        curation = Curation([DetectorAgrees(lambda image: [])])
+        kept(curation, folder)
+        assert curation.dropped == {"detector disagrees": 4, "image that cannot be read": 1}
 
 
 class TestWriting:
     def test_whole_pictures_are_copied_with_all_columns(self, folder, tmp_path):
-        curate(rows_of(folder), tmp_path / "out", Curation([Crowd(2)]))
+        curate(rows_of(folder), tmp_path / "out", Curation([MaxPeople(2)]))
         before = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
         after = [json.loads(line) for line in (tmp_path / "out/metadata.jsonl").read_text().splitlines()]
         for old, new in zip((before[i] for i in (0, 1, 3, 4)), after, strict=True):
@@ -157,7 +184,7 @@ class TestWriting:
         assert len(HandDataset(tmp_path / "out", need_images=True)) == 4
 
     def test_crops_come_before_rules(self, folder, tmp_path, body):
-        curation = Curation([SmallHand(3), HandOutside()], Crop("hands", 0.1, size=100))
+        curation = Curation([MinHandSize(3), HandsInside()], Crop("hands", 0.1, size=100))
         curate(rows_of(folder), tmp_path / "out", curation)
         after = [json.loads(line) for line in (tmp_path / "out/metadata.jsonl").read_text().splitlines()]
         assert after and curation.kept == len(after)
@@ -165,7 +192,7 @@ class TestWriting:
             image = Image.open(tmp_path / "out" / row["file_name"])
             assert image.size == (100, 100)
             left, top, right, bottom = row["crop"]
-            assert right - left == bottom - top and 0 <= left and right <= SIZE[0] and 0 <= top and bottom <= SIZE[1]
+            assert right - left == bottom - top and left >= 0 and right <= SIZE[0] and top >= 0 and bottom <= SIZE[1]
             # The crop's joints, in the old picture, are the old joints.
             old = json.loads((folder / "metadata.jsonl").read_text().splitlines()[int(row["text"].split()[1])])
             was = hand_joints_in_pixels(HandParams.from_dict(old), body, *SIZE)
@@ -187,9 +214,9 @@ class TestWriting:
 
     def test_no_row_left(self, folder, tmp_path):
         with pytest.raises(ValueError, match="no row passes: {'hand smaller than 500 pixels': 5}"):
-            curate(rows_of(folder), tmp_path / "out", Curation([SmallHand(500)]))
+            curate(rows_of(folder), tmp_path / "out", Curation([MinHandSize(500)]))
         assert not (tmp_path / "out/metadata.jsonl").exists()
 
     def test_a_folder_that_holds_a_data_set(self, folder):
-        with pytest.raises(ValueError, match="`folder` must not hold a data set yet"):
+        with pytest.raises(ValueError, match="must not hold a data set yet, but has a metadata.jsonl"):
             curate(rows_of(folder), folder, Curation([]))

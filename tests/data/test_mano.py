@@ -122,7 +122,7 @@ def test_without_keypoints_the_mean_wrist_and_the_bodys_own_hand_are_taken(known
 
 
 def test_full_camera(known, body):
-    """A perspective camera whose picture of the same hand differs by what depth does."""
+    """A perspective camera whose image of the same hand differs by what depth does."""
     hands, geometry, _ = known
     place = visible_hands(hands)[0]
     joints = mano_frame(geometry, place)
@@ -150,7 +150,7 @@ def test_full_camera(known, body):
     assert angles(body(imported.hand_params).rotations[0, place[1], 0], geometry.rotations[place][0]) < 0.1
 
 
-def test_two_hands_out_of_reach_are_turned_right_and_the_miss_is_told(known, body):
+def test_two_hands_out_of_reach_are_turned_right_and_the_miss_is_reported(known, body):
     hands, geometry, pixels = known
     row = next(i for i in range(len(hands)) if hands.hand_visible[i].all())
     people = [weak_hand(hands, geometry, pixels, (row, side)) for side in range(2)]
@@ -177,7 +177,7 @@ class TestRefusals:
             ({"pred_mano_params": {}}, "`global_orient` is missing"),
             ({"pred_cam": [0.0, 0, 0]}, "`pred_cam` must have a positive scale, got 0.0"),
             ({"pred_cam": [float("nan"), 0, 0]}, "`pred_cam` holds a number that is not finite"),
-            ({"cam_t": [0.0, 0.0, -1.0], "focal_length": 9.0}, "the hand must be before the camera"),
+            ({"cam_t": [0.0, 0.0, -1.0], "focal_length": 9.0}, "the hand must be in front of the camera"),
         ],
     )
     def test_hands_that_lack_something(self, hand, change, message):
@@ -186,7 +186,9 @@ class TestRefusals:
 
     def test_pca(self, hand):
         params = {**hand["pred_mano_params"], "hand_pose": torch.zeros(6)}
-        with pytest.raises(ValueError, match=r"`hand_pose` must hold 15 rotations, .*PCA coefficients are not taken"):
+        with pytest.raises(
+            ValueError, match=r"`hand_pose` must hold 15 rotations, .*PCA coefficients are not supported"
+        ):
             import_mano_hands([{**hand, "pred_mano_params": params}])
 
     def test_people(self, hand):

@@ -1,11 +1,12 @@
 import json
+from itertools import chain
 
 import numpy as np
 import pytest
 import torch
-from data_samples import NUM_ROWS, NUM_SHARDS
+from data_samples import NUM_ROWS
 
-from diffusers_handiffuser.data import HandDataset, RowError, find_shards, stack_hand_params, stream_dataset
+from diffusers_handiffuser.data import HandDataset, RowError, stack_hand_params, stream_dataset
 from diffusers_handiffuser.hands import HandParams
 
 
@@ -40,20 +41,13 @@ class TestRows:
         with pytest.raises(RowError, match=r"train-00002-of-00004.parquet, row 1: `camera` must have"):
             list(stream_dataset(parquet_dir))
 
-    def test_without_pictures(self, data_dir):
-        rows = [json.loads(line) | {"file_name": None} for line in open(data_dir / "metadata.jsonl")]
+    def test_without_images(self, data_dir):
+        lines = (data_dir / "metadata.jsonl").read_text().splitlines()
+        rows = [json.loads(line) | {"file_name": None} for line in lines]
         (data_dir / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         assert len(list(stream_dataset(data_dir))) == NUM_ROWS
-        with pytest.raises(RowError, match="row 0: neither `file_name` nor `image` names a picture"):
+        with pytest.raises(RowError, match="row 0: neither `file_name` nor `image` names an image"):
             next(iter(stream_dataset(data_dir, need_images=True)))
-
-    def test_archives_without_json_are_told_of(self, webdataset_dir, tmp_path):
-        import tarfile
-
-        with tarfile.open(tmp_path / "x.tar", "w") as archive:
-            archive.add(webdataset_dir / "0.tar", "000.bin")
-        with pytest.raises(RowError, match=r"x.tar, row 0: has no .json beside bin"):
-            list(stream_dataset(tmp_path / "x.tar"))
 
 
 class TestProcesses:
@@ -63,7 +57,7 @@ class TestProcesses:
     def test_share_all_rows(self, webdataset_dir, num_processes, shuffle_buffer):
         options = {"num_processes": num_processes, "shuffle_buffer": shuffle_buffer}
         parts = [numbers(stream_dataset(webdataset_dir, process_index=i, **options)) for i in range(num_processes)]
-        assert sorted(sum(parts, [])) == list(range(NUM_ROWS))
+        assert sorted(chain(*parts)) == list(range(NUM_ROWS))
         assert min(map(len, parts)) >= NUM_ROWS // num_processes - 1
 
     def test_workers_of_a_loader_share_shards(self, webdataset_dir):
@@ -139,8 +133,3 @@ class TestRefusals:
         stream = stream_dataset(data_dir, process_index=NUM_ROWS, num_processes=NUM_ROWS + 1)
         with pytest.raises(ValueError, match=f"holds no row for process {NUM_ROWS}"):
             list(stream)
-
-    def test_splits(self, parquet_dir):
-        assert len(find_shards(parquet_dir)) == NUM_SHARDS
-        with pytest.raises(ValueError, match="`split` must be one of train, got 'test'"):
-            find_shards(parquet_dir, split="test")

@@ -1,13 +1,20 @@
-"""MediaPipe as a detector in another Python, and detectors by name. MediaPipe itself is a stand-in here, unless a
-Python that has it is named by the environment variable MEDIAPIPE_PYTHON."""
+"""MediaPipe as a detector in another Python, and detectors by name.
+
+MediaPipe itself is a stand-in here, unless the environment variable MEDIAPIPE_PYTHON names a Python that has it.
+"""
 
 import os
 import sys
 import textwrap
+from argparse import ArgumentParser
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from diffusers_handiffuser.cli import main
+from diffusers_handiffuser.cli.options import add_detector_options, open_detector
+from diffusers_handiffuser.detection.detector import detect_hands
 from diffusers_handiffuser.evaluation import MediaPipeDetector, load_detector
 
 PACKAGE = {
@@ -62,10 +69,10 @@ def detector(stand_in):
 
 def test_in_another_python(detector):
     assert detector.version == "0.10.21"
-    picture = np.full((40, 80, 3), 7, np.uint8)
+    image = np.full((40, 80, 3), 7, np.uint8)
     for _ in range(2):
-        first, second = detector(picture)
-        assert (first.side, second.side) == ("right", "left")  # MediaPipe speaks of a selfie
+        first, second = detect_hands(detector, image)
+        assert (first.side, second.side) == ("right", "left")  # MediaPipe assumes a selfie
         assert first.landmarks[0] == pytest.approx([8, 8]) and second.landmarks[20] == pytest.approx([48, 8])
         assert first.landmarks_3d.shape == (21, 3)
     assert detector(np.zeros((3, 5, 3), np.uint8)) == []
@@ -94,16 +101,23 @@ def test_a_python_without_mediapipe(tmp_path, monkeypatch):
         MediaPipeDetector(python=sys.executable)
 
 
-def test_pictures_are_checked(detector):
-    with pytest.raises(ValueError, match="`picture`"):
-        detector(np.zeros((8, 8, 3)))
-    with pytest.raises(ValueError, match="`picture`"):
-        detector(np.zeros((8, 8), np.uint8))
+def test_images_are_checked(detector):
+    for image in (np.zeros((8, 8, 3)), np.zeros((8, 8), np.uint8)):
+        with pytest.raises(ValueError, match="`image` must be uint8 of shape"):
+            detector(image)
+    with pytest.raises(TypeError, match="`image` must be an array, got Image"):
+        detector(Image.new("RGB", (8, 8)))
+
+
+def test_a_closed_one_says_so(detector):
+    detector.close()
+    with pytest.raises(ValueError, match="the detector was closed"):
+        detector(np.zeros((8, 8, 3), np.uint8))
 
 
 def test_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.py").write_text("def find(picture):\n    return []\n")
+    (tmp_path / "mine.py").write_text("def find(image):\n    return []\n")
     assert load_detector("mine:find")(np.zeros((2, 2, 3), np.uint8)) == []
     with pytest.raises(ValueError, match="--detector must be MODULE:FUNCTION"):
         load_detector("yolo")
@@ -111,6 +125,25 @@ def test_by_name(tmp_path, monkeypatch):
         load_detector("mine:nothing")
     with pytest.raises(FileNotFoundError, match="absent.task"):
         load_detector("absent.task")
+
+
+def test_commands_open_and_close_it(stand_in):
+    parser = ArgumentParser()
+    add_detector_options(parser, "what for")
+    options = parser.parse_args(["--detector", "mediapipe", "--detector-python", sys.executable])
+    image = np.full((8, 8, 3), 7, np.uint8)
+    with open_detector(options) as detector:
+        assert len(detector(image)) == 2
+    with pytest.raises(ValueError, match="the detector was closed"):
+        detector(image)
+    with open_detector(parser.parse_args([])) as detector:
+        assert detector is None
+
+
+def test_curation_takes_it_by_name(capsys):
+    options = ["--detector", "mediapipe", "--detector-python", "no-such-python"]
+    assert main(["data", "curate", "data", "out", *options]) == 2
+    assert "no-such-python" in capsys.readouterr().err
 
 
 @pytest.mark.skipif("MEDIAPIPE_PYTHON" not in os.environ, reason="needs a Python with mediapipe==0.10.21")

@@ -1,6 +1,7 @@
-"""Lines of the documents are short, and the files that they name exist."""
+"""Lines of the documents are short, and the files and extras that they name exist."""
 
 import re
+import tomllib
 
 from pages import ROOT
 
@@ -8,9 +9,11 @@ DOCUMENTS = [
     *ROOT.glob("*.md"),
     *(ROOT / "docs").rglob("*.md"),
     *(ROOT / "experiments").glob("*.md"),
+    *(ROOT / "tools").rglob("*.md"),
     ROOT / "model_cards" / "handiffuser-mini.md",
 ]
 WIDTH = 100
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 _FILE = re.compile(r"`((?:benchmarks|examples|tests|tools)/[a-z0-9_/.-]+)`")
 
 
@@ -29,3 +32,15 @@ def test_files_that_they_name_exist():
     named = [(path, name) for path in DOCUMENTS for name in _FILE.findall(path.read_text(encoding="utf-8"))]
     missing = [f"{path.relative_to(ROOT)}: {name}" for path, name in named if not (ROOT / name).exists()]
     assert named and not missing, "\n".join(missing)
+
+
+def test_the_package_is_installed_from_a_clone():
+    """It is not published: no document gives another source, or an extra that there is not."""
+    sources = {".", *(f".[{extra}]" for extra in PROJECT["optional-dependencies"]), "torch", "mediapipe==0.10.21"}
+    commands = [
+        (path, command)
+        for path in DOCUMENTS
+        for command in re.findall(r"pip install (?:-e )?([^\s`]+)", path.read_text(encoding="utf-8"))
+    ]
+    wrong = [f"{path.relative_to(ROOT)}: {name}" for path, name in commands if name.strip('"') not in sources]
+    assert len(commands) > 10 and not wrong, "\n".join(wrong)

@@ -1,4 +1,4 @@
-"""`evaluate` on tiny pipelines of several kinds, and on pictures whose scores are known."""
+"""`evaluate` on tiny pipelines of several kinds, and on images whose scores are known."""
 
 import numpy as np
 import pytest
@@ -35,8 +35,8 @@ def features():
     return load_features("studio")
 
 
-def mean_color(pictures):
-    return pictures.float().flatten(2).mean(-1)
+def mean_color(images):
+    return images.float().flatten(2).mean(-1)
 
 
 COLORS = FeatureNetwork("mean color", mean_color, crop_size=16)
@@ -47,7 +47,7 @@ def seeds(*numbers):
 
 
 class Oracle:
-    """A detector that knows the rows' hands by their pictures, moved by a part of the hand's size, or mistaken."""
+    """A detector that knows the rows' hands by their images, moved by a part of the hand's size, or mistaken."""
 
     def __init__(self, rows, shift=0.0, shuffle=0, miss=()):
         body = HandBodyModel.procedural()
@@ -66,7 +66,7 @@ class Oracle:
         return self.answers[picture.tobytes()]
 
 
-class TestOwnPictures:
+class TestOwnImages:
     def test_a_set_against_itself(self, rows, features):
         report = evaluate(None, rows, features, Oracle(rows))
         found = report.estimates["fidelity"]
@@ -105,6 +105,24 @@ class TestOwnPictures:
         assert missed["confidence"].value == pytest.approx(0.9 * part)
         assert missed["confidence_found"].value == pytest.approx(0.9) and missed["confidence_found"].n == ROWS - 3
 
+    def test_detectors_may_draw_on_their_image(self, rows):
+        """Colours are measured after the detector has had its image."""
+
+        def draws(image):
+            image[:] = 0
+            return []
+
+        drawn_on = evaluate(None, rows, detector=draws).estimates
+        assert drawn_on.pop("detector")["detected"].value == 0
+        assert drawn_on == evaluate(None, rows).estimates
+
+    def test_what_is_no_detection_is_refused(self, bare):
+        """Pairs for PIL images are what curation took before: never taken here, and never by mistake."""
+        points = np.zeros((21, 2))
+        for detector in (lambda image: [("left", points)], lambda image: [("left", points)] * image.size[0]):
+            with pytest.raises(TypeError, match="detector test_evaluator:.*(one of its hands is|failed on its image)"):
+                evaluate(None, bare, detector=detector)
+
     def test_colors_that_captions_name(self, rows):
         report = evaluate(None, rows)
         for section, name, word in (
@@ -137,7 +155,7 @@ class TestPipelines:
         again = evaluate(pipe, bare[:2], COLORS, samples=2, seed=4)
         assert not torch.equal(again.features["pictures"][0], other.features["pictures"][0])
 
-    def test_same_pictures_as_the_pipeline_itself(self, pipe, rows):
+    def test_same_images_as_the_pipeline_itself(self, pipe, rows):
         generator = torch.Generator().manual_seed(7)
         picture = np.asarray(pipe(rows[0].text, generator=generator).images[0], int)
         grid = np.asarray(evaluate(pipe, rows[:1], samples=1, seed=7, grid_rows=1).grid, int)
@@ -191,13 +209,13 @@ class TestPipelines:
         assert isinstance(seen[0][0], Image.Image) and seen[0][0].tobytes() == wanted.tobytes()
 
 
-def test_data_without_scenes_or_pictures(pipe, rows):
+def test_data_without_scenes_or_images(pipe, rows):
     plain = [type(row)(row.text, row.fields, None, row.where, {"text": row.text}) for row in rows[:2]]
     report = evaluate(pipe, plain, COLORS, samples=2)
-    assert "the row has no picture" in report.absent["FID, KID"]
+    assert "the row has no image" in report.absent["FID, KID"]
     assert not {"colours", "studio_judge", "fidelity"} & set(report.estimates)
     assert {"side_consistency", "diversity", "parameter_fid"} <= set(report.estimates["stage_1"])
-    with pytest.raises(ValueError, match="the row has no picture"):
+    with pytest.raises(ValueError, match="the row has no image"):
         evaluate(None, plain)
     with pytest.raises(ValueError, match="`rows`"):
         evaluate(None, [])

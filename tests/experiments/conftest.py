@@ -21,7 +21,7 @@ def experiment_scripts():
 
 @pytest.fixture(scope="session")
 def studio_data(tmp_path_factory):
-    """Folders of eight rows to train on and six to test on, pictures of 16 pixels."""
+    """Folders of eight rows to train on and six to test on, images of 16 pixels."""
     folder = tmp_path_factory.mktemp("studio")
     for split, number in (("train", 8), ("test", 6)):
         make_dataset(folder / split, number, split, size=16, progress=False)

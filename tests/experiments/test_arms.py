@@ -11,7 +11,7 @@ from PIL import Image
 
 from diffusers_handiffuser import HandBodyModel, HandParams, TextHandEncoder
 from diffusers_handiffuser.data import HandDataset
-from diffusers_handiffuser.evaluation import score_pictures
+from diffusers_handiffuser.evaluation import score_images
 from diffusers_handiffuser.studio import Scene
 from diffusers_handiffuser.training.hand_params_to_image.loss import ImageLoss
 
@@ -161,8 +161,8 @@ def test_evaluation_writes_scores_and_a_data_set(results, studio_data):
     metrics = found["scores"]["background"]
     rows = [json.loads(line) for line in (results / name / "metadata.jsonl").read_text().splitlines()]
     found_again = HandDataset(results / name, need_images=True)
-    pictures = torch.from_numpy(np.stack([found_again.load_image(i, 16) for i in range(8)]))
-    again = score_pictures(pictures / 255, drawn.hand_params, [Scene(**row["scene"]) for row in rows])
+    images = torch.from_numpy(np.stack([found_again.load_image(i, 16) for i in range(8)]))
+    again = score_images(images / 255, drawn.hand_params, [Scene(**row["scene"]) for row in rows])
     assert again["background"].view(4, 2).mean(1).tolist() == pytest.approx(metrics)
 
 
@@ -175,11 +175,9 @@ def test_hands_reach_the_picture_of_arms_that_are_told(runs, studio_data):
     other = other.replace(right_hand_pose=-hands.right_hand_pose)
     for name in ("text", "controlnet", "full", "rotations"):
         _, paint = arm_painter(runs[0] / name, 2, 2.0, "cpu")
-        pictures = [
-            paint(rows, h, [torch.Generator().manual_seed(i) for i in range(2)]) for h in (hands, hands, other)
-        ]
-        assert torch.equal(pictures[0], pictures[1])
-        assert torch.equal(pictures[0], pictures[2]) == (name == "text"), name
+        images = [paint(rows, h, [torch.Generator().manual_seed(i) for i in range(2)]) for h in (hands, hands, other)]
+        assert torch.equal(images[0], images[1])
+        assert torch.equal(images[0], images[2]) == (name == "text"), name
 
 
 def test_no_hands_is_a_black_skeleton(runs, studio_data):
@@ -231,7 +229,7 @@ def test_the_report_has_the_arms_and_their_pictures(results, studio_data, tmp_pa
         assert np.array_equal(grid[16 * line : 16 * line + 16, -32:-16], drawn)
 
 
-def nothing_found(picture):
+def nothing_found(image):
     """A detector."""
     return []
 

@@ -101,9 +101,9 @@ def test_overlapping_data_set(tmp_path, body):
     assert hard_subsets(rows, dataset.hand_params, body)["overlapping_hands"].all()
     masks = np.stack([np.asarray(m) for m in dataset.hand_params.to_condition("mask", 24)]) > 127
     for number, mask in enumerate(masks):
-        picture = np.asarray(Image.open(tmp_path / f"images/{number:06d}.png")).astype(float)
-        background = np.median(picture[:3].reshape(-1, 3), 0)
-        assert np.abs(picture - background).sum(-1)[mask].mean() > np.abs(picture - background).sum(-1)[:3].mean() + 10
+        image = np.asarray(Image.open(tmp_path / f"images/{number:06d}.png")).astype(float)
+        background = np.median(image[:3].reshape(-1, 3), 0)
+        assert np.abs(image - background).sum(-1)[mask].mean() > np.abs(image - background).sum(-1)[:3].mean() + 10
     with pytest.raises(ValueError, match="must not hold a data set"):
         arms.main(["overlapping_hands", str(tmp_path), "--num", "1"])
 

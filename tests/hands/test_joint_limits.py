@@ -5,7 +5,7 @@ def test_what_is_usual_is_possible():
     (low, high), (usual_low, usual_high) = joint_limits(POSSIBLE), joint_limits(USUAL)
     assert low.shape == high.shape == (15, 3)
     assert (low < usual_low).all() and (usual_low < 0).all()
-    assert (0 < usual_high).all() and (usual_high < high).all()
+    assert (usual_high > 0).all() and (usual_high < high).all()
 
 
 def test_fingers_are_in_the_order_of_mano():

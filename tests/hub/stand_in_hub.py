@@ -128,7 +128,9 @@ class StandInHub:
         taken, self.requests = self.requests, []
         return taken
 
-    def _handler(hub):
+    def _handler(self):
+        hub = self
+
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
@@ -148,7 +150,7 @@ class StandInHub:
                 if self.command != "HEAD":
                     self.wfile.write(content)
 
-            do_GET = do_HEAD = do_POST = do_PUT = handle_any
+            do_GET = do_HEAD = do_POST = do_PUT = handle_any  # noqa: N815  # the names that http.server calls
 
             def _read(self) -> bytes:
                 if self.headers.get("Transfer-Encoding", "") != "chunked":

@@ -2,135 +2,24 @@
 
 import copy
 import functools
+import itertools
+import json
 
 import pytest
 import torch
-from diffusers.models.attention_dispatch import AttentionBackendName, attention_backend
-from peft import LoraConfig, get_peft_model_state_dict
 from releases import clip_transformer
-from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from tiny_text_hand_encoder import CAPTION, HANDS, LEFT, RIGHT, VISIBLE, caption, clip_model, encoder, hands, padding
 
+from diffusers_handiffuser import MINI
 from diffusers_handiffuser.hands.geometry import HandGeometry
 from diffusers_handiffuser.models import TextHandEncoder
-from diffusers_handiffuser.models import attention as attention_module
+from diffusers_handiffuser.models.text_hand_encoder import HAND_REPRESENTATIONS
 
-HANDS = {"num_position_bins": 50, "num_basis_points": 6, "hand_hidden_size": 16}
-VISIBLE = torch.tensor([[True, False], [True, True], [False, True], [False, False]])
-RIGHT, LEFT = slice(79, 122), slice(122, 165)
-CAPTION = slice(2, 79)
-
-
-def clip_model(model_class=CLIPTextModel, hidden_act="quick_gelu"):
-    torch.manual_seed(0)
-    config = CLIPTextConfig(
-        hidden_size=32,
-        intermediate_size=64,
-        projection_dim=16,
-        num_attention_heads=4,
-        num_hidden_layers=3,
-        vocab_size=100,
-        bos_token_id=98,
-        eos_token_id=99,
-        hidden_act=hidden_act,
-    )
-    clip = model_class(config).eval()
-    with torch.no_grad():
-        for parameter in clip.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return clip
-
-
-def encoder(**changes):
-    torch.manual_seed(0)
-    config = {
-        "vocab_size": 100,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        **HANDS,
-    }
-    return TextHandEncoder(**{**config, **changes}).eval()
-
-
-def caption(batch=4, length=77):
-    return torch.randint(0, 99, (batch, length), generator=torch.Generator().manual_seed(1))
-
-
-def padding(batch=4, length=77):
-    mask = torch.ones(batch, length, dtype=torch.long)
-    mask[0, 50:] = 0
-    mask[2, 9:] = 0
-    return mask
-
-
-def hands(batch=4, visible=VISIBLE, seed=2):
-    generator = torch.Generator().manual_seed(seed)
-    return {
-        "hand_rotations": torch.randn(batch, 2, 16, 3, 3, generator=generator),
-        "hand_bps": torch.rand(batch, 2, HANDS["num_basis_points"], generator=generator),
-        "hand_joints_2d": torch.randn(batch, 2, 21, 2, generator=generator),
-        "hand_visible": visible[:batch],
-    }
-
-
-@pytest.mark.parametrize("hidden_act", ["quick_gelu", "gelu"])
-@pytest.mark.parametrize("model_class", [CLIPTextModel, CLIPTextModelWithProjection])
-@torch.no_grad()
-def test_captions_are_encoded_as_by_clip(model_class, hidden_act):
-    clip = clip_model(model_class, hidden_act)
-    model = TextHandEncoder.from_clip(clip, **HANDS)
-    for mask in (None, padding()):
-        expected = clip(caption(), attention_mask=mask, output_hidden_states=True)
-        alone = model(caption(), mask, output_hidden_states=True)
-        with_hands = model(caption(), mask, output_hidden_states=True, **hands())
-        torch.testing.assert_close(alone.last_hidden_state, expected.last_hidden_state, rtol=0, atol=1e-5)
-        torch.testing.assert_close(with_hands[0][:, CAPTION], expected.last_hidden_state, rtol=0, atol=1e-5)
-        assert with_hands[0].shape == (4, 165, 32)
-        assert len(alone.hidden_states) == len(expected.hidden_states) == 4
-        for ours, joint, theirs in zip(
-            alone.hidden_states, with_hands.hidden_states, expected.hidden_states, strict=True
-        ):
-            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
-            torch.testing.assert_close(joint[:, :77], theirs, rtol=0, atol=1e-5)
-            assert joint.shape == (4, 163, 32)
-
-
-@torch.no_grad()
-def test_plain_captions_are_bit_equal_to_clip():
-    clip = clip_model()
-    model = TextHandEncoder.from_clip(clip, **HANDS)
-    assert torch.equal(model(caption())[0], clip(caption())[0])
-    assert torch.equal(model(caption(length=9))[0], clip(caption(length=9))[0])
-
-
-@torch.no_grad()
-def test_from_clip_reads_both_layouts_and_keeps_dtype_and_mode():
-    class PrefixedCLIP(nn.Module):
-        """How transformers before 5.6 lays a CLIPTextModel out."""
-
-        def __init__(self, clip):
-            super().__init__()
-            self.text_model, self.config = clip, clip.config
-
-    clip = clip_transformer(clip_model())
-    plain, prefixed = TextHandEncoder.from_clip(clip), TextHandEncoder.from_clip(PrefixedCLIP(clip).eval())
-    assert torch.equal(plain(caption())[0], prefixed(caption())[0])
-    assert plain.config.vocab_size == 100 and plain.config.eos_token_id == 99
-    assert torch.equal(plain.mesh_mlp.norm.weight, clip.final_layer_norm.weight)
-    assert plain.training is False and TextHandEncoder.from_clip(clip.train()).training is True
-    half = TextHandEncoder.from_clip(clip_model().half())
-    assert half.dtype == torch.float16 and half.basis_points.dtype == torch.float32
-
-
-def test_from_clip_refuses_other_models():
-    with pytest.raises(TypeError, match="`clip_text_model` must be a CLIP text model, got Linear"):
-        TextHandEncoder.from_clip(nn.Linear(2, 2))
-    clip = clip_model()
-    clip.config.num_hidden_layers = 5
-    with pytest.raises(ValueError, match="does not have the weights of a CLIP text model"):
-        TextHandEncoder.from_clip(clip)
+ARGUMENTS = {"joints_2d": "hand_joints_2d", "rotations": "hand_rotations", "vertices": "hand_bps"}
+PLACES = {"rotations": slice(0, 1), "vertices": slice(1, 2), "joints_2d": slice(79, 165)}
+SUBSETS = [s for n in (1, 2, 3) for s in itertools.combinations(HAND_REPRESENTATIONS, n)]
+IDS = caption()
+two_layers = functools.partial(encoder, num_hidden_layers=2)
 
 
 @torch.no_grad()
@@ -190,101 +79,6 @@ def test_rows_do_not_depend_on_their_batch():
         torch.testing.assert_close(alone[0], together[row], rtol=0, atol=1e-5)
 
 
-def naive_forward(model, input_ids, attention_mask, given):
-    """The text transformer over [caption, right hand, left hand], one query at a time, missing hands never seen."""
-    model = copy.deepcopy(model)
-    embeddings, table = model.text_model.embeddings, model.joint_embeddings
-    result = []
-    for row, ids in enumerate(input_ids):
-        states = [
-            embeddings.token_embedding.weight[i] + embeddings.position_embedding.weight[p] for p, i in enumerate(ids)
-        ]
-        seen = [True] * len(ids) if attention_mask is None else attention_mask[row].bool().tolist()
-        for hand, side in enumerate((1, 0)):
-            tokens = [table.marker_embedding.weight[hand]]
-            for joint in given["hand_joints_2d"][row, side]:
-                for coordinate in joint.tolist():
-                    number = int(max(0, min(model.config.num_position_bins - 1, (coordinate + 1) / 2 * 50 // 1)))
-                    tokens.append(table.bin_embedding.weight[number])
-            for offset, token in enumerate(tokens):
-                states.append(token + table.position_embedding.weight[43 * hand + offset])
-            seen += [bool(given["hand_visible"][row, side])] * 43
-        states = torch.stack(states)
-        for layer in model.text_model.encoder.layers:
-            normed, attention = layer.layer_norm1(states), layer.self_attn
-            query, key, value = (
-                p(normed).unflatten(-1, (4, 8)) for p in (attention.q_proj, attention.k_proj, attention.v_proj)
-            )
-            outputs = []
-            for place in range(len(states)):
-                keys = [k for k in range(place + 1) if seen[k] or k == place]
-                scores = torch.einsum("hd,khd->hk", query[place], key[keys]) / 8**0.5
-                outputs.append(torch.einsum("hk,khd->hd", scores.softmax(-1), value[keys]).flatten())
-            states = states + attention.out_proj(torch.stack(outputs))
-            states = states + layer.mlp(layer.layer_norm2(states))
-        result.append(model.text_model.final_layer_norm(states))
-    return torch.stack(result)
-
-
-@pytest.mark.parametrize("backend", ["native", "_native_math", "flex"])
-@pytest.mark.filterwarnings("ignore::UserWarning")
-@torch.no_grad()
-def test_masks_agree_with_a_naive_loop_on_every_backend(backend):
-    model = encoder(num_hidden_layers=2)
-    ids, mask, given = caption(length=12), padding(length=12), hands()
-    mask[0, 5:] = 0
-    for attention_mask in (None, mask):
-        expected = naive_forward(model, ids, attention_mask, given)
-        with attention_backend(backend):
-            got = model(ids, attention_mask, **given)[0][:, 2:]
-            plain = model(ids, attention_mask)[0]
-        place = torch.arange(12 + 86)
-        for row in range(4):
-            attended = torch.ones(12) if attention_mask is None else attention_mask[row]
-            left, right = VISIBLE[row]
-            compared = (place < 12) & torch.cat([attended.bool(), torch.zeros(86, dtype=torch.bool)])
-            compared |= (place >= 12) & (place < 55) & right
-            compared |= (place >= 55) & left
-            torch.testing.assert_close(got[row, compared], expected[row, compared], rtol=0, atol=2e-5)
-            torch.testing.assert_close(plain[row, compared[:12]], expected[row, :12][compared[:12]], rtol=0, atol=2e-5)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@torch.no_grad()
-def test_masks_arrive_in_the_one_form_all_backends_take(dtype, monkeypatch):
-    seen = []
-
-    def dispatch(query, key, value, attn_mask=None, is_causal=False, **kwargs):
-        seen.append((query, attn_mask, is_causal))
-        return value
-
-    monkeypatch.setattr(attention_module, "dispatch_attention_fn", dispatch)
-    model = encoder()
-    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-        model(caption(), padding(), **hands())
-        model(caption(), **hands())
-    for query, mask, is_causal in seen[:3]:
-        assert not is_causal and mask.shape == (4, 1, 163, 163) and mask.dtype == query.dtype == dtype
-        assert mask.stride(-1) == 1 and mask.stride(-2) % 8 == 0 and torch.isfinite(mask).all()
-    assert all(is_causal and mask is None for _, mask, is_causal in seen[3:])
-
-
-def test_xformers_is_switched_on_and_off(monkeypatch):
-    model = encoder()
-    processors = model.attn_processors.values()
-    assert len(processors) == 3
-    with pytest.raises((ModuleNotFoundError, ValueError), match="xformers"):
-        model.enable_xformers_memory_efficient_attention()
-    for processor in processors:
-        processor._attention_backend = AttentionBackendName.XFORMERS
-    model.disable_xformers_memory_efficient_attention()
-    assert all(processor._attention_backend is None for processor in processors)
-    for processor in processors:
-        processor._attention_backend = AttentionBackendName._NATIVE_MATH
-    model.disable_xformers_memory_efficient_attention()
-    assert all(processor._attention_backend == AttentionBackendName._NATIVE_MATH for processor in processors)
-
-
 @torch.no_grad()
 def test_clip_skip_is_clips():
     clip = clip_model()
@@ -315,40 +109,6 @@ def test_clip_skip_errors():
         model.skip_last_layers(model(caption(), output_hidden_states=True), 1, VISIBLE)
     with pytest.raises(ValueError, match="output_hidden_states=True"):
         model.skip_last_layers(model(caption()), 1)
-
-
-def test_position_bins():
-    table = encoder(num_position_bins=1000).joint_embeddings
-    points = torch.tensor([-9.0, -1.0, -0.9981, 0.0, 0.9979, 1.0, 9.0, -torch.inf, torch.inf])
-    assert table.position_bins(points).tolist() == [0, 0, 0, 500, 998, 999, 999, 0, 999]
-    assert table.position_bins(points.double()).max() == 999
-    weight = nn.functional.normalize(table.bin_embedding.weight.detach(), dim=-1)
-    similarity = weight @ weight.T
-    assert similarity.diagonal(1).min() > 0.95
-    assert similarity.diagonal(1).mean() > similarity.diagonal(10).mean() > similarity.diagonal(200).mean()
-
-
-@torch.no_grad()
-def test_joint_tokens_stand_in_the_documented_order():
-    table = encoder(num_position_bins=1000).joint_embeddings
-    joints = torch.linspace(-1, 1, 2 * 21 * 2).reshape(1, 2, 21, 2)
-    tokens = table(joints)[0] - table.position_embedding.weight
-    bins = table.position_bins(joints)
-    for hand in range(2):
-        torch.testing.assert_close(tokens[43 * hand], table.marker_embedding.weight[hand])
-        for joint in range(21):
-            for axis in range(2):
-                expected = table.bin_embedding.weight[bins[0, hand, joint, axis]]
-                torch.testing.assert_close(tokens[43 * hand + 1 + 2 * joint + axis], expected)
-
-
-@torch.no_grad()
-def test_bins_are_found_in_full_precision_whatever_the_models_dtype():
-    model = encoder(num_position_bins=1000).half()
-    given = hands(1, torch.ones(1, 2, dtype=torch.bool))
-    given["hand_joints_2d"].fill_(0.9993)
-    other = {**given, "hand_joints_2d": torch.full_like(given["hand_joints_2d"], 0.9973)}
-    assert (model(caption(1), **given)[0] - model(caption(1), **other)[0]).abs().max() > 0
 
 
 @torch.no_grad()
@@ -394,22 +154,6 @@ def test_gradients_reach_every_weight_and_checkpointing_changes_none():
         torch.testing.assert_close(grads[1][name], grad, rtol=1e-4, atol=1e-7)
 
 
-def test_token_embeddings_are_replaced_and_resized():
-    model = encoder()
-    before, states = model.get_input_embeddings().weight.clone(), model(caption())[0]
-    grown = model.resize_token_embeddings(103)
-    assert grown is model.get_input_embeddings() and model.config.vocab_size == 103
-    assert torch.equal(grown.weight[:100], before)
-    torch.testing.assert_close(grown.weight[102], before.mean(0))
-    assert torch.equal(model(caption())[0], states)
-    assert model.resize_token_embeddings() is grown
-    assert model.resize_token_embeddings(103, pad_to_multiple_of=8).num_embeddings == 104
-    assert model.resize_token_embeddings(100).num_embeddings == 100
-    assert torch.equal(model(caption())[0], states)
-    model.set_input_embeddings(nn.Embedding(7, 32))
-    assert model.config.vocab_size == 7
-
-
 @torch.no_grad()
 def test_save_and_load_is_exact(tmp_path):
     model = encoder()
@@ -438,12 +182,6 @@ def test_precision_of_saved_and_loaded_models(tmp_path):
     assert moved.dtype == torch.bfloat16 and torch.equal(moved.basis_points, model.basis_points)
 
 
-@torch.no_grad()
-def test_stable_diffusion_text_encoder_files_fit():
-    weights = {"text_model." + name: value for name, value in clip_transformer(clip_model()).state_dict().items()}
-    assert not encoder().load_state_dict(weights, strict=False).unexpected_keys
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @torch.no_grad()
 def test_low_precision_is_close(dtype):
@@ -470,46 +208,6 @@ def test_compiles_without_graph_breaks(backend):
     with torch.compiler.set_stance("fail_on_recompile"):
         other = hands(visible=VISIBLE.flip(0))
         torch.testing.assert_close(compiled(caption(), padding(), **other)[0], model(caption(), padding(), **other)[0])
-
-
-def lora(model, seed=0, **changes):
-    """A random LoRA for a copy of `model`: its weights and configuration."""
-    torch.manual_seed(seed)
-    config = LoraConfig(
-        r=2,
-        lora_alpha=2,
-        target_modules=["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"],
-        init_lora_weights=False,
-        **changes,
-    )
-    donor = copy.deepcopy(model)
-    donor.add_adapter(config)
-    return donor, get_peft_model_state_dict(donor, adapter_name="default"), config
-
-
-@torch.no_grad()
-def test_lora_reaches_the_text_transformer_only():
-    model = encoder()
-    donor, weights, config = lora(model)
-    assert len(weights) == 2 * 6 * 3 and all(name.startswith("text_model.encoder.layers.") for name in weights)
-    plain, wanted = model(caption(), **hands())[0], donor(caption(), **hands())[0]
-    assert (wanted - plain).abs().max() > 1e-2
-    model.load_adapter(adapter_state_dict=weights, peft_config=config, adapter_name="style")
-    assert torch.equal(model(caption(), **hands())[0], wanted)
-    with pytest.raises(ValueError, match="style already exists"):
-        model.load_adapter(adapter_state_dict=weights, peft_config=config, adapter_name="style")
-    _, other_weights, other_config = lora(encoder(), seed=1)
-    model.load_adapter(adapter_state_dict=other_weights, peft_config=other_config, adapter_name="other")
-    assert set(model.peft_config) == {"style", "other"}
-    model.set_adapters(["style"], [1.0])
-    torch.testing.assert_close(model(caption(), **hands())[0], wanted)
-    model.set_adapters(["style", "other"], [0.5, 0.5])
-    assert (model(caption(), **hands())[0] - wanted).abs().max() > 1e-3
-    model.delete_adapters("other")
-    model.disable_adapters()
-    torch.testing.assert_close(model(caption(), **hands())[0], plain)
-    model.unload_lora()
-    assert torch.equal(model(caption(), **hands())[0], plain)
 
 
 @torch.no_grad()
@@ -574,3 +272,75 @@ def test_is_made_on_the_meta_device_while_transformers_keeps_linspace_on_the_cpu
     monkeypatch.setattr(torch, "linspace", functools.partial(torch.linspace, device="cpu"))
     with torch.device("meta"):
         assert TextHandEncoder.from_config(encoder().config).null_embedding.weight.is_meta
+
+
+@pytest.mark.parametrize("kept", SUBSETS)
+def test_what_is_left_out_is_not_read(kept):
+    """Whatever stands there, NaN included, no state changes, and weights get the same gradients."""
+    model = two_layers(hand_representations=kept)
+    left_out = {ARGUMENTS[name] for name in HAND_REPRESENTATIONS if name not in kept}
+    results = []
+    for value in (0.3, torch.nan):
+        given = {n: torch.full_like(v, value) if n in left_out else v for n, v in hands().items()}
+        out = model(IDS, output_hidden_states=True, **given)
+        model.zero_grad()
+        out.last_hidden_state.square().sum().backward()
+        results.append([out.last_hidden_state, *out.hidden_states, *(p.grad for p in model.parameters())])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    assert all(value.isfinite().all() for value in results[0])
+
+
+@pytest.mark.parametrize("kept", SUBSETS)
+@torch.no_grad()
+def test_the_rest_is_as_in_the_full_model(kept):
+    full, part = two_layers()(IDS, **hands())[0], two_layers(hand_representations=kept)(IDS, **hands())[0]
+    nulls = two_layers().null_hand_states()
+    assert part.shape == full.shape == (4, 165, 32)
+    torch.testing.assert_close(part[:, 2:79], full[:, 2:79], rtol=0, atol=1e-6)
+    for name, place in PLACES.items():
+        states = full if name in kept else torch.cat([nulls[:2], nulls[:77], nulls[2:]])[None].expand(4, -1, -1)
+        torch.testing.assert_close(part[:, place], states[:, place], rtol=0, atol=1e-6)
+    changed = two_layers(hand_representations=kept)(IDS, **hands(seed=3))[0]
+    for name, place in PLACES.items():
+        assert torch.equal(changed[1, place], part[1, place]) == (name not in kept), name
+
+
+@torch.no_grad()
+def test_weights_start_alike_and_old_checkpoints_have_everything(tmp_path):
+    wanted = two_layers().state_dict()
+    for changes in ({"hand_representations": ["vertices"]}, {"joint_encoding": False}):
+        assert all(torch.equal(v, wanted[n]) for n, v in two_layers(**changes).state_dict().items())
+    assert TextHandEncoder.from_pretrained(MINI, subfolder="text_encoder").hand_representations == HAND_REPRESENTATIONS
+    two_layers(hand_representations=["vertices"], joint_encoding=False).save_pretrained(tmp_path)
+    again = TextHandEncoder.from_pretrained(tmp_path)
+    assert again.hand_representations == ("vertices",) and not again.joint_encoding
+    config = json.loads((tmp_path / "config.json").read_text())
+    for name in ("hand_representations", "joint_encoding"):
+        del config[name]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    old = TextHandEncoder.from_pretrained(tmp_path)
+    assert torch.equal(old(IDS, **hands())[0], two_layers()(IDS, **hands())[0])
+
+
+@pytest.mark.parametrize("mask", [None, torch.ones(4, 77, dtype=torch.long).index_fill(1, torch.arange(50, 77), 0)])
+@torch.no_grad()
+def test_concatenation_keeps_captions_and_hands_apart(mask):
+    model = two_layers(joint_encoding=False)
+    out = model(IDS, mask, output_hidden_states=True, **hands())
+    joint = two_layers()(IDS, mask, **hands())[0]
+    torch.testing.assert_close(out[0][:, :79], joint[:, :79], rtol=0, atol=1e-6)
+    assert not torch.allclose(out[0][1, 79:], joint[1, 79:], atol=1e-2)
+    tokens = model.joint_embeddings(hands()["hand_joints_2d"].flip(1))
+    torch.testing.assert_close(out[0][1, 79:], model.text_model.final_layer_norm(tokens)[1], rtol=0, atol=1e-6)
+    other = model(IDS.flip(1), mask, **hands())[0]
+    assert torch.equal(other[:, 79:], out[0][:, 79:])  # the caption does not reach the joints
+    nulls = model.null_hand_states()
+    assert torch.equal(out[0][0, 79:122], nulls[2:45]) and torch.equal(out[0][2, 122:], nulls[45:])
+    assert all(states.shape == (4, 163, 32) for states in out.hidden_states)
+    assert torch.equal(model.skip_last_layers(out, 0, VISIBLE), out[0])
+
+
+def test_bad_choices():
+    for choice in ([], ["joints"], "rotations"):
+        with pytest.raises(ValueError, match="`hand_representations` must be one or more of"):
+            two_layers(hand_representations=choice)

@@ -22,7 +22,7 @@ class Nothing(PipelineCallback):
         (MultiPipelineCallbacks([Nothing()]), "dict of tensors, got NoneType"),
     ],
 )
-def test_of_the_picture(pipe, callback, got):
+def test_of_the_image(pipe, callback, got):
     with pytest.raises(TypeError, match=f"^`callback_on_step_end` must return (a )?{got}"):
         pipe("a hand", callback_on_step_end=callback)
 

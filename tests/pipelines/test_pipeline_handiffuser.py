@@ -122,13 +122,13 @@ class TestNoHands:
 
 
 class TestGivenHands:
-    def test_same_hands_and_seed_give_the_same_picture(self, pipe):
+    def test_same_hands_and_seed_give_the_same_image(self, pipe):
         out = pipe("a hand", generator=generator(), output_type="np")
         again = pipe("a hand", generator=generator(), hand_params=out.hand_params, output_type="np")
         assert np.array_equal(out.images, again.images)
         assert same_hands(out.hand_params, again.hand_params)
 
-    def test_hands_change_the_picture(self, pipe, hands):
+    def test_hands_change_the_image(self, pipe, hands):
         arguments = {"prompt": "a hand", "output_type": "np"}
         a = pipe(hand_params=hands[0], generator=generator(), **arguments).images
         b = pipe(hand_params=hands[1], generator=generator(), **arguments).images
@@ -143,8 +143,8 @@ class TestGivenHands:
         used = pipe(["a", "b"], num_images_per_prompt=2, hand_params=rows, generator=generator(), output_type="np")
         assert np.array_equal(out.images, used.images)
 
-    def test_picture_belongs_to_prompt_i_div_n(self, pipe, hands):
-        """Each picture of a batch is the one that its prompt, hands and generator give alone."""
+    def test_image_belongs_to_prompt_i_div_n(self, pipe, hands):
+        """Each image of a batch is the one that its prompt, hands and generator give alone."""
         rows = HandParams.cat([hands, hands.mirror()])
         batch = pipe(
             ["a", "b"],
@@ -285,7 +285,7 @@ def test_scheduler_swap(pipe, hands, scheduler_class):
     assert np.isfinite(out.images).all()
 
 
-def test_picture_that_is_not_finite_is_an_error_not_a_black_one(pipe, hands):
+def test_image_that_is_not_finite_is_an_error_not_a_black_one(pipe, hands):
     def poison(pipe, step, timestep, kwargs):
         return {"latents": kwargs["latents"] * float("nan")}
 

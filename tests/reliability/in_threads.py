@@ -14,7 +14,7 @@ def in_threads(*jobs: Callable) -> list:
         barrier.wait()
         try:
             found[i] = jobs[i]()
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             found[i] = error
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(len(jobs))]

@@ -85,4 +85,4 @@ def test_loads_anew_and_tells_what_is_left_from_before(again, tmp_path):
             assert outcome, name
         else:
             assert f"`{name.strip()}` is a " in outcome, (name, outcome)
-            assert outcome.endswith("in this process; load or make it anew, or restart the process."), (name, outcome)
+            assert outcome.endswith("in this process; load or make it again, or restart the process."), (name, outcome)

@@ -199,7 +199,7 @@ class TestMixtures:
             {"text_encoder": torch.float16, "hand_text_encoder": torch.bfloat16},
             {"text_to_hand_params": torch.bfloat16, "body_model": torch.float16},
         ],
-        ids=lambda changes: "-".join(changes),
+        ids="-".join,
     )
     def test_a_dtype_of_their_own_works(self, case, changes):
         expected = case(generator=generator(), hand_generator=generator(1))

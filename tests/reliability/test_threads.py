@@ -128,7 +128,7 @@ class Meanwhile:
         def work():
             try:
                 self.call()
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 self.error = error
 
         thread = threading.Thread(target=work)

@@ -208,7 +208,7 @@ class TestPreview:
     def test_as_many_pictures_as_rows(self, body, hands):
         with pytest.raises(ValueError, match=r"`images` must be as many as `hand_params` has rows \(2\), got 1"):
             draw_preview(Image.new("RGB", (8, 8)), hands[:2], body)
-        with pytest.raises(ValueError, match="`images` must hold at least one picture"):
+        with pytest.raises(ValueError, match="`images` must hold at least one image"):
             draw_preview([], hands[:0], body)
 
     def test_refuses_empty_lines(self, body, hands):

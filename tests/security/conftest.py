@@ -1,5 +1,6 @@
 """Valid files of every kind that is read, small enough to be damaged thousands of times."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -35,3 +36,18 @@ def stored_pipeline(make_pipe, tmp_path_factory) -> Path:
     pipe.save_pretrained(folder)
     assert all(torch.isfinite(value).all() for value in pipe.unet.state_dict().values())
     return folder
+
+
+@pytest.fixture
+def pipeline_folder(stored_pipeline, tmp_path) -> Path:
+    """A copy of `stored_pipeline`."""
+    shutil.copytree(stored_pipeline, tmp_path / "a pipeline")
+    return tmp_path / "a pipeline"
+
+
+@pytest.fixture
+def canary(tmp_path, monkeypatch):
+    """Whatever a test reads, no file called `canary` may appear."""
+    monkeypatch.chdir(tmp_path)
+    yield
+    assert not (tmp_path / "canary").exists()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from damage import sparse_map_tar
-from test_hostile_files import SOURCE
+from hostile import SOURCE
 from valid_files import picture_bytes, some_hands
 
 from diffusers_handiffuser.cli import main
@@ -178,7 +178,7 @@ class TestFilesElsewhere:
         (folder / "x.png").symlink_to(target.format(absolute=folder.parent / "secret.png"))
         write("x.png")
         for said in refusals(folder):
-            assert "row 0: cannot read picture" in said and "x.png' is a link to a place outside" in said
+            assert "row 0: cannot read image" in said and "x.png' is a link to a place outside" in said
 
     def test_a_folder_that_is_a_link(self, folder, write):
         (folder / "images").symlink_to("../elsewhere")
@@ -289,7 +289,7 @@ class TestTables:
         import datasets
 
         table = datasets.Dataset.from_list([row()])
-        with pytest.raises(ValueError, match="`text` is said to hold files of the type Image"):
+        with pytest.raises(ValueError, match="`text` claims to hold files of the type Image"):
             HandDataset.from_datasets(table.cast_column("text", datasets.Image()))
 
     def test_picture_folders_that_datasets_lists(self, folder):
@@ -564,7 +564,7 @@ class TestCommands:
         (folder / "metadata.jsonl.123.tmp").touch()
         assert main(["data", "check", str(folder)]) == 2
         said = capsys.readouterr().err
-        assert "metadata.jsonl.123.tmp: what was writing this data set was interrupted" in said
+        assert "metadata.jsonl.123.tmp: the writing of this data set was interrupted" in said
         assert "Traceback" not in said
 
     @pytest.mark.slow

@@ -43,7 +43,7 @@ def described():
 class TestTruth:
     """A caption may leave things out; it never says what is not so."""
 
-    def test_the_gesture_is_always_told(self, described):
+    def test_the_gesture_is_always_named(self, described):
         for drawn, caption in described:
             for name in drawn.gestures.values():
                 assert any(phrase in caption for phrase in gesture_by_name(name).phrases), caption
@@ -62,15 +62,15 @@ class TestTruth:
             hands = set(re.findall(r"\b(left|right) hand\b", caption))
             assert hands <= set(drawn.gestures), caption
 
-    def test_the_side_of_a_single_hand_is_nearly_always_told(self, described):
+    def test_the_side_of_a_single_hand_is_nearly_always_named(self, described):
         single = [(drawn, caption) for drawn, caption in described if len(drawn.gestures) == 1]
-        told = [f"{next(iter(drawn.gestures))} hand" in caption for drawn, caption in single]
-        assert sum(told) / len(told) > 0.9
+        named = [f"{next(iter(drawn.gestures))} hand" in caption for drawn, caption in single]
+        assert sum(named) / len(named) > 0.9
         for drawn, caption in single:
             if drawn.kind == "person":
                 assert f"with the {next(iter(drawn.gestures))} hand" in caption
 
-    def test_two_different_gestures_are_told_by_side(self):
+    def test_two_different_gestures_are_named_by_side(self):
         different = {"gestures": {"left": "fist", "right": "ok"}, "views": {"left": "palm", "right": "palm"}}
         for caption in captions(scene(kind="two_hands", **different)):
             fist = max(caption.find(phrase) for phrase in GESTURES["fist"].phrases)
@@ -83,7 +83,7 @@ class TestTruth:
             ok = max(caption.find(phrase) for phrase in GESTURES["ok"].phrases)
             assert fist < caption.find("with the left hand") < ok < caption.find("with the right hand")
 
-    def test_one_gesture_of_both_hands_is_told_once(self):
+    def test_one_gesture_of_both_hands_is_named_once(self):
         same = {"gestures": {"left": "fist", "right": "fist"}, "views": {"left": "palm", "right": "palm"}}
         assert all(
             re.match("two hands|both hands|a pair of hands", c) for c in captions(scene(kind="two_hands", **same))
@@ -140,7 +140,7 @@ class TestWording:
             "lit from the left"
         )
 
-    def test_everything_is_told_somewhere(self):
+    def test_everything_is_mentioned_somewhere(self):
         said = " / ".join(captions(scene(), 100))
         for words in ("right hand", "olive skin", "teal sleeve", "purple background", "plain purple", "from the left"):
             assert words in said

@@ -296,7 +296,7 @@ class TestPoses:
             assert torch.equal(params.hand_visible, raised & inside)
             assert (params.hand_visible == raised).float().mean() > 0.97, kind
 
-    def test_close_ups_hold_the_whole_hand_and_fill_the_picture(self, body):
+    def test_close_ups_hold_the_whole_hand_and_fill_the_image(self, body):
         scenes = [sample_scene(1, "train", i, "close_up") for i in range(100)]
         params = pose_scenes(scenes, body)
         joints = body(params).joints_2d[params.hand_visible]

@@ -40,9 +40,9 @@ def test_redrawn_latents_are_of_their_pictures(tmp_path, monkeypatch, strength):
     assert redrawn.shape == (3, 4, 64, 64) and redrawn.dtype == torch.float16
 
     dataset = HandDataset(tmp_path / "data")
-    pictures = np.stack([dataset.load_image(row, 128) for row in range(3)])
+    images = np.stack([dataset.load_image(row, 128) for row in range(3)])
     with torch.no_grad():
-        own = encode_images(AutoencoderKL.from_pretrained(MINI, subfolder="vae"), normalize_images(pictures))
+        own = encode_images(AutoencoderKL.from_pretrained(MINI, subfolder="vae"), normalize_images(images))
     distances = (redrawn.float()[:, None] - own).square().mean((-3, -2, -1))  # of each from each
     assert torch.equal(distances.argmin(1), torch.arange(3))
     assert distances.diagonal().max() < 0.1 if strength < 0.1 else distances.diagonal().min() > 0.01

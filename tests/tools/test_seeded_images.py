@@ -73,8 +73,8 @@ def test_other_names_differ(tool, arrays, tmp_path, capsys):
     np.savez(tmp_path / "stored.npz", **arrays)
     del arrays["image of x"]
     assert tool.compare({**arrays, "image of y": np.zeros(3, np.uint8)}, tmp_path / "stored.npz", 1) == 1
-    told = capsys.readouterr().out
-    assert "image of x: missing" in told and "image of y: not in the stored file" in told
+    printed = capsys.readouterr().out
+    assert "image of x: missing" in printed and "image of y: not in the stored file" in printed
 
 
 def test_what_it_draws(tool):

@@ -1,4 +1,4 @@
-"""A data set of a few small pictures, and the tokenizer and VAE folders that trainers start from."""
+"""A data set of a few small images, and the tokenizer and VAE folders that trainers start from."""
 
 import json
 
@@ -33,7 +33,7 @@ def write_rows(folder, rows) -> None:
 
 
 def write_data(folder):
-    """A folder of `NUM_ROWS` rows with pictures."""
+    """A folder of `NUM_ROWS` rows with images."""
     (folder / "images").mkdir(parents=True)
     rows = []
     for number in range(NUM_ROWS):

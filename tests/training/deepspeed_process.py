@@ -16,7 +16,7 @@ import stage_2
 import torch
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
-from test_run import make_run
+from small_run import make_run
 
 STAGES = (1, 2, 3)
 OPTIONS = ("--max_train_steps", 6, "--checkpointing_steps", 2, "--logging_steps", 1,

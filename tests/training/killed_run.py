@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from test_run import train
+from small_run import train
 
 from diffusers_handiffuser.training.engine.checkpointing import STATE_NAME, list_checkpoints
 

@@ -10,8 +10,8 @@ import pytest
 import stage_2
 import torch
 from deepspeed_process import IMAGES, STAGES, train
+from small_run import Line
 from test_many_processes import free_ports, losses
-from test_run import Line
 
 from diffusers_handiffuser import HanDiffuserPipeline
 
@@ -65,7 +65,7 @@ def test_weights_and_averages_are_those_of_one_process(folder, stage):
         torch.testing.assert_close(ours.linear.weight, theirs.linear.weight)
 
 
-def test_pictures_of_spread_weights(folder):
+def test_images_of_spread_weights(folder):
     """Stage 2's trainer under ZeRO-3, where every process holds a part of every weight."""
     ours, theirs = folder / "images", folder / "images of one"
     for name in ("loss", "joints", "joint_states", "validation_mse"):

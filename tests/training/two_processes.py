@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import torch
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
+from small_run import make_run
 from stage_2 import train
-from test_run import make_run
 
 STEPS = 20
 OPTIONS = ("--use_cpu", "--max_train_steps", STEPS, "--checkpointing_steps", STEPS, "--validation_steps", STEPS,

@@ -1,5 +1,7 @@
 """From the distance field to a first triangle mesh of the left half, by marching cubes on a graded grid."""
 
+from itertools import pairwise
+
 import numpy as np
 from skimage.measure import marching_cubes
 
@@ -13,7 +15,7 @@ MIDDLE = (FINE + COARSE) / 3
 def graded_axis(*knots: tuple[float, float]) -> np.ndarray:
     """Grid lines from the first knot to the last, each knot being a place and the spacing from there on."""
     lines = []
-    for (start, spacing), (end, _) in zip(knots[:-1], knots[1:], strict=True):
+    for (start, spacing), (end, _) in pairwise(knots):
         lines.append(np.linspace(start, end, max(1, round((end - start) / spacing)), endpoint=False))
     return np.concatenate([*lines, [knots[-1][0]]])
 

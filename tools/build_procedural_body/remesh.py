@@ -6,6 +6,7 @@ The mesh is the left half of the body. Its rim lies in the plane x = 0 and stays
 
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def edge_length(points: np.ndarray) -> np.ndarray:
     )
     to_thumb = np.full(len(points), np.inf)
     joints = HAND["thumb"].points + WRIST
-    for segment, (start, end) in enumerate(zip(joints[:-1], joints[1:], strict=True)):
+    for segment, (start, end) in enumerate(pairwise(joints)):
         bone = end - start
         along = np.clip((points - start) @ bone / (bone @ bone), 0, 1)
         distance = np.linalg.norm(points - start - along[:, None] * bone, axis=1)

@@ -6,6 +6,7 @@ approximation near the surface, which is all that marching cubes and projection 
 
 from collections.abc import Callable, Sequence
 from functools import reduce
+from itertools import pairwise
 
 import numpy as np
 
@@ -92,7 +93,7 @@ def palm(points):
         parts.append(ellipsoid(points, knuckle + (-0.003, -0.0075, 0), (0.013, 0.0078, 0.0115)))
     heel_of_the_hand = capsule(points, (0.010, -0.0095, -0.0185), (0.060, -0.0075, -0.0335), 0.0140, 0.0105)
     parts.append(heel_of_the_hand)
-    for name, neighbour in zip(row[:-1], row[1:], strict=True):
+    for name, neighbour in pairwise(row):
         web = [joints[f][0] + 0.30 * (joints[f][1] - joints[f][0]) + (0, -0.003, 0) for f in (name, neighbour)]
         parts.append(capsule(points, *web, 0.0058, 0.0058))
     field = blend_all(parts, 0.008)

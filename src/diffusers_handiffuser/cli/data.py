@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .options import add_detector_options, open_detector
+
 if TYPE_CHECKING:
     from ..data.sources import RawRow
     from ..hands import HandBodyModel
@@ -55,7 +57,7 @@ def _add_curate(tasks: Any) -> argparse.ArgumentParser:
     curate = tasks.add_parser(
         "curate",
         help="keep the rows that stage 2 can learn from",
-        description="Copies the rows that pass every rule into a new folder and tells how many each rule dropped.",
+        description="Copies the rows that pass every rule into a new folder and prints how many each rule dropped.",
     )
     _add_source(curate)
     curate.add_argument("output", metavar="OUT", help="made if absent; must not hold a data set yet")
@@ -72,9 +74,7 @@ def _add_curate(tasks: Any) -> argparse.ArgumentParser:
     curate.add_argument(
         "--hands-inside", type=float, metavar="SHARE", help="drop rows with less of a hand's joints in the image"
     )
-    curate.add_argument(
-        "--detector", metavar="MODULE:FUNCTION", help="drop rows whose hands this function does not find"
-    )
+    add_detector_options(curate, "drop rows whose hands it does not find")
     curate.add_argument(
         "--max-detector-error", type=float, default=0.2, metavar="E", help="of the hand's size (default: 0.2)"
     )
@@ -140,23 +140,23 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _curate(args: argparse.Namespace) -> None:
-    from ..data.curation import Crop, Crowd, Curation, DetectorDisagrees, HandOutside, SmallHand, curate
-    from ..utils.command_line import load_function
+    from ..data.curation import Crop, Curation, DetectorAgrees, HandsInside, MaxPeople, MinHandSize, curate
 
     rules: list[Any] = []
     if args.max_people is not None:
-        rules.append(Crowd(args.max_people, args.people))
+        rules.append(MaxPeople(args.max_people, args.people))
     if args.hands_inside is not None:
-        rules.append(HandOutside(args.hands_inside))
+        rules.append(HandsInside(args.hands_inside))
     if args.min_hand_pixels is not None:
-        rules.append(SmallHand(args.min_hand_pixels))
-    if args.detector is not None:
-        rules.append(DetectorDisagrees(load_function(args.detector, "--detector"), args.max_detector_error))
+        rules.append(MinHandSize(args.min_hand_pixels))
     crop = None if args.crop is None else Crop(args.crop, args.margin, args.size or 0, args.size)
     if args.size is not None and crop is None:
         raise ValueError("--size needs --crop")
-    curation = Curation(rules, crop, _body_model(args))
-    curate(_rows(args), args.output, curation)
+    with open_detector(args) as detector:
+        if detector is not None:
+            rules.append(DetectorAgrees(detector, args.max_detector_error))
+        curation = Curation(rules, crop, _body_model(args))
+        curate(_rows(args), args.output, curation)
     for reason, number in curation.dropped.items():
         print(f"{number:8} dropped: {reason}")
     print(f"{curation.kept:8} kept in {args.output}")

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from .options import add_device_options, add_model_option
+from .options import add_detector_options, add_device_options, add_model_option, open_detector
 
 
 def add_evaluate_command(commands: Any) -> argparse.ArgumentParser:
@@ -12,32 +12,31 @@ def add_evaluate_command(commands: Any) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         "evaluate",
         help="measure a pipeline on a data set",
-        description="Draws images for the captions of a data set and measures them: FID and KID of whole images "
-        "and of hands, what a hand detector finds, the sampled hands themselves, colours, agreement with the caption. "
+        description="Generates images for the captions of a data set and scores them: FID and KID of whole images "
+        "and of hands, detector metrics, the sampled hands themselves, colours, agreement with the caption. "
         "Writes report.json, report.md, cases.json (scores row by row) and grid.png.",
     )
     add_model_option(parser)
     parser.add_argument("--data", required=True, metavar="DATA", help="a folder, Parquet or .tar files, or on the Hub")
-    parser.add_argument("--num", type=int, metavar="N", help="the first rows only")
+    parser.add_argument("--num", type=int, metavar="N", help="use only the first N rows")
     parser.add_argument("--samples", type=int, default=2, metavar="K", help="per caption (default: 2)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="sample k of row i draws from S + i K + k")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="sample k of row i uses S + i K + k")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for the report; made if absent")
     parser.add_argument("--split", default="train", metavar="NAME", help="of the data set (default: train)")
-    parser.add_argument("--reference", metavar="DATA", help="take FID and KID to this data set (default: --data)")
+    parser.add_argument("--reference", metavar="DATA", help="reference set of FID and KID (default: --data)")
     parser.add_argument("--features", default="studio", metavar="NAME", help=_FEATURES)
-    parser.add_argument("--detector", metavar="NAME", help=_DETECTOR)
-    parser.add_argument("--detector-python", metavar="PATH", help="a Python that has MediaPipe, if this one does not")
+    add_detector_options(parser, "score the hands that it finds")
     parser.add_argument("--clip", metavar="DIR", help="a saved CLIP, for CLIPScore")
     hands = parser.add_mutually_exclusive_group()
-    hands.add_argument("--given-hands", action="store_true", help="draw the rows' own hands, not sampled ones")
-    hands.add_argument("--own-pictures", action="store_true", help="measure the data set's own images: the ceiling")
+    hands.add_argument("--given-hands", action="store_true", help="use the rows' own hands, not sampled ones")
+    hands.add_argument("--own-pictures", action="store_true", help="score the data set's own images: the upper bound")
     parser.add_argument("--through-vae", action="store_true", help=_THROUGH_VAE)
     parser.add_argument("--condition", default="openpose", metavar="KIND", help=_CONDITION)
     parser.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: the checkpoint's)")
     parser.add_argument("--guidance-scale", type=float, metavar="W", help="how closely to follow the caption")
     parser.add_argument("--hand-steps", type=int, metavar="N", help="denoising steps of the hands")
     parser.add_argument("--hand-guidance-scale", type=float, metavar="W", help="how closely the hands follow it")
-    parser.add_argument("--hand-conditioning-scale", type=float, metavar="W", help="0 draws by the caption alone")
+    parser.add_argument("--hand-conditioning-scale", type=float, metavar="W", help="0 uses the caption alone")
     parser.add_argument("--size", type=int, metavar="PX", help="pixels per side (default: the checkpoint's)")
     parser.add_argument("--batch-size", type=int, default=20, metavar="B", help="captions at a time (default: 20)")
     add_device_options(parser)
@@ -49,7 +48,6 @@ _FEATURES = (
     '"studio" (the small network in the package, default), "inception" (the FID network, if its weights are in '
     "torch's cache), a file of its weights (.pth), MODULE:FUNCTION, or none"
 )
-_DETECTOR = '"mediapipe" (0.10.21, which has its models), a .task file for it, or MODULE:FUNCTION'
 _THROUGH_VAE = "with --own-pictures: score VAE reconstructions, the upper bound for a U-Net on its latents"
 _CONDITION = 'what a ControlNet or adapter is given: "openpose" (default), "depth", "normal" or "mask"'
 
@@ -58,7 +56,6 @@ def _evaluate(args: argparse.Namespace) -> None:
     import torch
     from tqdm.auto import tqdm
 
-    from ..detection.loading import load_detector
     from ..detection.mediapipe_hands import MediaPipeDetector
     from ..evaluation.evaluator import evaluate
     from ..evaluation.judges.features import load_features
@@ -69,7 +66,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     if args.batch_size < 1:
         raise ValueError(f"--batch-size must be at least 1, got {args.batch_size}")
     if args.through_vae and not args.own_pictures:
-        raise ValueError("--through-vae goes with --own-pictures: there is no other image to give back")
+        raise ValueError("--through-vae goes with --own-pictures: only own images are reconstructed")
     device = choose_device(args.device)
     hide_loading_bars()
     rows = read_rows(args.data, args.num, args.split)
@@ -81,48 +78,43 @@ def _evaluate(args: argparse.Namespace) -> None:
         autoencoder = _load_pipeline(args.model, device, getattr(torch, args.dtype)).vae.eval()
     elif not args.own_pictures:
         pipe = _load_pipeline(args.model, device, getattr(torch, args.dtype))
-    detector = None if args.detector is None else load_detector(args.detector, args.detector_python)
-    mediapipe = {"mediapipe": detector.version} if isinstance(detector, MediaPipeDetector) else {}
-    try:
-        with tqdm(total=len(rows), unit="caption") as bar:
-            result = evaluate(
-                pipe,
-                rows,
-                features,
-                detector,
-                clip,
-                reference,
-                args.samples,
-                args.seed,
-                args.batch_size,
-                args.given_hands,
-                args.condition,
-                args.size,
-                progress=lambda done: bar.update(done - bar.n),
-                autoencoder=autoencoder,
-                **_call_arguments(args),
-            )
-    finally:
+    with open_detector(args) as detector, tqdm(total=len(rows), unit="caption") as bar:
+        result = evaluate(
+            pipe,
+            rows,
+            features,
+            detector,
+            clip,
+            reference,
+            args.samples,
+            args.seed,
+            args.batch_size,
+            args.given_hands,
+            args.condition,
+            args.size,
+            progress=lambda done: bar.update(done - bar.n),
+            autoencoder=autoencoder,
+            **_call_arguments(args),
+        )
         if isinstance(detector, MediaPipeDetector):
-            detector.close()
+            result.versions["mediapipe"] = detector.version
     names = ("model", "data", "split", "reference", "detector", "clip", "dtype")
     result.settings |= {name: value for name in names if (value := getattr(args, name)) is not None}
-    result.versions |= mediapipe
     result.settings |= {"device": device, "command": " ".join(["handiffuser", *sys.argv[1:]])}
     result.write(args.output)
     print(result.to_markdown(), end="")
 
 
 def _call_arguments(args: argparse.Namespace) -> dict[str, Any]:
-    """What the pipeline's call is told, of what was given."""
-    told = {
+    """The arguments of the pipeline's call that were given."""
+    arguments = {
         "num_inference_steps": args.steps,
         "guidance_scale": args.guidance_scale,
         "num_hand_inference_steps": args.hand_steps,
         "hand_guidance_scale": args.hand_guidance_scale,
         "hand_conditioning_scale": args.hand_conditioning_scale,
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in arguments.items() if value is not None}
 
 
 def _load_pipeline(model: str | None, device: str, dtype: Any) -> Any:

@@ -1,6 +1,12 @@
 """Options that several commands share."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..detection.detector import HandDetector
 
 
 def add_model_option(parser: argparse.ArgumentParser) -> None:
@@ -16,3 +22,27 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
         help="of the networks; bfloat16 moves the hands by millimetres and at times by centimetres, float16 by tenths "
         "of a millimetre (default: float32)",
     )
+
+
+def add_detector_options(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """Adds `--detector` and `--detector-python`; `open_detector` opens what they name."""
+    parser.add_argument(
+        "--detector",
+        metavar="NAME",
+        help=f'{purpose}: "mediapipe" (0.10.21, which has its models), a .task file for it, or MODULE:FUNCTION',
+    )
+    parser.add_argument("--detector-python", metavar="PATH", help="a Python that has MediaPipe, if this one does not")
+
+
+@contextmanager
+def open_detector(args: argparse.Namespace) -> "Iterator[HandDetector | None]":
+    """The detector that the options name, if any; the process of MediaPipe ends with the block."""
+    from ..detection.loading import load_detector
+    from ..detection.mediapipe_hands import MediaPipeDetector
+
+    detector = None if args.detector is None else load_detector(args.detector, args.detector_python)
+    try:
+        yield detector
+    finally:
+        if isinstance(detector, MediaPipeDetector):
+            detector.close()

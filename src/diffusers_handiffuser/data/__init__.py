@@ -1,8 +1,8 @@
-"""Data sets: one format for both stages, its readers and writers, importers, checks and curation.
+"""Data sets: one format for both stages, with readers, writers, importers, checks and curation.
 
-A row is described in `rows`, where rows may be stored in `sources`. `open_dataset` reads a data set in any order,
-`stream_dataset` from front to back without holding it. `importers` turn what other tools write into rows. Everything
-here is loaded on first use; Hugging Face `datasets` is needed for shards, streaming and the Hub only.
+`rows` defines the format of a row, `sources` lists where rows may be stored. `open_dataset` gives random access,
+`stream_dataset` reads in order without holding the rows in memory. `importers` convert the output of other tools to
+rows. Everything is imported on first use; only shards, streaming and the Hub need Hugging Face `datasets`.
 """
 
 import importlib

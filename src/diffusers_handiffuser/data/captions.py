@@ -1,4 +1,4 @@
-"""Captions of mirrored pictures."""
+"""Captions of mirrored images."""
 
 import re
 
@@ -7,7 +7,7 @@ _SIDE_WORD = re.compile(r"\b(leftmost|rightmost|left|right)\b", re.IGNORECASE)
 
 
 def swap_sides(caption: str) -> str:
-    """The caption of the mirrored picture: the words left and right exchanged, their capitalisation kept."""
+    """The caption of the mirrored image: swaps the words left and right, keeps their capitalisation."""
 
     def swapped(match: re.Match) -> str:
         word = match.group(0)

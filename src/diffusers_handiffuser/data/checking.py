@@ -1,4 +1,4 @@
-"""Checks a data set row by row and counts what is in it."""
+"""Checks every row of a data set and computes statistics."""
 
 import hashlib
 from collections import Counter
@@ -27,7 +27,7 @@ _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a row: its number in the data set, file and row, column (`""`: the whole row), reason."""
+    """A problem of a row: its number in the data set, file and row, column (`""`: the whole row), reason."""
 
     row: int
     where: str
@@ -40,12 +40,12 @@ class Problem:
 
 @dataclass
 class CheckReport:
-    """What `check_dataset` found.
+    """The result of `check_dataset`.
 
     Args:
-        rows (`int`): how many rows there are, wrong ones included.
+        rows (`int`): number of rows, including those with problems.
         problems (`list` of [`Problem`]): in the order of the rows; a row may have several.
-        statistics (`dict`): of the rows without problems, ready for JSON; see `Statistics.summary`.
+        statistics (`dict`): statistics of the rows without problems, ready for JSON; see `Statistics.summary`.
     """
 
     rows: int
@@ -53,6 +53,7 @@ class CheckReport:
     statistics: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
+        """The report, ready for JSON."""
         return {"rows": self.rows, "problems": [vars(p) for p in self.problems], "statistics": self.statistics}
 
     def __str__(self) -> str:
@@ -67,7 +68,7 @@ class CheckReport:
 
 @dataclass
 class Statistics:
-    """Counts what is in rows that are right."""
+    """Running counts over the rows without problems."""
 
     hands: Counter = field(default_factory=Counter)
     visible: Counter = field(default_factory=Counter)
@@ -77,11 +78,11 @@ class Statistics:
     words: list[int] = field(default_factory=list)
     captions: Counter = field(default_factory=Counter)
     contents: Counter = field(default_factory=Counter)
-    pictures: Counter = field(default_factory=Counter)
+    images: Counter = field(default_factory=Counter)
     sources: Counter = field(default_factory=Counter)
 
     def add(self, row: HandRow, joints: torch.Tensor) -> None:
-        """Args: the row; joints `(2, 21, 2)` in [-1, 1] over the picture's square."""
+        """Counts a row with its joints `(2, 21, 2)` in [-1, 1] over the image's square."""
         visible = row.fields["hand_visible"]
         self.hands[int(visible.sum())] += 1
         self.visible[{(1, 1): "both", (1, 0): "left only", (0, 1): "right only", (0, 0): "none"}[tuple(visible)]] += 1
@@ -93,12 +94,12 @@ class Statistics:
         shares = hand_sizes_in_pixels(joints)[torch.from_numpy(visible)] / 2
         self.shares += shares.tolist()
         if row.picture is not None:
-            self.pictures[hashlib.sha256(row.picture.read()).digest()] += 1
+            self.images[hashlib.sha256(row.picture.read()).digest()] += 1
             self.sides.append(min(row.picture.size))
             self.sizes += (shares * self.sides[-1]).tolist()
 
     def summary(self) -> dict[str, Any]:
-        """Numbers and quantiles under the names they are printed with."""
+        """Counts and quantiles by the names they are printed with."""
         left = self.visible["left only"] + self.visible["both"]
         right = self.visible["right only"] + self.visible["both"]
         return {
@@ -112,7 +113,7 @@ class Statistics:
             "words_per_caption": _quantiles(self.words),
             "different_captions": len(self.captions),
             "rows_that_repeat_another": sum(self.contents.values()) - len(self.contents),
-            "pictures_that_repeat_another": sum(self.pictures.values()) - len(self.pictures),
+            "pictures_that_repeat_another": sum(self.images.values()) - len(self.images),
             "sources": {printable(name): number for name, number in self.sources.most_common(8)},
         }
 
@@ -123,17 +124,17 @@ def check_dataset(
     sheet: str | Path | None = None,
     sheet_rows: int = ROWS_PER_SHEET,
 ) -> CheckReport:
-    """Reads every row and every picture.
+    """Reads and checks every row and every image.
 
-    A row is wrong if a column is missing or of the wrong shape, a number is not finite, its picture cannot be read, or
-    a hand is said to be visible of which no joint lies in the picture.
+    A row has a problem if a column is missing or has the wrong shape, a number is not finite, its image cannot be
+    read, or a hand that is marked visible has no joint in the image.
 
     Args:
-        raw_rows (iterable of `RawRow`): of `Shard.rows()`.
-        body_model ([`HandBodyModel`], *optional*): the body that the parameters pose; else the procedural one.
-        sheet (path, *optional*): where to write contact sheets (PNG): pictures with their skeletons, numbered. More
-            than 64 rows make several, `x_0.png`, `x_1.png` and so on.
-        sheet_rows (`int`): rows drawn at random for the sheets, always the same ones.
+        raw_rows (iterable of `RawRow`): rows of `Shard.rows()`.
+        body_model ([`HandBodyModel`], *optional*): the body that the parameters pose; the procedural one by default.
+        sheet (path, *optional*): where to write contact sheets (PNG): numbered images with their skeletons. More than
+            64 rows are split into several, `x_0.png`, `x_1.png` and so on.
+        sheet_rows (`int`): number of rows drawn at random for the sheets, always the same ones.
 
     Returns:
         [`CheckReport`]. Raises `ValueError` if there is no row.
@@ -187,7 +188,7 @@ def _hands_outside(row: HandRow, joints: torch.Tensor) -> Iterator[str]:
     inside = are_inside(square_to_pixels(joints, height, width), width, height)
     for side, visible, any_inside in zip(SIDES, row.fields["hand_visible"], inside.any(-1).tolist(), strict=True):
         if visible and not any_inside:
-            yield f"says that the {side} hand is visible, but none of its joints lies in the picture"
+            yield f"says that the {side} hand is visible, but none of its joints lies in the image"
 
 
 def _quantiles(values: Sequence[float]) -> dict[str, float]:

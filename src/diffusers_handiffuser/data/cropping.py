@@ -1,7 +1,7 @@
-"""Square crops that are never padded, and mirrored pictures, with hands that stay on their pixels.
+"""Square crops without padding, and mirroring; the hands stay on their pixels.
 
-The paper's own pictures show black bars where crops went beyond the photograph. Here a crop lies inside its picture or
-the row is refused; how to choose the crop is not told in the paper, so the rule below is ours.
+The paper's images show black bars where crops extend beyond the photograph. Here a crop lies inside its image, or the
+row is refused. The paper does not say how crops are chosen; the rule below is ours.
 """
 
 import math
@@ -18,20 +18,21 @@ AROUND = ("person", "hands")
 
 
 class CropRefused(ValueError):
-    """There is no square inside the picture that holds what it should; the message says why."""
+    """No square inside the image contains the required joints; the message says why."""
 
 
 def square_around(
     needed: np.ndarray, wanted: np.ndarray, width: int, height: int, margin: float = 0.15, min_side: int = 0
 ) -> tuple[int, int, int, int]:
-    """The square inside the picture that holds all `needed` points and as many of the `wanted` ones as fit.
+    """The square inside the image that contains all `needed` points and as many `wanted` ones as fit.
 
     Args:
-        needed (`np.ndarray` of shape `(N, 2)`): (x, y) in pixels, inside the picture.
-        wanted (`np.ndarray` of shape `(M, 2)`): more points, inside the picture.
-        width, height (`int`): of the picture.
-        margin (`float`): room on each side as a part of the points' extent; given up where the picture is too small.
-        min_side (`int`): pixels; the square is not made smaller, unless the picture is.
+        needed (`np.ndarray` of shape `(N, 2)`): (x, y) in pixels, inside the image.
+        wanted (`np.ndarray` of shape `(M, 2)`): optional points, inside the image.
+        width (`int`): width of the image, pixels.
+        height (`int`): height of the image, pixels.
+        margin (`float`): space on each side, as a fraction of the points' extent; reduced if the image is too small.
+        min_side (`int`): minimum side of the square, pixels; ignored if the image is smaller.
 
     Returns:
         `tuple`: left, top, right, bottom in whole pixels. Raises [`CropRefused`] if the needed points do not fit.
@@ -40,7 +41,7 @@ def square_around(
     low, high = np.floor(needed.min(0)), np.ceil(needed.max(0))
     span = int((high - low).max())
     if span > largest:
-        raise CropRefused(f"the hands span {span} pixels, but the shorter side of the picture has {largest}")
+        raise CropRefused(f"the hands span {span} pixels, but the shorter side of the image has {largest}")
     points = np.concatenate([needed, wanted])
     extent = (points.max(0) - points.min(0)).max()
     side = min(largest, max(math.ceil(extent * (1 + 2 * margin)), min_side, span, 1))
@@ -51,11 +52,13 @@ def square_around(
 
 
 def crop_camera(hand_params: HandParams, box: tuple[int, int, int, int], width: int, height: int) -> HandParams:
-    """The hands as the cropped picture shows them: the same joints on the same pixels, exactly.
+    """The hands in the camera of the crop: every joint stays on its pixel, exactly.
 
     Args:
-        hand_params ([`HandParams`]): any batch shape, in the camera of a `width` x `height` picture.
+        hand_params ([`HandParams`]): any batch shape, in the camera of the whole image.
         box (`tuple`): left, top, right, bottom of a square, pixels.
+        width (`int`): width of the whole image, pixels.
+        height (`int`): height of the whole image, pixels.
     """
     left, top, right, bottom = box
     side = right - left
@@ -76,17 +79,18 @@ def crop_row(
     min_side: int = 0,
     size: int | None = None,
 ) -> tuple[Image.Image, HandParams, tuple[int, int, int, int]]:
-    """The square crop around one person or that person's hands.
+    """Crops a square around one person or that person's hands.
 
-    The crop holds every joint of the visible hands that the picture shows. `around="person"` also takes in what it can
-    of the body's joints, `around="hands"` does not care for them.
+    The crop contains every joint of the visible hands that lies in the image. `around="person"` also includes as many
+    of the body's joints as fit; `around="hands"` ignores them.
 
     Args:
-        image (`PIL.Image.Image`): the picture.
-        hand_params ([`HandParams`]): of one person, no batch dimension.
+        image (`PIL.Image.Image`): the whole image.
+        hand_params ([`HandParams`]): one person, no batch dimension.
         body_model ([`HandBodyModel`]): the body that the parameters pose.
         around (`str`): `"person"` or `"hands"`.
-        margin, min_side: see `square_around`.
+        margin (`float`): see `square_around`.
+        min_side (`int`): see `square_around`.
         size (`int`, *optional*): pixels per side to resize the crop to.
 
     Returns:
@@ -100,7 +104,7 @@ def crop_row(
     hands = hand_joints_in_pixels(hand_params, body_model, *image.size)
     needed = _points_inside(hands[hand_params.hand_visible.cpu()], *image.size)
     if not len(needed):
-        raise CropRefused("no visible hand lies in the picture")
+        raise CropRefused("no visible hand lies in the image")
     wanted = needed[:0]
     if around == "person":
         wanted = _points_inside(body_joints_in_pixels(hand_params, body_model, *image.size), *image.size)
@@ -112,7 +116,7 @@ def crop_row(
 
 
 def mirror_row(image: Image.Image, hand_params: HandParams, text: str) -> tuple[Image.Image, HandParams, str]:
-    """Picture, hands and caption as a mirror shows them: left and right change places in all three."""
+    """Mirrors image, hands and caption: swaps left and right in all three."""
     return ImageOps.mirror(image), hand_params.mirror(), swap_sides(text)
 
 

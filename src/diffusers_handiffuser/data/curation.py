@@ -1,6 +1,6 @@
-"""Rules that pick the rows of stage 2: each drops rows for one reason, and every reason is counted.
+"""Curation: rules that select the rows of stage 2, with a count of the rows that each one drops.
 
-The paper does not say how its pictures were chosen; these rules are the usual ones. The thresholds are the user's.
+The paper does not say how its images were selected. These rules are common practice; the thresholds are the user's.
 """
 
 import json
@@ -16,11 +16,14 @@ from typing import Protocol
 import torch
 from PIL import Image
 
+from ..detection.detector import HandDetector
+from ..detection.pair_detectors import EitherDetector, PairDetector
 from ..hands import HandBodyModel, HandParams
 from ..hands.body_model import procedural_body
 from ..hands.camera import square_to_pixels
 from ..hands.skeleton import SIDES
 from ..utils.messages import reason_of
+from ..utils.moved import renamed_names
 from .cropping import CropRefused, crop_row
 from .geometry import are_inside, hand_sizes_in_pixels
 from .rows import HandRow, Picture, PictureError, RowError, parse_row
@@ -28,25 +31,22 @@ from .sources import RawRow
 from .writing import new_metadata
 
 _BATCH = 32
-_UNREADABLE_PICTURE = "picture that cannot be read"
-
-Detector = Callable[[Image.Image], Sequence[tuple[str, torch.Tensor]]]
-"""Finds hands in a picture (RGB): for each `"left"` or `"right"` and its 21 OpenPose joints `(21, 2)` in pixels."""
+_UNREADABLE_IMAGE = "image that cannot be read"
 
 
 @dataclass
 class Candidate:
-    """A row that rules judge.
+    """A row for the rules to accept or drop.
 
     Args:
         row ([`HandRow`]): as it was read.
-        picture ([`Picture`]): the row's own.
-        hand_params ([`HandParams`]): no batch dimension; in the camera of the picture as it will be kept.
-        size (`tuple[int, int]`): width and height of that picture.
-        cropped (`PIL.Image.Image`, *optional*): that picture, if it is not the row's own.
-        crop (`list[float]`, *optional*): the row's `crop` after it.
-        zoom (`float`): how many pixels per side it has for each pixel of the row's own picture.
-        joints (`torch.Tensor` of shape `(2, 21, 2)`): pixels of that picture, [left, right], OpenPose order.
+        picture ([`Picture`]): the file of the row's image.
+        hand_params ([`HandParams`]): no batch dimension; in the camera of the image as it will be saved.
+        size (`tuple[int, int]`): width and height of that image.
+        cropped (`PIL.Image.Image`, *optional*): that image, if it is a crop.
+        crop (`list[float]`, *optional*): the value of the column `crop` that will be saved.
+        zoom (`float`): pixels per side of the crop for each pixel of the row's image.
+        joints (`torch.Tensor` of shape `(2, 21, 2)`): pixels of the image to be saved, [left, right], OpenPose order.
     """
 
     row: HandRow
@@ -60,6 +60,7 @@ class Candidate:
 
     @cached_property
     def image(self) -> Image.Image:
+        """The image to be saved, RGB. Raises a [`PictureError`] if it cannot be read."""
         return self.picture.open() if self.cropped is None else self.cropped
 
     @property
@@ -68,7 +69,7 @@ class Candidate:
 
 
 class Rule(Protocol):
-    """Drops rows for one reason."""
+    """Drops rows for one reason, under which they are counted."""
 
     @property
     def reason(self) -> str: ...
@@ -77,10 +78,11 @@ class Rule(Protocol):
 
 
 @dataclass(frozen=True)
-class SmallHand:
-    """A visible hand whose box is shorter than so many pixels on its longer side.
+class MinHandSize:
+    """Drops rows with a visible hand whose bounding box is too small.
 
-    Pixels that a crop was blown up to do not count: a small hand stays small.
+    Args:
+        pixels (`float`): smallest longer side of the box. Where a crop was enlarged, pixels of the original count.
     """
 
     pixels: float
@@ -95,12 +97,12 @@ class SmallHand:
 
 
 @dataclass(frozen=True)
-class Crowd:
-    """More people than that.
+class MaxPeople:
+    """Drops rows that show too many people.
 
     Args:
-        people (`int`): how many are kept.
-        count (`str` or callable): the column that holds their number, or what counts them in a [`Candidate`].
+        people (`int`): the largest number that is kept.
+        count (`str` or callable): the column that holds the number, or a function that counts them in a [`Candidate`].
     """
 
     people: int
@@ -120,14 +122,18 @@ class Crowd:
 
 
 @dataclass(frozen=True)
-class HandOutside:
-    """A visible hand of which less than this part of its 21 joints lies in the picture."""
+class HandsInside:
+    """Drops rows with a visible hand that is too far outside the image.
+
+    Args:
+        share (`float`): smallest share of the hand's 21 joints inside.
+    """
 
     share: float = 1.0
 
     @property
     def reason(self) -> str:
-        return "hand outside the picture"
+        return "hand outside the image"
 
     def drops(self, candidate: Candidate) -> bool:
         shares = are_inside(candidate.joints, *candidate.size).float().mean(-1)[candidate.visible]
@@ -135,26 +141,31 @@ class HandOutside:
 
 
 @dataclass(frozen=True)
-class DetectorDisagrees:
-    """A visible hand that a detector does not find on that side within this error.
+class DetectorAgrees:
+    """Drops rows with a visible hand that a detector does not find, on its side and in its place.
 
     Args:
-        detector (callable): see `Detector`.
-        error (`float`): mean distance of the 21 joints, as a part of the hand's size in the picture.
+        detector ([`HandDetector`]): any callable of this form. Those that take a PIL image and return pairs of a side
+            and its points work for one more release, with a `FutureWarning`.
+        error (`float`): largest mean distance of the 21 joints, as a fraction of the hand's size in the image.
     """
 
-    detector: Detector
+    detector: HandDetector | PairDetector
     error: float = 0.2
 
     @property
     def reason(self) -> str:
         return "detector disagrees"
 
+    @cached_property
+    def _detect(self) -> EitherDetector:
+        return EitherDetector(self.detector)
+
     def drops(self, candidate: Candidate) -> bool:
-        found = [(side, torch.as_tensor(joints).float()) for side, joints in self.detector(candidate.image)]
+        found = [(hand.side, torch.as_tensor(hand.landmarks).float()) for hand in self._detect(candidate.image)]
         for joints, side, visible in zip(candidate.joints, SIDES, candidate.visible.tolist(), strict=True):
             allowed = self.error * hand_sizes_in_pixels(joints)
-            distances = [(other - joints).norm(dim=-1).mean() for name, other in found if name == side]
+            distances = [(points - joints).norm(dim=-1).mean() for name, points in found if name == side]
             if visible and not any(distance <= allowed for distance in distances):
                 return True
         return False
@@ -162,7 +173,7 @@ class DetectorDisagrees:
 
 @dataclass(frozen=True)
 class Crop:
-    """How to crop before the rules judge; the arguments of `crop_row`."""
+    """How to crop before the rules are applied; the arguments of `crop_row`."""
 
     around: str = "person"
     margin: float = 0.15
@@ -171,12 +182,12 @@ class Crop:
 
 
 class Curation:
-    """Rules, and how many rows they have dropped.
+    """Applies rules to rows and counts what they drop.
 
     Args:
-        rules (sequence of [`Rule`]): tried in this order; a row counts for the first that drops it.
-        crop ([`Crop`], *optional*): crop every picture before the rules judge.
-        body_model ([`HandBodyModel`], *optional*): the body that the parameters pose; else the procedural one.
+        rules (sequence of [`Rule`]): in this order; a row is counted under the first rule that drops it.
+        crop ([`Crop`], *optional*): crop every image before the rules are applied.
+        body_model ([`HandBodyModel`], *optional*): the body that the parameters pose; by default the procedural one.
 
     Attributes:
         kept (`int`): rows that passed.
@@ -190,7 +201,7 @@ class Curation:
         self.dropped: Counter[str] = Counter({rule.reason: 0 for rule in self.rules})
 
     def filter(self, raw_rows: Iterable[RawRow]) -> Iterator[Candidate]:
-        """The rows that pass, as they will be kept. Rows and pictures that cannot be read are dropped and counted."""
+        """The rows that pass, as they will be saved. Rows and images that cannot be read are dropped and counted."""
         prepared = (candidate for raw in raw_rows if (candidate := self._prepare(raw)) is not None)
         while batch := list(islice(prepared, _BATCH)):
             hands = HandParams.cat([candidate.hand_params.reshape(1) for candidate in batch])
@@ -198,21 +209,21 @@ class Curation:
                 joints_2d = self.body_model(hands.to(self.body_model.device)).joints_2d.cpu()
             for candidate, joints in zip(batch, joints_2d, strict=True):
                 candidate.joints = square_to_pixels(joints, candidate.size[1], candidate.size[0])
-                reason = self._verdict(candidate)
+                reason = self._reason_to_drop(candidate)
                 if reason is None:
                     self.kept += 1
                     yield candidate
                 else:
                     self.dropped[reason] += 1
 
-    def _verdict(self, candidate: Candidate) -> str | None:
+    def _reason_to_drop(self, candidate: Candidate) -> str | None:
         try:
             return next((rule.reason for rule in self.rules if rule.drops(candidate)), None)
         except PictureError:
-            return _UNREADABLE_PICTURE
+            return _UNREADABLE_IMAGE
 
     def _prepare(self, raw: RawRow) -> Candidate | None:
-        """The row with its picture as it will be kept; what cannot be is counted."""
+        """The row with its image as it will be saved, or None, counted, if it has none that can be read or cropped."""
         try:
             if isinstance(raw.value, RowError):
                 raise raw.value
@@ -222,7 +233,7 @@ class Curation:
             self.dropped["row that cannot be read"] += 1
             return None
         if row.picture is None:
-            self.dropped["no picture"] += 1
+            self.dropped["no image"] += 1
             return None
         try:
             if self.crop is None:
@@ -232,7 +243,7 @@ class Curation:
             self.dropped["no square crop"] += 1
             return None
         except PictureError:
-            self.dropped[_UNREADABLE_PICTURE] += 1
+            self.dropped[_UNREADABLE_IMAGE] += 1
             return None
         crop = _compose(row.columns.get("crop"), row.picture.size, box)
         return Candidate(row, row.picture, hands, image.size, image, crop, image.width / (box[2] - box[0]))
@@ -241,19 +252,23 @@ class Curation:
 def curate(raw_rows: Iterable[RawRow], folder: str | Path, curation: Curation) -> None:
     """Writes the rows that pass into a new folder, with all their columns.
 
-    Whole pictures are copied byte by byte; crops of JPEGs become JPEGs (quality 95), all others PNGs.
+    Whole images are copied byte by byte; crops of JPEGs are saved as JPEGs (quality 95), all others as PNGs.
 
     Args:
         raw_rows (iterable of `RawRow`): of `Shard.rows()`.
         folder (`str` or `Path`): made if absent; must not hold a data set yet. Gets no `metadata.jsonl` if no row
-            passes, which is an error.
-        curation ([`Curation`]): counts what was dropped and why.
+            passes.
+        curation ([`Curation`]): the rules; holds the counts afterwards.
+
+    Raises:
+        ValueError: if no row passes, or the folder holds a data set.
+        RowError: if a row has a column that JSON cannot hold, or lacks one that a rule needs.
     """
-    pictures = Path(folder) / "images"
+    images = Path(folder) / "images"
     with new_metadata(folder) as file:
-        pictures.mkdir(exist_ok=True)
+        images.mkdir(exist_ok=True)
         for number, candidate in enumerate(curation.filter(raw_rows)):
-            name = _write_picture(candidate, pictures, f"{number:06d}")
+            name = _write_image(candidate, images, f"{number:06d}")
             columns = {key: value for key, value in candidate.row.columns.items() if key not in ("file_name", "image")}
             hands = candidate.hand_params.to_dict()
             row = {**columns, **hands, "crop": candidate.crop, "file_name": f"images/{name}"}
@@ -266,7 +281,7 @@ def curate(raw_rows: Iterable[RawRow], folder: str | Path, curation: Curation) -
             raise ValueError(f"no row passes: {dict(+curation.dropped)}")
 
 
-def _write_picture(candidate: Candidate, folder: Path, stem: str) -> str:
+def _write_image(candidate: Candidate, folder: Path, stem: str) -> str:
     jpeg = candidate.picture.format in ("JPEG", "MPO")
     if candidate.cropped is None:
         name = stem + (".jpg" if jpeg else f".{candidate.picture.format.lower()}")
@@ -288,9 +303,21 @@ def _check_crop(row: HandRow) -> None:
 
 
 def _compose(earlier: Sequence[float] | None, size: tuple[int, int], box: Sequence[int]) -> list[float]:
-    """A box of a picture that is itself a crop (perhaps resized), in pixels of the picture that one was cut from."""
+    """A box in a crop (perhaps resized) as a box in the image that the crop was cut from."""
     if not earlier:
         return list(box)
     left, top, right, bottom = earlier
     scale = ((right - left) / size[0], (bottom - top) / size[1])
     return [left + box[0] * scale[0], top + box[1] * scale[1], left + box[2] * scale[0], top + box[3] * scale[1]]
+
+
+__getattr__ = renamed_names(
+    __name__,
+    {
+        "Crowd": "MaxPeople",
+        "Detector": "PairDetector",
+        "DetectorDisagrees": "DetectorAgrees",
+        "HandOutside": "HandsInside",
+        "SmallHand": "MinHandSize",
+    },
+)

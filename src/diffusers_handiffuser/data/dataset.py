@@ -1,4 +1,4 @@
-"""`HandDataset`: the rows of a data set held in memory, its pictures on disk. The fast path of the trainers."""
+"""Random access: `HandDataset` holds the rows of a data set in memory and reads images from disk."""
 
 import contextlib
 import hashlib
@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.file_download import repo_folder_name
-from numpy.typing import DTypeLike
 
-from ..utils.atomic_files import atomic_write
+from ..utils.atomic_arrays import cached_array
 from ..utils.messages import reason_of
 from .rows import (
     HandRow,
@@ -24,6 +23,7 @@ from .rows import (
     hand_features,
     import_datasets,
     parse_row,
+    require_image,
     stack_hand_params,
 )
 from .sources import MAX_ROW_BYTES, RawRow, Shard, find_shards, metadata_shard
@@ -40,13 +40,17 @@ def open_dataset(
     *,
     max_row_bytes: int = MAX_ROW_BYTES,
 ) -> "HandDataset":
-    """Opens a data set for reading in any order. `stream_dataset` is for what is too large for that.
+    """Opens a data set for random access; `stream_dataset` reads data sets that are too large for it.
 
     Args:
-        name_or_path, split, revision, subset, max_row_bytes: see `find_shards`. Folders are read where they are; all
-            else is downloaded and kept by Hugging Face `datasets`, in its cache.
-        max_rows (`int`, *optional*): only the first rows.
-        need_images (`bool`): refuse rows that name no picture.
+        name_or_path (`str` or `Path`): see `find_shards`. Folders are read in place; everything else is downloaded
+            and converted by Hugging Face `datasets`, in its cache.
+        split (`str`): see `find_shards`.
+        revision (`str`, *optional*): see `find_shards`.
+        subset (`str`, *optional*): see `find_shards`.
+        max_rows (`int`, *optional*): read only the first rows.
+        need_images (`bool`): refuse rows without an image.
+        max_row_bytes (`int`): see `find_shards`.
     """
     shards = find_shards(name_or_path, split, revision, subset, max_row_bytes=max_row_bytes)
     if shards[0].kind in ("jsonl", "metadata"):
@@ -58,47 +62,46 @@ def open_dataset(
             folders = _folders_of(shards[0].path, datasets)
             table = datasets.load_dataset(shards[0].path, **dict(shards[0].options))
         else:
-            # The stamps make a changed file another data set to the cache of `datasets`.
+            # With the stamps in its key, the cache of `datasets` notices changed files.
             arguments = {"shards": shards, "stamps": [_stamp(shard) for shard in shards]}
             table = datasets.Dataset.from_generator(_checked_rows, features=hand_features(), gen_kwargs=arguments)
     return HandDataset.from_datasets(table, f"{name_or_path}, split {split}", max_rows, need_images, folders=folders)
 
 
 class HandDataset:
-    """The rows of a data set folder, held in memory as stacked arrays; pictures are read when asked for.
+    """The rows of a data set folder, in memory as stacked arrays; images are read on request.
 
     Args:
-        folder (`str` or `Path`): folder with a `metadata.jsonl` or `metadata.parquet`. For all else see
-            `open_dataset`.
+        folder (`str` or `Path`): folder with a `metadata.jsonl` or `metadata.parquet`. `open_dataset` reads other
+            formats.
         max_rows (`int`, *optional*): read only the first rows.
-        need_images (`bool`): refuse rows that name no picture.
+        need_images (`bool`): refuse rows without an image.
 
     Attributes:
         texts (`list[str]`): the captions.
         hand_params (`HandParams` of batch shape (N,)): the hands.
-        image_paths (`list[Path | None]`): where each row's picture is, if it is a file of its own.
-        fingerprint (`str`): hash of the rows that were read and of their pictures' sizes in bytes; caches derived from
-            them are named after it.
+        image_paths (`list[Path | None]`): each row's image file; `None` if it has none or its bytes are in a table.
+        fingerprint (`str`): hash of the rows and of their images' sizes in bytes; names the caches derived from them.
 
-    Raises `FileNotFoundError` or `ValueError` with file, row number (from 0) and what is wrong with the row.
+    Raises `FileNotFoundError` or `ValueError` with the file, the row number (from 0) and the reason.
     """
 
     def __init__(self, folder: str | Path, max_rows: int | None = None, need_images: bool = False):
         self.folder: Path | None = Path(folder)
         shard = metadata_shard(self.folder)
-        self._pictures: list[Picture | None] = []
+        self._images: list[Picture | None] = []
         self._table: Any = None
         self._folders: list[Path] = []
         digest = hashlib.sha256()
 
         def add(row: HandRow, raw: RawRow) -> None:
-            self._pictures.append(row.picture)
+            self._images.append(row.picture)
             digest.update(raw.line or _row_bytes(row))
             if need_images:
-                digest.update(str(_need(row.picture, raw.where).num_bytes).encode())
+                digest.update(str(require_image(row.picture, raw.where).num_bytes).encode())
 
         self._fill(shard.path, shard.rows(), max_rows, add)
-        self.image_paths = [picture and picture.path for picture in self._pictures]
+        self.image_paths = [image and image.path for image in self._images]
         self.fingerprint = digest.hexdigest()[:16]
 
     @classmethod
@@ -111,14 +114,15 @@ class HandDataset:
         *,
         folders: Iterable[str | Path] = (),
     ) -> "HandDataset":
-        """A map-style `datasets.Dataset` with the columns of `hand_features()`; its pictures stay where they are.
+        """Wraps a map-style `datasets.Dataset` with the columns of `hand_features()`; images are not copied.
 
         Args:
-            table (`datasets.Dataset`): with or without `image`; further columns are not read.
-            name (`str`): for messages.
-            max_rows, need_images: as for folders.
-            folders (iterable of `str` or `Path`): where pictures may lie that are files of their own. Those of tables
-                of a stranger can name any file of this machine; they are read from these folders alone.
+            table (`datasets.Dataset`): with or without `image`; other columns are ignored.
+            name (`str`): shown in error messages.
+            max_rows (`int`, *optional*): read only the first rows.
+            need_images (`bool`): refuse rows without an image.
+            folders (iterable of `str` or `Path`): folders that image files are read from. An untrusted table can
+                name any file of this machine, so no other file is opened.
         """
         datasets = import_datasets("HandDataset.from_datasets")
         self = cls.__new__(cls)
@@ -129,22 +133,22 @@ class HandDataset:
         for column in columns:
             if hasattr(table.features[column], "decode_example"):
                 kind = type(table.features[column]).__name__
-                raise ValueError(f"{name}: `{column}` is said to hold files of the type {kind}")
+                raise ValueError(f"{name}: `{column}` claims to hold files of the type {kind}")
         self._folders = [Path(folder) for folder in folders]
-        has_pictures = "image" in table.column_names
-        self._table = table.cast_column("image", datasets.Image(decode=False)) if has_pictures else None
-        sizes: Iterator[int | None] = iter(self._picture_sizes(name) if has_pictures else [None] * len(table))
+        has_images = "image" in table.column_names
+        self._table = table.cast_column("image", datasets.Image(decode=False)) if has_images else None
+        sizes: Iterator[int | None] = iter(self._image_sizes(name) if has_images else [None] * len(table))
         rows = (RawRow(f"{name}, row {number}", value) for number, value in enumerate(table.select_columns(columns)))
         digest = hashlib.sha256()
 
         def add(row: HandRow, raw: RawRow) -> None:
             size = next(sizes)
             if need_images and size is None:
-                _need(None, raw.where)
+                require_image(None, raw.where)
             digest.update(_row_bytes(row) + str(size).encode())
 
         self._fill(name, rows, None, add)
-        self._pictures, self.image_paths = [None] * len(self), [None] * len(self)
+        self._images, self.image_paths = [None] * len(self), [None] * len(self)
         self.fingerprint = digest.hexdigest()[:16]
         return self
 
@@ -168,16 +172,16 @@ class HandDataset:
         return len(self.texts)
 
     def picture(self, row: int) -> Picture:
-        """The picture of a row, not decoded yet; `ValueError` if it has none."""
-        picture, where = self._pictures[row], f"{self._name}, row {row}"
-        if picture is None and self._table is not None:
-            picture = self._stored_picture(where, **(self._table[int(row)]["image"] or {}))
-        if picture is None:
-            raise ValueError(f"{where}: the row has no picture")
-        return picture
+        """The image of a row, not decoded yet; `ValueError` if it has none."""
+        image, where = self._images[row], f"{self._name}, row {row}"
+        if image is None and self._table is not None:
+            image = self._stored_image(where, **(self._table[int(row)]["image"] or {}))
+        if image is None:
+            raise ValueError(f"{where}: the row has no image")
+        return image
 
-    def _stored_picture(self, where: str, bytes: bytes | None = None, path: str | None = None) -> Picture | None:
-        """Of a table's row: `bytes` and `path` as `datasets` stores them."""
+    def _stored_image(self, where: str, bytes: bytes | None = None, path: str | None = None) -> Picture | None:
+        """The image of a table row, from `bytes` and `path` as `datasets` stores them."""
         if bytes is not None:
             return Picture(where, bytes)
         if path is None:
@@ -185,32 +189,32 @@ class HandDataset:
         folder, inside = inside_of(path, self._folders) or (self._folders[0] if self._folders else None, path)
         try:
             if folder is None:
-                raise ValueError(f"names the file {path!r}; `folders` says where files of pictures may lie")
+                raise ValueError(f"names the file {path!r}; `folders` says where image files may lie")
             return Picture(where, folder / check_stored_path(inside), folder)
         except ValueError as error:
             raise RowError(where, [("image", str(error))]) from None
 
-    def _picture_sizes(self, name: str) -> Iterator[int | None]:
-        """Bytes of every picture of a table, without reading them where they are stored in it."""
+    def _image_sizes(self, name: str) -> Iterator[int | None]:
+        """Size in bytes of every image of a table; images stored in the table are not read."""
         import pyarrow.compute as pc
 
         row = 0
         for part in self._table.select_columns("image").with_format("arrow").iter(1000):
             stored, paths = (pc.struct_field(part["image"], field) for field in ("bytes", "path"))
             for size, path in zip(pc.binary_length(stored).to_pylist(), paths.to_pylist(), strict=True):
-                picture = self._stored_picture(f"{name}, row {row}", path=path) if size is None else None
-                yield picture.num_bytes if picture else size
+                image = self._stored_image(f"{name}, row {row}", path=path) if size is None else None
+                yield image.num_bytes if image else size
                 row += 1
 
     def load_image(self, row: int, resolution: int) -> np.ndarray:
-        """Picture of a row as (resolution, resolution, 3) uint8: the centred square over its shorter side, resized."""
+        """Image of a row as (resolution, resolution, 3) uint8: centre crop over the shorter side, resized."""
         return self.picture(row).square(resolution)
 
     def images(self, resolution: int, cache_dir: str | Path | None = None) -> np.ndarray:
-        """All pictures as one (N, resolution, resolution, 3) uint8 array.
+        """All images as one (N, resolution, resolution, 3) uint8 array.
 
         With `cache_dir` the array is a read-only memory map of `images-<fingerprint>-<resolution>.npy` there, written
-        on the first call and found again by later runs.
+        by the first call and reused by later runs.
         """
         shape = (len(self), resolution, resolution, 3)
 
@@ -225,30 +229,6 @@ class HandDataset:
         return cached_array(Path(cache_dir) / f"images-{self.fingerprint}-{resolution}.npy", shape, np.uint8, fill)
 
 
-def cached_array(
-    path: str | Path, shape: tuple[int, ...], dtype: DTypeLike, fill: Callable[[np.ndarray], None]
-) -> np.ndarray:
-    """Read-only memory map of `path`; where it does not exist yet, `fill(array)` writes it, atomically."""
-    path = Path(path)
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as temporary:
-            array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
-            fill(array)
-            array.flush()
-            del array
-    array = np.load(path, mmap_mode="r")
-    if array.shape != tuple(shape) or array.dtype != np.dtype(dtype):
-        raise ValueError(f"{path} holds {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}: delete it")
-    return array
-
-
-def _need(picture: Picture | None, where: str) -> Picture:
-    if picture is None:
-        raise RowError(where, [("", "neither `file_name` nor `image` names a picture")])
-    return picture
-
-
 def _row_bytes(row: HandRow) -> bytes:
     return json.dumps(row.text).encode() + b"".join(value.tobytes() for value in row.fields.values())
 
@@ -259,14 +239,14 @@ def _checked_rows(shards: list[Shard], stamps: list) -> Iterator[dict[str, Any]]
         for raw in shard.rows():
             if isinstance(raw.value, RowError):
                 raise raw.value
-            picture = parse_row(raw.value, raw.where, raw.folder).picture
+            image = parse_row(raw.value, raw.where, raw.folder).picture
             row = {name: raw.value.get(name) for name in columns}
-            yield row | {"image": picture and {"bytes": picture.read(), "path": None}}
+            yield row | {"image": image and {"bytes": image.read(), "path": None}}
 
 
 @contextlib.contextmanager
 def _causes_shown(datasets: Any, name_or_path: str | Path) -> Iterator[None]:
-    """What `datasets` says of an error in a row, or in a file, is that there was one."""
+    """Raises the cause of an error in a row or file; `datasets` only reports that there was one."""
     try:
         yield
     except datasets.exceptions.DatasetGenerationError as error:
@@ -278,7 +258,7 @@ def _causes_shown(datasets: Any, name_or_path: str | Path) -> Iterator[None]:
 
 
 def _folders_of(name_or_path: str, datasets: Any) -> list[Path]:
-    """Where `datasets` may have picture files of a data set: in its folder, or for one of the Hub in caches."""
+    """Where `datasets` keeps the image files of a data set: its own folder or, for one on the Hub, the caches."""
     if Path(name_or_path).is_dir():
         return [Path(name_or_path)]
     downloads = Path(datasets.config.HF_DATASETS_CACHE, "downloads", "extracted")
@@ -286,7 +266,7 @@ def _folders_of(name_or_path: str, datasets: Any) -> list[Path]:
 
 
 def _stamp(shard: Shard) -> tuple[int, int] | None:
-    """Of a file on this machine; what is on the Hub has its commit in its path."""
+    """Size and time of a local file; `None` for a file on the Hub, whose path has its commit."""
     if not os.path.isfile(shard.path):
         return None
     status = os.stat(shard.path)

@@ -1,7 +1,7 @@
-"""What a data set's card says of its files, before Hugging Face `datasets` acts on it.
+"""Checks the files that a data set card lists, before Hugging Face `datasets` opens them.
 
 A card (the head of `README.md`, or `.huggingface.yaml`) may list the files of each configuration. `datasets` opens
-whatever stands there by fsspec, on this machine and elsewhere; here it is paths inside the data set, or refused.
+them through fsspec, on this machine or elsewhere; here only paths inside the data set are accepted.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _MAX_FILES = 100_000
 
 
 def refuse_data_files_elsewhere(name_or_path: str | Path, revision: str | None = None) -> None:
-    """Raises `ValueError` for a card that names files outside of its data set.
+    """Raises a `ValueError` if the card names files outside its data set.
 
     Args:
         name_or_path (`str` or `Path`): a folder, or the name of a data set on the Hub.
@@ -51,16 +51,16 @@ def _card_file(name_or_path: str | Path, name: str, revision: str | None) -> Pat
     try:
         return Path(hf_hub_download(str(name_or_path), name, repo_type="dataset", revision=revision))
     except (EntryNotFoundError, LocalEntryNotFoundError, HFValidationError, HTTPError, OSError):
-        return None  # `datasets` says what is wrong
+        return None  # `datasets` will raise the error
 
 
 def _file_names(text: str, name: str) -> Iterator[str]:
-    """Of the configurations' `data_files` and `data_dir`, read as `datasets` reads them."""
+    """All `data_files` and `data_dir` of the configurations, parsed as `datasets` parses them."""
     try:
         content = DatasetCard(text).data if name == "README.md" else yaml.safe_load(text) or {}
         configs = content.get("configs")
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError):
-        return  # what is no card to `datasets` either, which says so
+        return  # `datasets` cannot parse it either and will raise the error
     for config in configs if isinstance(configs, list) else []:
         if isinstance(config, dict):
             yield from _texts([config.get("data_files"), config.get("data_dir")])

@@ -1,4 +1,4 @@
-"""Rows of Parquet files from strangers, in memory and time that the size of the file bounds."""
+"""Reads untrusted Parquet files in memory and time that are bounded by the size of the file."""
 
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -6,16 +6,16 @@ from typing import Any, BinaryIO
 _MAX_UNPACKED_BYTES = 2**28
 _MAX_VALUES = 2**24
 _MAX_RATIO = 200
-"""Of packed pictures and random numbers hardly anything unpacks to more than ten times its size."""
+"""Compressed images and random numbers rarely unpack to more than ten times their size."""
 _BATCH = 64
 
 
 def read_parquet(file: BinaryIO) -> Iterator[dict[str, Any]]:
-    """The rows from the front; pictures stay the `bytes` and `path` that are stored, whatever type is claimed.
+    """The rows in order; images stay the stored `bytes` and `path`, whatever type the file claims.
 
-    Raises `ValueError` for a file that says of itself that it unpacks to 200 times its size and more than 256 MiB, or
-    that it holds 200 values for each of its bytes and more than 16 million; and for a row whose lists of texts are
-    more than 256 MiB.
+    Raises a `ValueError` if the file declares that it unpacks to more than 256 MiB and 200 times its size, or that it
+    has more than 16 million values and 200 for each of its bytes, and if the lists of strings of one row exceed
+    256 MiB.
     """
     try:
         import pyarrow.parquet as parquet
@@ -26,7 +26,7 @@ def read_parquet(file: BinaryIO) -> Iterator[dict[str, Any]]:
     with parquet.ParquetFile(file) as head:
         _refuse_bombs(head.metadata, num_bytes)
         columns = [head.schema.column(number) for number in range(len(head.schema))]
-        # A text that a million rows share is stored once, and read once.
+        # A string that a million rows share is stored once and read once.
         texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
         has_lists = any(column.max_repetition_level for column in columns if column.path in texts)
         metadata = head.metadata
@@ -43,16 +43,16 @@ def _refuse_bombs(metadata: Any, num_bytes: int) -> None:
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     columns = [(group.column(number), number) for group in groups for number in range(group.num_columns)]
     stored = sum(column.total_uncompressed_size for column, _ in columns)
-    # Values of a fixed length may be stored once, too, and each is read as often as it is there.
+    # Values of fixed length may also be stored once, but every occurrence is read.
     fixed = sum(column.num_values * metadata.schema.column(number).length for column, number in columns)
     if max(stored, fixed) > max(_MAX_UNPACKED_BYTES, _MAX_RATIO * num_bytes):
-        raise ValueError(f"it unpacks to more than {_MAX_RATIO} times its size; write it anew if you trust it")
+        raise ValueError(f"it unpacks to more than {_MAX_RATIO} times its size; rewrite it if you trust it")
     if sum(column.num_values for column, _ in columns) > max(_MAX_VALUES, _MAX_RATIO * num_bytes):
-        raise ValueError(f"it has more than {_MAX_RATIO} values for each of its bytes; write it anew if you trust it")
+        raise ValueError(f"it has more than {_MAX_RATIO} values for each of its bytes; rewrite it if you trust it")
 
 
 def _text_bytes(array: Any) -> int:
-    """Of the texts in an array, at any depth, where each that is stored once counts as often as it is there."""
+    """Bytes of all strings in an array, at any depth; a string counts as often as it occurs."""
     import pyarrow
     import pyarrow.compute
 

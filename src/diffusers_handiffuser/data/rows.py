@@ -1,11 +1,11 @@
-"""One row of a data set: what it holds, how it is read and checked, how it is written.
+"""One row of a data set: its format, parser and writer.
 
-A row holds `text`, the seven `HandParams` fields as flat lists under their own names, where there is a picture
-`file_name` (a path inside the folder) or `image` (a path, or what Hugging Face `datasets` stores for a picture),
-`source` (a word for where the row comes from) and `crop` (null, or `[left, top, right, bottom]` in pixels of the
-picture that this one was cut from). Stage 1 needs no pictures. Further columns are kept and not read.
+A row holds `text`; the seven `HandParams` fields as flat lists under their own names; if it has an image, `file_name`
+(a path inside the folder) or `image` (a path, or what Hugging Face `datasets` stores for an image); `source` (a word
+for the origin of the row); and `crop` (null, or `[left, top, right, bottom]` in pixels of the image that this one was
+cropped from). Stage 1 needs no images. Other columns are kept but not read.
 
-Rows come from strangers; `stored_paths` says which files they may name.
+Rows are untrusted; `stored_paths` defines which files they may name.
 """
 
 import contextlib
@@ -23,12 +23,12 @@ from PIL import Image
 
 from ..hands import HandParams
 from ..utils.messages import install_extra, is_whole_text, printable
-from .stored_paths import MAX_PICTURE_BYTES, check_stored_path, stored_file_size
+from .stored_paths import MAX_IMAGE_BYTES, check_stored_path, stored_file_size
 
 IMAGE_COLUMNS = ("file_name", "image")
 _NUMBERS = (int, float, np.integer, np.floating)
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000")
-"""Pillow reads others too, some by other programs: for PostScript it runs Ghostscript."""
+"""Pillow reads other formats too, some through external programs: it runs Ghostscript for PostScript."""
 
 
 class RowError(ValueError):
@@ -36,8 +36,8 @@ class RowError(ValueError):
 
     Args:
         where (`str`): file and row.
-        problems (`list` of `(column, reason)`): the column is `""` where the row as a whole is meant. The message
-            tells of the first.
+        problems (`list` of `(column, reason)`): the column is `""` for a problem of the whole row. The message
+            shows the first one.
     """
 
     def __init__(self, where: str, problems: list[tuple[str, str]]):
@@ -47,20 +47,20 @@ class RowError(ValueError):
 
 
 class PictureError(ValueError):
-    """A picture that cannot be read; the message names file and row."""
+    """An image that cannot be read; the message names the file and row."""
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture that has not been decoded: a file, or the bytes of one.
+    """An image that has not been decoded yet: a file or its bytes.
 
     Args:
         where (`str`): file and row, for messages.
-        content (`Path`, `str` or `bytes`): the file, the URL of one in a data set of the Hub (`hf://datasets/...`), or
-            its bytes where it is no file of its own.
-        folder (`Path`, *optional*): what the file must lie in.
+        content (`Path`, `str` or `bytes`): a local file, the URL of a file on the Hub (`hf://datasets/...`), or the
+            bytes of an image that is not a file of its own.
+        folder (`Path`, *optional*): folder that the file must lie in.
 
-    Every method raises [`PictureError`] with file and row if the picture cannot be read.
+    Every method raises a [`PictureError`] with file and row if the image cannot be read.
     """
 
     where: str
@@ -69,12 +69,12 @@ class Picture:
 
     @property
     def path(self) -> Path | None:
-        """Of a file on this machine, which has not been looked at yet."""
+        """The local file, not checked yet; `None` for a URL or bytes."""
         return self.content if isinstance(self.content, Path) else None
 
     @property
     def num_bytes(self) -> int:
-        """Raises `FileNotFoundError` with the row if there is no such file."""
+        """Size of the encoded image. Raises a `FileNotFoundError` that names the row if there is no such file."""
         if not isinstance(self.content, Path):
             return len(self.read())
         with self._reading():
@@ -83,9 +83,10 @@ class Picture:
             except FileNotFoundError as error:
                 missing = error
         name = printable(str(self.content))
-        raise FileNotFoundError(f"{self.where}: picture {name} not found") from missing
+        raise FileNotFoundError(f"{self.where}: image {name} not found") from missing
 
     def read(self) -> bytes:
+        """The encoded image."""
         if isinstance(self.content, bytes):
             return self.content
         with self._reading():
@@ -94,24 +95,24 @@ class Picture:
                 return self.content.read_bytes()
             from huggingface_hub import HfFileSystem
 
-            # Not fsspec.open, for which the name of a file may be a chain of file systems.
+            # Not fsspec.open, which also accepts chained file systems as a file name.
             with HfFileSystem().open(self.content, "rb") as file:
-                if file.size > MAX_PICTURE_BYTES:
-                    raise ValueError(f"it has more than {MAX_PICTURE_BYTES} bytes")
+                if file.size > MAX_IMAGE_BYTES:
+                    raise ValueError(f"it has more than {MAX_IMAGE_BYTES} bytes")
                 return file.read()
 
     @cached_property
     def size(self) -> tuple[int, int]:
-        """Width and height in pixels, from the head of the file."""
+        """Width and height in pixels, from the file header."""
         return self._opened(lambda image: image.size)
 
     @cached_property
     def format(self) -> str:
-        """`"JPEG"`, `"PNG"` and the like, from the head of the file."""
+        """`"JPEG"`, `"PNG"` and so on, from the file header."""
         return self._opened(lambda image: image.format)
 
     def open(self) -> Image.Image:
-        """Decoded, RGB. Raises [`PictureError`] if that cannot be done."""
+        """The decoded image, RGB."""
         return self._opened(lambda image: image.convert("RGB"))
 
     def _opened(self, use: Callable[[Image.Image], Any]) -> Any:
@@ -127,12 +128,12 @@ class Picture:
             yield
         except PictureError:
             raise
-        except Exception as error:  # damaged pictures make its decoders fail in many ways
+        except Exception as error:  # Pillow's decoders fail in many ways on damaged images
             name = "" if isinstance(self.content, bytes) else f" {printable(str(self.content))}"
-            raise PictureError(f"{self.where}: cannot read picture{name}: {printable(str(error))}") from error
+            raise PictureError(f"{self.where}: cannot read image{name}: {printable(str(error))}") from error
 
     def square(self, resolution: int) -> np.ndarray:
-        """`(resolution, resolution, 3)` uint8: the centred square over the shorter side, resized."""
+        """`(resolution, resolution, 3)` uint8: centre crop over the shorter side, resized."""
         image = self.open()
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -145,14 +146,14 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class HandRow:
-    """One row, checked.
+    """One checked row.
 
     Args:
         text (`str`): the caption.
         fields (`dict[str, np.ndarray]`): the seven `HandParams` fields, float32; `hand_visible` bool.
         picture ([`Picture`], *optional*): not decoded yet.
         where (`str`): file and row, for messages.
-        columns (`dict`): the row as it was read, without its picture if that came as bytes.
+        columns (`dict`): the row as read, without image bytes.
     """
 
     text: str
@@ -163,20 +164,20 @@ class HandRow:
 
     @cached_property
     def hand_params(self) -> HandParams:
-        """Of one person: no batch dimension."""
+        """The hands of one person, no batch dimension."""
         return HandParams(**{name: torch.from_numpy(value) for name, value in self.fields.items()})
 
 
 def parse_row(row: Any, where: str, folder: Path | str | None = None) -> HandRow:
-    """Checks a row and gives it its types.
+    """Checks a row and converts its columns.
 
     Args:
-        row (`Mapping`): as read from a file or from `datasets`.
+        row (`Mapping`): a row as read from a file or from `datasets`.
         where (`str`): file and row, for messages.
-        folder (`Path` or `str`, *optional*): what picture paths are relative to and have to stay in: a folder, or of a
-            data set on the Hub its URL. Without one, pictures have to come as bytes.
+        folder (`Path` or `str`, *optional*): folder that image paths are relative to and must stay in, or its URL for
+            a data set on the Hub. Without one, images must be bytes.
 
-    Raises `RowError` with everything that is wrong.
+    Raises a `RowError` that lists every problem.
     """
     if not isinstance(row, Mapping):
         raise RowError(where, [("", f"must be a JSON object, but is a {type(row).__name__}")])
@@ -187,17 +188,24 @@ def parse_row(row: Any, where: str, folder: Path | str | None = None) -> HandRow
     if not isinstance(text, str):
         problems.append(("text", f"must be a string, but is {type(text).__name__}"))
     elif not is_whole_text(text):
-        problems.append(("text", f"must be text that UTF-8 has, but is {ascii(text)}"))
-    picture, columns = _parse_picture(row, where, folder, problems), dict(row)
+        problems.append(("text", f"must be text that UTF-8 has, but is {text!a}"))
+    image, columns = _parse_image(row, where, folder, problems), dict(row)
     if isinstance(row.get("image"), Mapping):
         del columns["image"]
     if problems:
         raise RowError(where, problems)
-    return HandRow(str(text), fields, picture, where, columns)
+    return HandRow(str(text), fields, image, where, columns)
+
+
+def require_image(image: Picture | None, where: str) -> Picture:
+    """Returns the image of a row; raises a `RowError` if it has none."""
+    if image is None:
+        raise RowError(where, [("", "neither `file_name` nor `image` names an image")])
+    return image
 
 
 def parse_json(line: bytes, where: str) -> Any:
-    """A line of JSON; `RowError` if it is none."""
+    """Parses a line of JSON; raises a `RowError` if it is not valid."""
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -210,7 +218,7 @@ def write_row(hand_params: HandParams, text: str, **columns: Any) -> dict[str, A
     Args:
         hand_params ([`HandParams`]): no batch dimension.
         text (`str`): the caption.
-        columns: `file_name`, `source`, `crop` and whatever else belongs to the row.
+        columns: `file_name`, `source`, `crop` and any other columns.
     """
     if hand_params.batch_shape:
         raise ValueError(f"`hand_params` must be of one person, got batch shape {tuple(hand_params.batch_shape)}.")
@@ -226,7 +234,7 @@ def stack_hand_params(rows: Iterable[HandRow]) -> HandParams:
 
 
 def hand_features(images: bool = True) -> Any:
-    """The columns of a row as `datasets.Features`, for `Dataset.from_list(rows, features=...)` and its like.
+    """The columns of a row as `datasets.Features`, for `Dataset.from_list(rows, features=...)` and the like.
 
     Args:
         images (`bool`): `False` for a data set of stage 1, which has no `image` column.
@@ -242,7 +250,7 @@ def hand_features(images: bool = True) -> Any:
 
 
 def import_datasets(what: str) -> Any:
-    """Hugging Face `datasets`, or an `ImportError` that says what it is wanted for and how to get it."""
+    """Imports Hugging Face `datasets`; the `ImportError` says what needs it and how to install it."""
     try:
         import datasets
     except ImportError as error:
@@ -259,14 +267,14 @@ def _parse_field(row: Mapping, name: str, size: int, problems: list) -> np.ndarr
     if not isinstance(value, list | tuple | np.ndarray):
         problems.append((name, f"must be {wanted}, but is {_shown(value)}"))
         return None
-    # numpy would take the text "1.0" for a number, and true.
+    # numpy would accept the string "1.0" and booleans as numbers.
     kinds = (bool, np.bool_, *_NUMBERS) if name == "hand_visible" else _NUMBERS
     for number in value:
         if not isinstance(number, kinds) or (isinstance(number, bool) and bool not in kinds):
             problems.append((name, f"must be {wanted}, but holds {_shown(number)}"))
             return None
     try:
-        with np.errstate(over="ignore"):  # what that makes is not finite
+        with np.errstate(over="ignore"):  # an overflow becomes infinite, which is refused below
             values = np.asarray(value, np.float32)
     except OverflowError as error:
         problems.append((name, f"must be {wanted} ({error})"))
@@ -289,7 +297,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:80]}..."
 
 
-def _parse_picture(row: Mapping, where: str, folder: Path | str | None, problems: list) -> Picture | None:
+def _parse_image(row: Mapping, where: str, folder: Path | str | None, problems: list) -> Picture | None:
     column = next((name for name in IMAGE_COLUMNS if row.get(name) is not None and row.get(name) != ""), None)
     if column is None:
         return None
@@ -298,7 +306,7 @@ def _parse_picture(row: Mapping, where: str, folder: Path | str | None, problems
         if isinstance(value.get("bytes"), bytes):
             return Picture(where, value["bytes"])
         if value.get("bytes") is None and value.get("path") is None and "path" in value:
-            return None  # what `datasets` makes of no picture
+            return None  # how `datasets` stores a missing image
         value = value.get("path", value)
     if not isinstance(value, str):
         problems.append((column, f"must be a path inside the folder, but is {type(value).__name__}"))

@@ -1,4 +1,4 @@
-"""Contact sheets: many pictures of a data set on one, each with its number and its skeletons."""
+"""Contact sheets: a grid of a data set's images, each with its row number and skeletons."""
 
 import random
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ ROWS_PER_SHEET = 64
 
 
 class RowSample:
-    """Rows with pictures, chosen at random while their number is not known (reservoir sampling)."""
+    """A random sample of the rows with images, drawn in one pass (reservoir sampling)."""
 
     def __init__(self, size: int):
         self.size, self.seen = size, 0
@@ -24,6 +24,7 @@ class RowSample:
         self.random = random.Random(0)
 
     def offer(self, number: int, row: HandRow, joints: torch.Tensor) -> None:
+        """Adds a row to those that are sampled from, with its joints `(2, 21, 2)` in [-1, 1]."""
         if row.picture is None or not self.size:
             return
         self.seen += 1
@@ -33,19 +34,20 @@ class RowSample:
             self.chosen[place] = (number, row, joints)
 
     def rows(self) -> list[tuple[int, HandRow, torch.Tensor]]:
+        """The sample, ordered by row number."""
         return sorted(self.chosen, key=lambda entry: entry[0])
 
 
 def write_sheets(path: str | Path, rows: Sequence[tuple[int, HandRow, torch.Tensor]]) -> list[Path]:
-    """Contact sheets of pictures with the skeletons of their visible hands over them.
+    """Writes contact sheets of images with the skeletons of their visible hands; returns their paths.
 
     Args:
-        path (path): ends in `.png`; several sheets are called `x_0.png`, `x_1.png` and so on.
-        rows (sequence): of row number, [`HandRow`] and joints `(2, 21, 2)` in [-1, 1].
+        path (path): ends in `.png`; several sheets are named `x_0.png`, `x_1.png` and so on.
+        rows (sequence): tuples of row number, [`HandRow`] and joints `(2, 21, 2)` in [-1, 1].
     """
     path = Path(path)
     if not rows:
-        raise ValueError("there is no row with a picture to draw a sheet of")
+        raise ValueError("there is no row with an image to draw a sheet of")
     parts = [rows[start : start + ROWS_PER_SHEET] for start in range(0, len(rows), ROWS_PER_SHEET)]
     paths = [path] if len(parts) == 1 else [path.with_stem(f"{path.stem}_{i}") for i in range(len(parts))]
     for name, part in zip(paths, parts, strict=True):
@@ -60,12 +62,12 @@ def write_sheets(path: str | Path, rows: Sequence[tuple[int, HandRow, torch.Tens
 
 def _tile(number: int, row: HandRow, joints: torch.Tensor) -> Image.Image:
     if row.picture is None:
-        raise ValueError(f"{row.where}: the row has no picture to draw")
-    picture = row.picture.open()
-    scale = _TILE / max(picture.size)
-    picture = picture.resize([max(1, round(side * scale)) for side in picture.size], Image.Resampling.LANCZOS)
-    picture = draw_skeleton(picture, joints, torch.from_numpy(row.fields["hand_visible"]))
+        raise ValueError(f"{row.where}: the row has no image to draw")
+    image = row.picture.open()
+    scale = _TILE / max(image.size)
+    image = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.LANCZOS)
+    image = draw_skeleton(image, joints, torch.from_numpy(row.fields["hand_visible"]))
     tile = Image.new("RGB", (_TILE, _TILE))
-    tile.paste(picture, ((_TILE - picture.width) // 2, (_TILE - picture.height) // 2))
+    tile.paste(image, ((_TILE - image.width) // 2, (_TILE - image.height) // 2))
     ImageDraw.Draw(tile).text((4, 3), str(number), fill="white", stroke_width=1, stroke_fill="black")
     return tile

@@ -1,10 +1,9 @@
 """Where rows are stored: folders, Parquet and WebDataset shards, data sets on the Hub.
 
-A source is a list of shards, files that are read from the front, row by row. Folders need nothing but this package
-(Parquet needs pyarrow). Hugging Face `datasets` finds the files of all other data sets. Parquet and WebDataset
-archives are read here all the same: `datasets` would unpack whatever they ask for, decode columns of the types that
-they claim, and take the types of all rows of an archive from the first five, which cuts fractions off where those are
-whole numbers.
+A source is a list of shards: files that are read in order, row by row. Folders need nothing but this package (Parquet
+needs pyarrow). Hugging Face `datasets` locates the files of all other data sets, but Parquet and WebDataset archives
+are read here: `datasets` would unpack without a limit, decode columns as the types that the file claims, and infer the
+types of all rows of an archive from the first five, which truncates fractions if those rows hold whole numbers.
 """
 
 import contextlib
@@ -31,9 +30,9 @@ _ON_THE_HUB = re.compile(r"(hf://datasets/[^/]+/[^/@]+(?:@[^/]+)?)/(.+)")
 
 
 class RawRow(NamedTuple):
-    """A row before it is checked: `value` is a dict, or the `RowError` that says why there is none.
+    """An unchecked row: `value` is a dict, or the `RowError` that explains why it could not be read.
 
-    `folder` is that of `parse_row`: where its picture may lie.
+    `folder` is the argument of `parse_row`: the folder that its image must lie in.
     """
 
     where: str
@@ -47,11 +46,11 @@ class Shard:
     """One file of a data set.
 
     Args:
-        path (`str`): of the file; for `"other"` the name of the data set.
+        path (`str`): the file; for `"other"` the name of the data set.
         kind (`str`): `"jsonl"` and `"metadata"` (a folder's `metadata.jsonl` and `metadata.parquet`), `"parquet"`,
-            `"webdataset"`, or `"other"`: what else `datasets` can read.
-        options (`tuple` of pairs): for `"other"`, further arguments of `datasets.load_dataset`.
-        max_row_bytes (`int`): how much a row of an archive may hold, its picture included.
+            `"webdataset"`, or `"other"` for anything else that `datasets` can read.
+        options (`tuple` of pairs): for `"other"`, more arguments of `datasets.load_dataset`.
+        max_row_bytes (`int`): the largest row of an archive, including its image.
     """
 
     path: str
@@ -61,7 +60,7 @@ class Shard:
 
     @property
     def folder(self) -> Path | str | None:
-        """Where the pictures that its rows name may lie: a folder, or the URL of one on the Hub."""
+        """The folder that image paths in its rows are relative to, or its URL on the Hub."""
         if self.kind == "other":
             return None
         if "://" in self.path:
@@ -69,12 +68,12 @@ class Shard:
         return Path(self.path).parent
 
     def rows(self) -> Iterator[RawRow]:
-        """The rows from the front; every call opens the file anew."""
+        """The rows in order; every call reopens the file."""
         yield from _READERS[self.kind](self)
 
 
 def metadata_shard(folder: str | Path) -> Shard:
-    """The metadata file of a folder of rows and pictures; `FileNotFoundError` if there is none."""
+    """The metadata file of a data set folder; raises a `FileNotFoundError` if there is none."""
     folder = Path(folder)
     for name, kind in ((METADATA_NAME, "jsonl"), (PARQUET_METADATA_NAME, "metadata")):
         if (folder / name).is_file():
@@ -82,8 +81,8 @@ def metadata_shard(folder: str | Path) -> Shard:
             return Shard(str(folder / name), kind)
     for left in folder.glob(f"{METADATA_NAME}.*.tmp"):
         raise FileNotFoundError(
-            f"{folder / METADATA_NAME} not found, but {left.name}: what was writing this data set was interrupted; "
-            "make it anew"
+            f"{folder / METADATA_NAME} not found, but {left.name}: the writing of this data set was interrupted; "
+            "create it again"
         )
     raise FileNotFoundError(
         f"{folder / METADATA_NAME} not found: a data set is a folder with a {METADATA_NAME} or {PARQUET_METADATA_NAME}"
@@ -104,13 +103,13 @@ def find_shards(
         name_or_path (`str` or `Path`): a folder with `metadata.jsonl` or `metadata.parquet` (or with one such folder
             per split), a folder of Parquet files or `.tar` archives, one such file, a pattern such as
             `shards/*.tar`, or the name of a data set on the Hub.
-        split (`str`): which part. A folder with metadata of its own is all there is to `"train"`.
+        split (`str`): the split. A folder with its own metadata only has `"train"`.
         revision (`str`, *optional*): branch, tag or commit on the Hub.
-        subset (`str`, *optional*): which configuration of a data set that has several.
-        max_row_bytes (`int`): how much a row of a `.tar` archive may hold, its picture included; 256 MiB.
+        subset (`str`, *optional*): configuration of a data set that has several.
+        max_row_bytes (`int`): the largest row of a `.tar` archive, including its image; 256 MiB by default.
 
-    Raises `FileNotFoundError` if there is no such data set, `ValueError` if it has no such split or its files lie
-    outside of it.
+    Raises a `FileNotFoundError` if there is no such data set, and a `ValueError` if it has no such split or its files
+    lie outside it.
     """
     path = Path(name_or_path)
     folders = [path / split, path] if split == "train" else [path / split]
@@ -125,7 +124,7 @@ def find_shards(
     if any(path.glob(f"{METADATA_NAME}.*.tmp")):
         return [metadata_shard(path)]
 
-    # A bare name such as "csv" would mean files of that kind to `datasets`, wherever they are.
+    # `datasets` would take a bare name such as "csv" for a file format.
     place = os.path.join(os.curdir, path) if path.is_dir() and len(path.parts) == 1 else str(name_or_path)
     arguments: dict[str, Any] = {"path": place, "name": subset, "revision": revision}
     kind = {".parquet": "parquet", ".tar": "webdataset"}.get(path.suffix.lower())
@@ -136,7 +135,7 @@ def find_shards(
         arguments = {"path": kind, "data_files": {split: str(name_or_path)}}
     try:
         builder = datasets.load_dataset_builder(**arguments)
-    except Exception as error:  # odd cards and names make it fail in many ways
+    except Exception as error:  # `datasets` fails in many ways on unusual cards and names
         raise FileNotFoundError(
             f"{name_or_path} is neither a folder with a {METADATA_NAME}, nor Parquet or .tar files, nor a data set on "
             f"the Hub: {reason_of(error)}"
@@ -172,21 +171,21 @@ def _read_jsonl(shard: Shard) -> Iterator[RawRow]:
 
 
 def _read_parquet(shard: Shard) -> Iterator[RawRow]:
-    with _damage_named(shard), _opened(shard) as file:
+    with _errors_name_shard(shard), _opened(shard) as file:
         for number, value in enumerate(read_parquet(file)):
             yield RawRow(f"{shard.path}, row {number}", value, shard.folder)
 
 
 def _read_other(shard: Shard) -> Iterator[RawRow]:
     datasets = import_datasets(f"reading {shard.path}")
-    with _damage_named(shard):
+    with _errors_name_shard(shard):
         rows = datasets.load_dataset(shard.path, streaming=True, **dict(shard.options))
         for number, value in enumerate(rows.decode(False) if rows.features else rows):
             yield _with_its_folder(RawRow(f"{shard.path}, row {number}", value), shard.path)
 
 
 def _with_its_folder(raw: RawRow, name: str) -> RawRow:
-    """A row of a data set of picture files, of which `datasets` says where they are, on the Hub or on this machine."""
+    """Sets the folder of a row whose image is a file that `datasets` located, on the Hub or on this machine."""
     image = raw.value.get("image") if isinstance(raw.value, Mapping) else None
     path = image.get("path") if isinstance(image, Mapping) and image.get("bytes") is None else None
     if not isinstance(path, str):
@@ -203,8 +202,8 @@ def _with_its_folder(raw: RawRow, name: str) -> RawRow:
 
 
 def _read_webdataset(shard: Shard) -> Iterator[RawRow]:
-    """Members that share a name up to the first dot are one row: `.json` its columns, `.txt` its caption."""
-    with _damage_named(shard), _opened(shard) as file:
+    """Members that share a name up to the first dot form a row: columns in `.json`, caption in `.txt`, image."""
+    with _errors_name_shard(shard), _opened(shard) as file:
         number, key = 0, None
         parts: dict[str, bytes] = {}
         for path, content, size in read_members(file, shard.max_row_bytes):
@@ -226,7 +225,7 @@ def _read_webdataset(shard: Shard) -> Iterator[RawRow]:
 
 
 def _opened(shard: Shard) -> Any:
-    """A shard's file; where it is has been typed by the user, or found by `datasets` in the data set."""
+    """Opens the file of a shard, which the user named or `datasets` found in the data set."""
     if "://" not in shard.path:
         return open(shard.path, "rb")
     import fsspec
@@ -235,8 +234,8 @@ def _opened(shard: Shard) -> Any:
 
 
 @contextlib.contextmanager
-def _damage_named(shard: Shard) -> Iterator[None]:
-    """Damaged files make their readers fail in many ways, few of which name the file."""
+def _errors_name_shard(shard: Shard) -> Iterator[None]:
+    """Names the file in errors: readers fail in many ways on damaged files, and few of them name it."""
     try:
         yield
     except (FileNotFoundError, PermissionError, IsADirectoryError, ImportError, GeneratorExit):
@@ -254,7 +253,7 @@ def _webdataset_row(shard: Shard, number: int, parts: dict[str, bytes]) -> RawRo
     except RowError as error:
         return RawRow(where, error)
     if isinstance(value, dict):
-        # Where the picture stood before it was packed says nothing any more.
+        # The path from before the image was packed is no longer valid.
         value = {name: column for name, column in value.items() if name not in ("file_name", "image")}
         if "txt" in parts:
             value["text"] = parts.pop("txt").decode("utf-8", errors="replace").strip()

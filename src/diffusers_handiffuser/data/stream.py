@@ -1,10 +1,10 @@
-"""Reading a data set from front to back without holding it: any size, several processes, exact resume.
+"""Streaming: data sets of any size, read in order by several processes, with exact resume.
 
-The stream of a process is a function of the seed: the order of the shards is drawn anew every epoch, Hugging Face
-`datasets` shares the rows out among the processes, and a buffer of rows is filled, shuffled and emptied again and
-again. Because the buffer is emptied before it is refilled, where the stream stands is told by two numbers and the
-position at which the buffer was filled: a resumed stream goes on with the very next row, and reads no more than one
-buffer again. (`datasets`' own shuffle buffer is not part of its state: rows in it are lost on resume.)
+The stream of a process is a function of the seed: the shards are shuffled every epoch, Hugging Face `datasets` splits
+the rows among the processes, and a buffer of rows is repeatedly filled, shuffled and emptied. The buffer is emptied
+before it is refilled, so the state of the stream is two counters and the position at which the buffer was filled: a
+resumed stream continues with the very next row and rereads at most one buffer. (`datasets`' own shuffle buffer is not
+part of its state: its rows are lost on resume.)
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .rows import HandRow, RowError, import_datasets, parse_row
+from .rows import HandRow, RowError, import_datasets, parse_row, require_image
 from .sources import MAX_ROW_BYTES, Shard, find_shards
 
 
@@ -33,19 +33,24 @@ def stream_dataset(
     *,
     max_row_bytes: int = MAX_ROW_BYTES,
 ) -> "HandStream":
-    """Opens a data set for streaming; nothing is downloaded before it is read.
+    """Opens a data set for streaming; rows are downloaded when they are read.
 
     Args:
-        name_or_path, split, revision, subset, max_row_bytes: see `find_shards`.
-        process_index, num_processes (`int`): this process and how many share the data, as `accelerate` numbers them.
-            Whole shards are shared out if their number is a multiple of `num_processes`, else single rows.
-        shuffle_buffer (`int`): rows that are shuffled together; 0 leaves the order of the files.
-        seed (`int`): of the shuffling; the same in all processes.
-        repeat (`bool`): go on with the next epoch for ever.
-        need_images (`bool`): refuse rows that name no picture.
+        name_or_path (`str` or `Path`): see `find_shards`.
+        split (`str`): see `find_shards`.
+        revision (`str`, *optional*): see `find_shards`.
+        subset (`str`, *optional*): see `find_shards`.
+        process_index (`int`): this process, as `accelerate` numbers them.
+        num_processes (`int`): the number of processes that share the data: whole shards if the number of shards is a
+            multiple of it, else single rows.
+        shuffle_buffer (`int`): number of rows that are shuffled together; 0 keeps the order of the files.
+        seed (`int`): seed of the shuffling; the same in all processes.
+        repeat (`bool`): continue with the next epoch, endlessly.
+        need_images (`bool`): refuse rows without an image.
+        max_row_bytes (`int`): see `find_shards`.
 
     Returns:
-        [`HandStream`]: iterate over it for [`HandRow`]s.
+        [`HandStream`]: an iterable of [`HandRow`]s.
     """
     import_datasets("streaming")
     if not 0 <= process_index < num_processes:
@@ -57,12 +62,13 @@ def stream_dataset(
 
 
 class HandStream(torch.utils.data.IterableDataset):
-    """Rows of a data set one after the other, see `stream_dataset`.
+    """Iterates over the rows of a data set, see `stream_dataset`.
 
-    Iterating goes on where the stream stands; at the end (or after `set_epoch`) it stands at the front of an epoch.
-    A bad row raises a `RowError` that names file, row and column. Pictures are not decoded: `row.picture.square(512)`.
+    Iteration continues from the current position; at the end, or after `set_epoch`, that is the start of an epoch. A
+    bad row raises a `RowError` that names the file, row and column. Images are not decoded: call
+    `row.picture.square(512)`.
 
-    In a `DataLoader` with workers the shards are shared out among them, and the position is not known here.
+    The workers of a `DataLoader` split the shards among them; the position is then not known in this process.
     """
 
     def __init__(
@@ -86,15 +92,15 @@ class HandStream(torch.utils.data.IterableDataset):
         return self._position["epoch"]
 
     def set_epoch(self, epoch: int) -> None:
-        """Goes to the front of an epoch."""
+        """Moves to the start of an epoch."""
         self._position: dict[str, Any] = {"epoch": epoch, "buffer": 0, "taken": 0, "rows": None}
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the stream stands, ready for JSON: after the row that was yielded last."""
+        """The position after the last row that was yielded, ready for JSON."""
         return {**self._position, "sharing": self._sharing()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes to where a stream of the same data, processes, buffer and seed stood."""
+        """Moves to the position of a stream with the same data, processes, buffer and seed."""
         missing = {"sharing", *self._position} - set(state)
         if missing:
             raise ValueError(f"`state` is not the state of a stream: it lacks {sorted(missing)}.")
@@ -149,8 +155,8 @@ class HandStream(torch.utils.data.IterableDataset):
         if isinstance(value, RowError):
             raise value
         row = parse_row(value, where, folder)
-        if self.need_images and row.picture is None:
-            raise RowError(where, [("", "neither `file_name` nor `image` names a picture")])
+        if self.need_images:
+            require_image(row.picture, where)
         return row
 
     def _sharing(self) -> dict[str, Any]:

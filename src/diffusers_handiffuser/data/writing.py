@@ -1,4 +1,4 @@
-"""Writes rows into a folder: pictures first, `metadata.jsonl` last, so that a folder with one is complete."""
+"""Writing data sets: images first, `metadata.jsonl` last, so a folder that has one is complete."""
 
 import json
 import os
@@ -9,39 +9,39 @@ from typing import Any, TextIO
 
 from PIL import Image
 
+from ..utils.atomic_files import write_then_rename
 from .rows import parse_row
 from .sources import METADATA_NAME, PARQUET_METADATA_NAME
 
 
 @contextmanager
 def new_metadata(folder: str | os.PathLike) -> Iterator[TextIO]:
-    """An open file for the lines of a new folder's `metadata.jsonl`; it appears when all have been written."""
+    """Yields a text file for the lines of `metadata.jsonl`, which appears in the folder once all are written."""
     folder = Path(folder)
     for name in (METADATA_NAME, PARQUET_METADATA_NAME):
         if (folder / name).exists():
-            raise ValueError(f"`folder` must not hold a data set yet, but {folder / name} exists.")
+            raise ValueError(f"{folder} must not hold a data set yet, but has a {name}.")
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"{METADATA_NAME}.{os.getpid()}.tmp"
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            yield file
-        os.replace(temporary, folder / METADATA_NAME)
-    finally:
-        temporary.unlink(missing_ok=True)
+    unfinished = folder / f"{METADATA_NAME}.{os.getpid()}.tmp"  # readers recognize what an interrupted writer left
+    with (
+        write_then_rename(unfinished, folder / METADATA_NAME) as temporary,
+        temporary.open("w", encoding="utf-8") as file,
+    ):
+        yield file
 
 
 def write_dataset(
     folder: str | os.PathLike, rows: Iterable[Mapping[str, Any] | tuple[Mapping[str, Any], Image.Image | None]]
 ) -> int:
-    """Writes rows, checked one by one, as a folder that trainers read.
+    """Checks rows one by one and writes them as a folder that the trainers read.
 
     Args:
-        folder (path): made if absent; must not hold a data set yet.
-        rows (iterable): rows as `write_row` makes them, or pairs of a row and its picture (`PIL.Image.Image`), which
-            is stored as PNG under `images/`.
+        folder (path): created if it does not exist; must not hold a data set yet.
+        rows (iterable): rows as `write_row` returns them, or pairs of a row and its image (`PIL.Image.Image`), which
+            is saved as PNG under `images/`.
 
     Returns:
-        `int`: how many rows were written.
+        `int`: the number of rows written. Raises a `ValueError` for a bad row, or if there is none.
     """
     number = 0
     with new_metadata(folder) as file:

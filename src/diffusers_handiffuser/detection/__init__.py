@@ -1,1 +1,1 @@
-"""Hands found in images, and bodies fitted to landmarks."""
+"""Hand detectors, and hands of a body model fitted to landmarks."""

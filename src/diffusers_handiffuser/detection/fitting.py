@@ -1,9 +1,9 @@
 """Fits the hand of a body model to 21 points by least squares, through `HandBodyModel`'s own geometry.
 
-Points alone leave open how a finger is turned about itself, and in 2D what lies in front. So three things are weighed
-against each other: the distances to the points, how far each joint is from the body model's mean hand pose, and how
-far it is bent beyond what hands can do. Weights and ranges are ours, made for the studio's gestures: from exact 3D
-joints it recovers theirs to about a millimetre, from exact 2D joints to about seven.
+Points determine neither the twist of a finger nor, in 2D, which side is in front. So the residuals are of three kinds:
+the distances to the points, the deviation from the body model's mean hand pose, and the excess over the joint limits.
+The weights and spreads are ours, tuned on the studio's gestures: the fit recovers exact 3D joints to about a
+millimetre, and from exact 2D joints the 3D joints to about seven.
 """
 
 import torch
@@ -14,20 +14,25 @@ from ..hands.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from ..hands.skeleton import FINGERS, OPENPOSE_HAND_NAMES, SIDES
 from .least_squares import minimize
 
-_NOISE_2D = 0.015  # of the hand's size in the picture
+_NOISE_2D = 0.015  # of the hand's size in the image
 _NOISE_3D = 0.003  # metres
 _LIMIT_WEIGHT = 20.0
 _PALM = [0, 5, 9, 13, 17]
 _CURL = (1.3, 1.7, 1.0)
 _STARTS_KEPT = 2
 _SPREADS = {"knuckle": (0.2, 0.25, 1.0), "finger": (0.1, 0.1, 1.0), "thumb": (0.4, 0.4, 0.4)}
-"""Of the prior of a joint, radians. A right finger lies along -x, so x twists it, y spreads it and z bends it."""
+"""Standard deviations of the pose prior, radians. A right finger points along -x: x twists, y spreads, z bends it."""
 
 
 class HandFit:
-    """Fits single hands. Parameters of one: rotation (3), finger joints (45), log of the scale, translation (2 or 3).
+    """Fits single hands, many at once.
 
-    Targets are divided by their size first, so all numbers are about 1.
+    The parameters of a hand are its rotation (3), finger joints (45), the log of the scale, and translation (2 or 3).
+    Targets are divided by their size first, so that all numbers are about 1.
+
+    Args:
+        body_model ([`HandBodyModel`]): the body whose hands are fitted.
+        steps (`int`): of Levenberg-Marquardt.
     """
 
     def __init__(self, body_model: HandBodyModel, steps: int):
@@ -38,7 +43,15 @@ class HandFit:
         self.low, self.high = (limit.flatten() for limit in joint_limits(USUAL))
 
     def __call__(self, targets: torch.Tensor, sides: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Targets `(N, 21, 2 or 3)`: rotations `(N, 3, 3)`, poses `(N, 45)`, mean distances `(N,)` in their unit."""
+        """Fits hands to points.
+
+        Args:
+            targets (`torch.Tensor` of shape `(N, 21, 2 or 3)`): the points, in 3D in metres, in 2D in any unit.
+            sides (`torch.Tensor` of shape `(N,)`, int64): indices into `SIDES`.
+
+        Returns:
+            `tuple`: rotations `(N, 3, 3)`, poses `(N, 45)` in radians, mean distances `(N,)` in that unit.
+        """
         centre = targets.mean(1, keepdim=True)
         size = (targets - centre).norm(dim=-1).amax(-1)[:, None, None]
         scaled = (targets - centre) / size
@@ -78,7 +91,7 @@ class HandFit:
         return torch.cat([distances.flatten(), (pose - mean) / self.spreads, _LIMIT_WEIGHT * beyond])
 
     def _starts(self, scaled: torch.Tensor, sides: torch.Tensor) -> list[torch.Tensor]:
-        """First guesses `(N, P)`: poses, turned so that the palm fits; in 2D the views that fit best."""
+        """Initial parameters `(N, P)` to try: poses rotated to fit the palm, or in 2D as the views that fit best."""
         mean = self.means[sides]
         poses = [mean] if scaled.shape[-1] == 3 else [mean, _curled(mean, scaled, sides)]
         starts = []
@@ -98,7 +111,7 @@ class HandFit:
 
 
 def _fingertips_alone(body_model: HandBodyModel) -> HandBodyModel:
-    """The same body with no skin but its ten fingertips: all that joints need."""
+    """The same body without its skin but for the ten fingertips, which the joints need."""
     config = {name: value for name, value in body_model.config.items() if not name.startswith("_")}
     none = ("num_left_vertices", "num_right_vertices", "num_left_faces", "num_right_faces")
     body = HandBodyModel(**{**config, **dict.fromkeys(none, 0)})
@@ -111,7 +124,7 @@ def _fingertips_alone(body_model: HandBodyModel) -> HandBodyModel:
 
 
 def _curled(mean: torch.Tensor, target: torch.Tensor, sides: torch.Tensor) -> torch.Tensor:
-    """The mean poses `(N, 45)`, with those fingers curled whose tip is drawn nearer to the wrist than its joint."""
+    """The mean poses `(N, 45)`, with the fingers curled whose tip is nearer to the wrist than their middle joint."""
     pose = mean.clone().reshape(-1, 5, 3, 3)
     sign = torch.where(sides == SIDES.index("left"), -1.0, 1.0)
     for row, finger in enumerate(FINGERS):
@@ -124,7 +137,7 @@ def _curled(mean: torch.Tensor, target: torch.Tensor, sides: torch.Tensor) -> to
 
 
 def _align(source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Rotations `(N, 3, 3)` that lay points `(N, K, 3)` on others best, scale and shift left free (Kabsch)."""
+    """Rotations `(N, 3, 3)` that align points `(N, K, 3)` best, up to scale and translation (Kabsch 1976)."""
     source, target = source - source.mean(1, keepdim=True), target - target.mean(1, keepdim=True)
     left, _, right = torch.linalg.svd(target.mT @ source)
     signs = torch.ones(len(source), 3)
@@ -133,7 +146,7 @@ def _align(source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def _views(template: torch.Tensor, target: torch.Tensor) -> list[torch.Tensor]:
-    """The rotations `(N, 3, 3)`, best first, of a grid of views in which the template looks most like the target."""
+    """The rotations `(N, 3, 3)`, best first, from a grid of views, in which the template is closest to the target."""
     quarter, tilt = torch.pi / 2, torch.pi / 4
     grid = [
         rotvec_to_rotmat(torch.tensor([0.0, y, 0.0])) @ rotvec_to_rotmat(torch.tensor([x, 0.0, 0.0]))
@@ -146,7 +159,7 @@ def _views(template: torch.Tensor, target: torch.Tensor) -> list[torch.Tensor]:
     for view in grid:
         seen = (template @ view.T)[..., :2]
         shape = torch.view_as_complex((seen - seen.mean(1, keepdim=True)).contiguous())
-        # The best similarity in the plane is one complex number.
+        # A similarity of the plane is one complex number.
         factor = (shape.conj() * goal).sum(-1) / shape.abs().square().sum(-1).clamp_min(1e-9)
         costs.append((factor[:, None] * shape - goal).abs().square().sum(-1))
         spin = torch.stack([torch.zeros_like(factor.real), torch.zeros_like(factor.real), factor.angle()], -1)

@@ -1,12 +1,12 @@
-"""Hands from 21 landmarks, in the picture or in 3D: SMPL-H's hand is fitted to them by least squares.
+"""Fits SMPL-H's hand to 21 landmarks, in the image or in 3D, and places it on a person.
 
-Landmarks stand in OpenPose's order, which is MediaPipe's as well: the wrist, then thumb, index, middle, ring and
-pinky, four each from the palm outwards. MediaPipe's `HandLandmarker` (developers.google.com, `HandLandmarkerResult`)
-gives for each hand `hand_landmarks`, x and y as parts of the picture's width and height, `hand_world_landmarks`, in
-metres about the middle of the hand with axes like the camera's, and `handedness`, that of the person; in a picture
-that is mirrored it is the other one.
+Landmarks are in OpenPose's order, which is MediaPipe's as well: the wrist, then thumb, index, middle, ring and pinky,
+four each from the palm outwards. MediaPipe's `HandLandmarker` (developers.google.com, `HandLandmarkerResult`) returns
+for each hand `hand_landmarks`, x and y as fractions of the image's width and height, `hand_world_landmarks`, in metres
+from the middle of the hand with the camera's axes, and `handedness`, which is the person's, or the opposite one in a
+mirrored image.
 
-21 points do not determine a hand; `fitting` says what is assumed besides.
+21 points do not determine a hand; `fitting` describes the prior.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class LandmarkHand:
 
     Args:
         side (`str`): `"left"` or `"right"`, of the person.
-        pixels (`torch.Tensor` of shape `(21, 2)`): (x, y) in the picture; array or list will do.
+        pixels (`torch.Tensor` of shape `(21, 2)`): (x, y) in the image; an array or a list will do.
         metres (`torch.Tensor` of shape `(21, 3)`, *optional*): in a frame with x right, y down, z away from the
             camera; the origin does not matter.
     """
@@ -45,9 +45,11 @@ class FittedHands(PlacedHands):
     """People whose hands were fitted to landmarks.
 
     Args:
-        hand_params, error_pixels: see [`PlacedHands`]; the error is the distance to the landmarks.
-        error_metres (`torch.Tensor` of shape `(B, 2)`): mean distance of the fitted 3D joints from the 3D landmarks
-            once both are laid on each other; NaN where there were none.
+        hand_params ([`HandParams`] of batch shape `(B,)`): the people.
+        error_pixels (`torch.Tensor` of shape `(B, 2)`): mean distance of each hand's 21 joints, [left, right], from
+            the landmarks; NaN where no hand is visible.
+        error_metres (`torch.Tensor` of shape `(B, 2)`): mean distance of the aligned 3D joints from the 3D landmarks;
+            NaN where there are none.
     """
 
     error_metres: torch.Tensor
@@ -57,9 +59,10 @@ def mediapipe_hands(result: Any, width: int, height: int, mirrored: bool = False
     """The hands in a `HandLandmarkerResult`.
 
     Args:
-        result: what `HandLandmarker.detect` returns; anything with its attributes.
-        width, height (`int`): of the picture that was given to it.
-        mirrored (`bool`): the handedness is that of a mirrored picture, as the older `mp.solutions.hands` gives it.
+        result: what `HandLandmarker.detect` returns, or an object with the same attributes.
+        width (`int`): of the image, pixels.
+        height (`int`): of the image, pixels.
+        mirrored (`bool`): the handedness is that of a mirrored image, as the older `mp.solutions.hands` returns it.
     """
     hands = []
     for landmarks, world, labels in zip(
@@ -79,17 +82,20 @@ def fit_landmarks(
     body_model: HandBodyModel | None = None,
     steps: int = 30,
 ) -> FittedHands:
-    """Fits hands to landmarks and puts them on people.
+    """Fits hands to landmarks and places them on people.
 
     Args:
         people (sequence): for each person one hand, or a list of one or two hands of different sides.
-        image_sizes (sequence of `(width, height)`): of the pictures, or one for all.
-        body_model ([`HandBodyModel`], *optional*): the body whose hands are fitted; else the procedural one.
+        image_sizes (sequence of `(width, height)`): of the images, or one for all.
+        body_model ([`HandBodyModel`], *optional*): the body whose hands are fitted; by default the procedural one.
         steps (`int`): of Levenberg-Marquardt.
 
     Returns:
-        [`FittedHands`]: drop those with a large error, say more than a tenth of the hand's size in the picture. See
-        `placing` for the body that is assumed.
+        [`FittedHands`]: drop those with a large error, say more than a tenth of the hand's size in the image. The
+        body is assumed, see `placing`.
+
+    Raises:
+        ValueError: if a person has no hand or two of one side, or points are misshapen, not finite or all the same.
     """
     body_model = procedural_body() if body_model is None else body_model
     groups = [[hands] if isinstance(hands, LandmarkHand) else list(hands) for hands in people]

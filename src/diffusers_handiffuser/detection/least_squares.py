@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt for many small problems at once."""
+"""Levenberg-Marquardt for a batch of small problems."""
 
 from collections.abc import Callable
 
@@ -10,14 +10,15 @@ def minimize(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Minimises half the sum of squared residuals of every row (Levenberg 1944, Marquardt 1963).
 
-    Each row has a damping of its own, which shrinks after a step that helped and grows after one that did not; such a
-    step is not taken. It ends before its time when every row gains less than a ten-thousandth.
+    Each row has its own damping, which shrinks after a step that lowers the cost and grows after one that does not;
+    such a step is rejected. Stops early when every row improves, but by less than a ten-thousandth.
 
     Args:
-        residuals (callable): of one row: parameters `(P,)` and the row's data to `(R,)`. Differentiated forwards.
-        start (`torch.Tensor` of shape `(B, P)`): the first guess.
-        data (`torch.Tensor`s of shape `(B, ...)`): what else `residuals` needs.
-        steps (`int`): how many steps are tried.
+        residuals (callable): parameters `(P,)` and data of one row to its residuals `(R,)`; differentiated in forward
+            mode.
+        start (`torch.Tensor` of shape `(B, P)`): initial parameters.
+        data (`torch.Tensor`s of shape `(B, ...)`): further arguments of `residuals`.
+        steps (`int`): largest number of steps.
 
     Returns:
         `tuple`: parameters `(B, P)` and the cost of each row `(B,)`.

@@ -9,22 +9,26 @@ from typing import Any
 import numpy as np
 
 from . import mediapipe_worker
-from .detector import Detection
+from .detector import Detection, check_image
 
 
 class MediaPipeDetector:
-    """MediaPipe, in this process or in another Python's.
+    """MediaPipe as a [`HandDetector`], in this process or in one of another Python.
 
     Args:
-        task (`str` or `Path`, *optional*): a `.task` file for the tasks API, which tells no confidence. By default
-            the models in the wheel of MediaPipe 0.10.21 are used, with the palm detector's score as confidence.
-        python (`str` or `Path`, *optional*): a Python with MediaPipe and numpy; it runs until `close`. By default
-            MediaPipe is imported here.
-        max_hands (`int`): hands to look for.
-        min_confidence (`float`): what is less sure than that is not reported.
+        task (`str` or `Path`, *optional*): a `.task` file for MediaPipe's tasks API, which reports no confidence. By
+            default the models in the wheel of MediaPipe 0.10.21, with the palm detector's score as the confidence.
+        python (`str` or `Path`, *optional*): a Python with MediaPipe and numpy, whose process runs until `close`. By
+            default MediaPipe is imported here.
+        max_hands (`int`): largest number of hands per image.
+        min_confidence (`float`): hands below this confidence are not reported.
 
     Attributes:
-        version (`str`): of MediaPipe.
+        version (`str`): MediaPipe's.
+
+    Raises:
+        FileNotFoundError: if there is no such `.task` file.
+        ImportError: if MediaPipe cannot be imported.
     """
 
     def __init__(
@@ -54,18 +58,18 @@ class MediaPipeDetector:
             self._detect = mediapipe_worker.with_task(str(task), max_hands, min_confidence)
         self.version = mediapipe_worker.mediapipe_version()
 
-    def __call__(self, picture: np.ndarray) -> list[Detection]:
-        _check_picture(picture)
+    def __call__(self, image: np.ndarray) -> list[Detection]:
+        check_image(image)
         if self._process is None:
-            return [_detection(hand) for hand in self._detect(picture)]
-        if self._process.stdin is None:
+            return [_detection(hand) for hand in self._detect(image)]
+        if self._process.stdin is None or self._process.stdin.closed:
             raise ValueError("the detector was closed")
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         try:
-            self._process.stdin.write(struct.pack("<II", height, width) + np.ascontiguousarray(picture).tobytes())
+            self._process.stdin.write(struct.pack("<II", height, width) + np.ascontiguousarray(image).tobytes())
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # `_answer` tells how it ended
+            pass  # `_answer` reports how the process ended
         return [_detection(hand) for hand in self._answer()]
 
     def _answer(self) -> Any:
@@ -78,7 +82,7 @@ class MediaPipeDetector:
         return json.loads(line)
 
     def close(self) -> None:
-        """Ends the other Python, if there is one."""
+        """Ends the process of the other Python, if there is one."""
         if self._process is not None:
             self._process.communicate()
 
@@ -90,8 +94,3 @@ def _detection(hand: dict[str, Any]) -> Detection:
         None if hand["confidence"] is None else min(1.0, hand["confidence"]),
         np.asarray(hand["landmarks_3d"], np.float64),
     )
-
-
-def _check_picture(picture: np.ndarray) -> None:
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3:
-        raise ValueError(f"`picture` must be uint8 of shape (H, W, 3), got {picture.dtype} {picture.shape}.")

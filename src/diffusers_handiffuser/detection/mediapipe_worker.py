@@ -1,13 +1,14 @@
-"""MediaPipe's hand detector, in this process or in one of its own.
+"""MediaPipe's hand detector, in this process or as a program of another Python.
 
-MediaPipe 0.10.21, the last wheel that carries its models, needs numpy < 2, which may not be what the rest of an
-environment has. So this file imports nothing of this package, and another Python can run it:
+MediaPipe 0.10.21, the last wheel that contains its models, needs numpy < 2, which may conflict with the rest of an
+environment. So this file imports nothing of this package, and another Python can run it:
 
     PYTHON mediapipe_worker.py [--task FILE.task] [--max_hands N] [--min_confidence C]
 
-It reads pictures from standard input (height and width as two little-endian uint32, then RGB bytes) and answers each
-with a line of JSON: a list of hands with `side`, `confidence`, `landmarks` (21 x 2, pixels) and `landmarks_3d`
-(21 x 3, metres), in OpenPose's order, which is MediaPipe's.
+First it prints a line of JSON with MediaPipe's `version`, or with the `error` that ends it. Then it reads images from
+standard input (height and width as two little-endian uint32, then RGB bytes) and prints a line of JSON for each: a
+list of hands with `side`, `confidence`, `landmarks` (21 x 2, pixels) and `landmarks_3d` (21 x 3, metres), in
+OpenPose's order, which is MediaPipe's.
 """
 
 import argparse
@@ -21,25 +22,25 @@ from typing import Any
 import numpy as np
 
 Detect = Callable[[np.ndarray], list[dict[str, Any]]]
-"""A picture `(H, W, 3)` uint8 to hands as above."""
+"""An image `(H, W, 3)`, uint8, RGB, to hands as above."""
 
 _GRAPH = "mediapipe/modules/hand_landmark/hand_landmark_tracking_cpu.binarypb"
 _OUTPUTS = ("multi_hand_landmarks", "multi_hand_world_landmarks", "multi_handedness", "palm_detections")
 _PALM_KEYPOINTS = ((0, 0), (2, 9))
-"""Of a palm and of a hand: the wrist and the knuckle of the middle finger."""
+"""Points of a palm detection and the same points of a hand: the wrist and the knuckle of the middle finger."""
 _MIRRORED = {"Left": "right", "Right": "left"}
-"""`mp.solutions.hands` speaks of a selfie: it calls a right hand left."""
+"""`mp.solutions.hands` assumes a mirrored image, a selfie, in which a right hand looks like a left one."""
 
 
 def with_solutions(max_hands: int = 2, min_confidence: float = 0.5) -> Detect:
-    """The models in the wheel (up to 0.10.21), by the graph of `mp.solutions.hands`.
+    """A detector with the models in the wheel (up to 0.10.21), through the graph of `mp.solutions.hands`.
 
-    The class of that name gives no other score than the left/right one. Its graph also has the palm detector's, which
+    The class of that name returns no score but the left/right one. Its graph also outputs the palm detector's, which
     is the confidence here.
 
     Args:
-        max_hands (`int`): hands to look for.
-        min_confidence (`float`): below it the palm detector's finds and the landmarks are dropped.
+        max_hands (`int`): largest number of hands per image.
+        min_confidence (`float`): threshold of the palm detector and of the landmarks.
     """
     try:
         from mediapipe.python.solution_base import SolutionBase
@@ -58,8 +59,8 @@ def with_solutions(max_hands: int = 2, min_confidence: float = 0.5) -> Detect:
         outputs=list(_OUTPUTS),
     )
 
-    def detect(picture: np.ndarray) -> list[dict[str, Any]]:
-        found = graph.process(input_data={"image": np.ascontiguousarray(picture)})
+    def detect(image: np.ndarray) -> list[dict[str, Any]]:
+        found = graph.process(input_data={"image": np.ascontiguousarray(image)})
         hands = []
         for hand, world, label in zip(
             found.multi_hand_landmarks or (),
@@ -69,18 +70,19 @@ def with_solutions(max_hands: int = 2, min_confidence: float = 0.5) -> Detect:
         ):
             palm = min(found.palm_detections, key=lambda palm: _distance(palm, hand.landmark))
             side = _MIRRORED[label.classification[0].label]
-            hands.append(_hand(side, float(palm.score[0]), hand.landmark, world.landmark, picture))
+            hands.append(_hand(side, float(palm.score[0]), hand.landmark, world.landmark, image))
         return hands
 
     return detect
 
 
 def with_task(path: str, max_hands: int = 2, min_confidence: float = 0.5) -> Detect:
-    """A `HandLandmarker` of the tasks API, any version. It gives no score but the left/right one: no confidence.
+    """A `HandLandmarker` of the tasks API, any version. It returns no score but the left/right one: no confidence.
 
     Args:
-        path (`str`): the user's `.task` file.
-        max_hands, min_confidence: as above.
+        path (`str`): a `.task` file.
+        max_hands (`int`): largest number of hands per image.
+        min_confidence (`float`): threshold of the palm detector and of the landmarks.
     """
     try:
         import mediapipe as mp
@@ -95,11 +97,10 @@ def with_task(path: str, max_hands: int = 2, min_confidence: float = 0.5) -> Det
     )
     landmarker = vision.HandLandmarker.create_from_options(options)
 
-    def detect(picture: np.ndarray) -> list[dict[str, Any]]:
-        image = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(picture))
-        found = landmarker.detect(image)
+    def detect(image: np.ndarray) -> list[dict[str, Any]]:
+        found = landmarker.detect(mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(image)))
         return [
-            _hand(labels[0].category_name.lower(), None, hand, world, picture)
+            _hand(labels[0].category_name.lower(), None, hand, world, image)
             for hand, world, labels in zip(
                 found.hand_landmarks, found.hand_world_landmarks, found.handedness, strict=True
             )
@@ -118,9 +119,9 @@ def _distance(palm: Any, landmarks: Sequence[Any]) -> float:
 
 
 def _hand(
-    side: str, confidence: float | None, landmarks: Sequence[Any], world: Sequence[Any], picture: np.ndarray
+    side: str, confidence: float | None, landmarks: Sequence[Any], world: Sequence[Any], image: np.ndarray
 ) -> dict[str, Any]:
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     return {
         "side": side,
         "confidence": confidence,
@@ -147,8 +148,8 @@ def main() -> None:
     while len(head := sys.stdin.buffer.read(8)) == 8:
         height, width = struct.unpack("<II", head)
         data = sys.stdin.buffer.read(3 * height * width)
-        picture = np.frombuffer(data, np.uint8).reshape(height, width, 3)
-        print(json.dumps(detect(picture)), flush=True)
+        image = np.frombuffer(data, np.uint8).reshape(height, width, 3)
+        print(json.dumps(detect(image)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
-"""Puts hands that are known from a picture on a body that is not.
+"""Places hands that are known from an image on a body that is not.
 
-Estimators of hands tell how a hand is turned, how its fingers are bent and where its joints are drawn. `HandParams`
-want a whole person whose wrists are there. The person assumed here stands upright before the camera with a straight
-back and the mean shape (`betas` zero). A forearm stands in line with its hand, so that the skin at the wrist is not
-twisted, and the upper arm reaches for the elbow; arms of hands that are not seen hang down. Only the hands mean
-something: stage 2 reads nothing else, stage 1 learns these arms.
+Hand estimators return a hand's rotation, its finger pose and the positions of its joints in the image. `HandParams`
+hold a whole person whose wrists are there. The person assumed here stands upright in front of the camera with a
+straight back and the mean shape (`betas` zero). A forearm is in line with its hand, so that the skin at the wrist is
+not twisted, and the upper arm connects it to the shoulder; arms without a visible hand hang down. Only the hands
+matter: stage 2 reads nothing else, stage 1 learns these arms.
 
-One hand can be placed exactly. Two hands of one person share a camera and hang on two arms: where perspective makes
-them differently large, or where they are farther apart than arms reach, what is left over is the error that
-[`PlacedHands`] gives.
+One hand can be placed exactly. Two hands of one person share a camera and a body: where perspective makes their sizes
+differ, or where they are farther apart than arms reach, an error remains, which [`PlacedHands`] holds.
 """
 
 from dataclasses import dataclass
@@ -22,19 +21,19 @@ from ..hands.skeleton import JOINT_NAMES, SIDES
 
 _ARMS = torch.tensor([[JOINT_NAMES.index(f"{s}_{j}") for j in ("shoulder", "elbow", "wrist")] for s in SIDES])
 _FACING = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
-# Of the left upper arm that hangs beside the body, camera frame: outwards, down, a little to the camera.
+# Direction of a hanging left upper arm in the camera frame: outwards, down, a little towards the camera.
 _HANGING = torch.tensor([0.3, 0.9, -0.3])
 _REACH = 0.999
 
 
 @dataclass
 class PlacedHands:
-    """People whose visible hands are where they should be.
+    """People with hands placed on them.
 
     Args:
         hand_params ([`HandParams`] of batch shape `(B,)`): the people.
         error_pixels (`torch.Tensor` of shape `(B, 2)`): mean distance of each hand's 21 joints, [left, right], from
-            where they should be drawn; NaN where no hand is visible.
+            their given positions; NaN where no hand is visible.
     """
 
     hand_params: HandParams
@@ -50,17 +49,23 @@ def place_hands(
     image_sizes: torch.Tensor,
     body_model: HandBodyModel,
 ) -> PlacedHands:
-    """The people with these hands.
+    """Places hands on people.
 
     Args:
         wrist_rotations (`torch.Tensor` of shape `(B, 2, 3, 3)`): from the hand at rest, fingers along the arm of a
             T-pose, into the camera frame; [left, right].
         hand_poses (`torch.Tensor` of shape `(B, 2, 45)`): axis-angle, radians, in MANO's order, zero for a flat hand.
-        joints (`torch.Tensor` of shape `(B, 2, 21, 2)`): where the hands' joints are drawn: (x, y) in pixels.
-        visible (`torch.Tensor` of shape `(B, 2)`, `bool`): which of the hands are known; what the others hold is
+        joints (`torch.Tensor` of shape `(B, 2, 21, 2)`): (x, y) of the hands' joints in pixels.
+        visible (`torch.Tensor` of shape `(B, 2)`, `bool`): which of the hands are known; values of the others are
             ignored.
-        image_sizes (`torch.Tensor` of shape `(B, 2)`): width and height of the pictures in pixels.
-        body_model ([`HandBodyModel`]): the body that will wear the hands.
+        image_sizes (`torch.Tensor` of shape `(B, 2)`): width and height of the images in pixels.
+        body_model ([`HandBodyModel`]): the body on which the hands are placed.
+
+    Returns:
+        [`PlacedHands`].
+
+    Raises:
+        ValueError: if a person has no visible hand.
     """
     if not visible.any(-1).all():
         row = int((~visible.any(-1)).nonzero()[0])
@@ -78,7 +83,7 @@ def place_hands(
         camera = torch.cat([scale[:, None], shift], -1)
         return HandParams.from_full_pose(pose, torch.zeros(len(pose), 10), camera, visible)
 
-    # Hands do not change their shape with the arm, so any placement tells their size and their offset to the wrist.
+    # The shape of a hand does not depend on the arm, so any placement gives its size and its offset to the wrist.
     shapes = _hand_shapes(person(targets[:, :, 0], torch.ones(len(targets))), body_model)
     weights = visible.float()
     scales = _scales(shapes, targets).clamp_min(1e-6)
@@ -98,9 +103,17 @@ def hand_targets(
     pixels_per_metre: torch.Tensor,
     body_model: HandBodyModel,
 ) -> torch.Tensor:
-    """Where joints are drawn if only the wrists' places `(B, 2, 2)` and the hands' scales `(B, 2)` are known, pixels.
+    """The `joints` of `place_hands` if only the positions of the wrists and the scales of the hands are known.
 
-    The hands are those of `body_model`. Other arguments as for `place_hands`; returns `(B, 2, 21, 2)`.
+    Args:
+        wrist_rotations (`torch.Tensor` of shape `(B, 2, 3, 3)`): as for `place_hands`.
+        hand_poses (`torch.Tensor` of shape `(B, 2, 45)`): as for `place_hands`.
+        wrists (`torch.Tensor` of shape `(B, 2, 2)`): (x, y) in pixels.
+        pixels_per_metre (`torch.Tensor` of shape `(B, 2)`): the scales.
+        body_model ([`HandBodyModel`]): the body whose hands are assumed.
+
+    Returns:
+        `torch.Tensor` of shape `(B, 2, 21, 2)`: (x, y) in pixels.
     """
     shapes = torch.stack(
         [
@@ -113,7 +126,7 @@ def hand_targets(
 
 
 def _turned_hands(rotations: torch.Tensor, poses: torch.Tensor) -> HandParams:
-    """A T-pose turned as a whole until its hands are turned so, both with the same finger pose."""
+    """People in a T-pose, rotated as a whole `(B, 3, 3)`, whose hands both have the finger pose `(B, 45)`."""
     people = HandParams.zeros(len(rotations))
     return people.replace(
         global_orient=rotmat_to_rotvec(rotations.float()),
@@ -124,13 +137,13 @@ def _turned_hands(rotations: torch.Tensor, poses: torch.Tensor) -> HandParams:
 
 @torch.no_grad()
 def _hand_shapes(people: HandParams, body_model: HandBodyModel) -> torch.Tensor:
-    """The hands' joints seen from the wrist, `(B, 2, 21, 2)` in metres."""
+    """The hands' joints relative to the wrist in the image plane, `(B, 2, 21, 2)`, metres."""
     joints = body_model(people.to(body_model.device)).joints_3d[..., :2].cpu()
     return joints - joints[..., :1, :]
 
 
 def _scales(shapes: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Least-squares scale `(B, 2)` from shapes to targets `(B, 2, 21, 2)`, the translation left free."""
+    """Least-squares scales `(B, 2)` from shapes to targets `(B, 2, 21, 2)`, up to translation."""
     shapes = shapes - shapes.mean(-2, keepdim=True)
     targets = targets - targets.mean(-2, keepdim=True)
     return (shapes * targets).sum((-2, -1)) / shapes.square().sum((-2, -1)).clamp_min(1e-12)
@@ -139,25 +152,28 @@ def _scales(shapes: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 def _pose_arms(
     hands: torch.Tensor, wrists: torch.Tensor, visible: torch.Tensor, body_model: HandBodyModel
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pose `(B, 52, 3)` with wrists turned so, and the camera's shift `(B, 2)` that draws them at `wrists`, metres."""
+    """Poses `(B, 52, 3)` with these wrist rotations, and camera shifts `(B, 2)` that project them to `wrists`, metres.
+
+    `hands` are rotations `(B, 2, 3, 3)`; `wrists` `(B, 2, 2)`.
+    """
     rest = body_model.joint_template.cpu() - body_model.joint_template[0].cpu()
     shoulder, elbow, wrist = (rest[_ARMS] @ _FACING.T).unbind(1)
     upper, fore = elbow - shoulder, wrist - elbow
     upper_length, fore_length = upper.norm(dim=-1), fore.norm(dim=-1)
     hanging = F.normalize(_HANGING * torch.tensor([[1.0, 1, 1], [-1, 1, 1]]), dim=-1) * upper_length[:, None]
 
-    # In line with its hand a forearm is turned as the hand is: at rest both lie along the arm of the T-pose.
+    # A forearm in line with its hand has the hand's rotation: at rest both lie along the arm of the T-pose.
     forearm = torch.where(visible[..., None, None], hands, _shortest_rotation(fore, hanging) @ _FACING)
     along = (forearm @ (_FACING @ fore[..., None]))[..., 0]
     weights = visible.float()[..., None]
     wanted = shoulder + hanging + along
     shift = ((wanted[..., :2] - wrists) * weights).sum(1) / weights.sum(1)
 
-    # The upper arm reaches for the elbow that this asks for; depth is free, and the elbow stays before the body.
+    # The upper arm reaches for this forearm's elbow; its depth is free, and the elbow stays in front of the body.
     elbow_offset = wrists + shift[:, None] - along[..., :2] - shoulder[:, :2]
     elbow_offset = torch.where(visible[..., None], elbow_offset, hanging[:, :2])
     reached = _to_length(elbow_offset, upper_length, torch.full_like(weights[..., 0], -1.0))
-    # Where it does not reach, the forearm bends away from the hand's line to bring the wrist as near as it can.
+    # Where it does not reach, the forearm leaves the line of the hand to bring the wrist as near as possible.
     left_over = elbow_offset - reached[..., :2]
     bent = _to_length(along[..., :2] + left_over, fore_length, along[..., 2].sign())
     misses = left_over.norm(dim=-1, keepdim=True) > 1e-6
@@ -173,7 +189,7 @@ def _pose_arms(
 
 
 def _to_length(offset: torch.Tensor, length: torch.Tensor, depth_sign: torch.Tensor) -> torch.Tensor:
-    """Vectors `(..., 3)` of this length over `offset` `(..., 2)`, shortened if that is longer."""
+    """Vectors `(..., 3)` of this length whose (x, y) is `offset` `(..., 2)`, shortened if that is longer."""
     flat = offset.norm(dim=-1, keepdim=True)
     longest = _REACH * length[..., None]
     offset = torch.where(flat > longest, offset * (longest / flat.clamp_min(1e-9)), offset)
@@ -182,7 +198,7 @@ def _to_length(offset: torch.Tensor, length: torch.Tensor, depth_sign: torch.Ten
 
 
 def _shortest_rotation(source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Rotations `(..., 3, 3)` about the common normal of two vectors `(..., 3)`."""
+    """Rotations `(..., 3, 3)` from one vector `(..., 3)` to another about their common normal."""
     source, target = torch.broadcast_tensors(F.normalize(source, dim=-1), F.normalize(target, dim=-1))
     axis = torch.linalg.cross(source, target, dim=-1)
     angle = torch.atan2(axis.norm(dim=-1), (source * target).sum(-1))

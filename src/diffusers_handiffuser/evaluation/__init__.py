@@ -1,6 +1,7 @@
-"""Measures how well models do, every number with an interval.
+"""Evaluation of images and hands; every metric comes with a confidence interval.
 
-`evaluate` (or `handiffuser evaluate`) takes any pipeline and any data set in the package's format.
+`evaluate`, or the command `handiffuser evaluate`, scores any pipeline on any data set in the package's format.
+`python -m diffusers_handiffuser.evaluation.train_features` trains the bundled feature network.
 """
 
 import importlib
@@ -28,7 +29,8 @@ _MODULES = {
     "hand_boxes": ".judges.crops",
     "hand_crops": ".judges.crops",
     "judge_hands": ".judges.studio_judge",
-    "judge_pictures": ".judges.studio_judge",
+    "judge_images": ".judges.studio_judge",
+    "judge_pictures": ".deprecated",
     "kernel_distance": ".metrics.distances",
     "kernel_estimate": ".metrics.distances",
     "limit_violations": ".metrics.hand_checks",
@@ -38,7 +40,8 @@ _MODULES = {
     "read_rows": ".rows",
     "score_detections": ".metrics.detection",
     "score_hands": ".metrics.gestures",
-    "score_pictures": ".metrics.colors",
+    "score_images": ".metrics.colors",
+    "score_pictures": ".deprecated",
     "side_consistency": ".metrics.hand_checks",
 }
 
@@ -46,7 +49,11 @@ __all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    """Modules that are commands as well (`python -m`) must not be imported by their package first."""
+    """Imports names on first use: `python -m` would run a module twice that its package has imported."""
     if name in _MODULES:
         return getattr(importlib.import_module(_MODULES[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

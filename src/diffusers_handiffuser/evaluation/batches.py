@@ -1,4 +1,4 @@
-"""The images that are measured: drawn for the captions of rows, the rows' own, or reconstructions of these."""
+"""Batches of images to evaluate: generated from captions, read from the data set, or reconstructed by a VAE."""
 
 import inspect
 from collections.abc import Iterator, Sequence
@@ -16,12 +16,13 @@ _STAGE_1_ARGUMENTS = ("num_hand_inference_steps", "hand_guidance_scale")
 
 @dataclass(frozen=True, eq=False)
 class ImageBatch:
-    """Images of some rows, the samples of a row one after the other.
+    """Images of some rows; the samples of a row follow each other.
 
     Args:
-        rows (`torch.Tensor` of shape `(N,)`, int64): the number of each image's row.
+        rows (`torch.Tensor` of shape `(N,)`, int64): index of each image's row.
         images (`torch.Tensor` of shape `(N, H, W, 3)`, uint8): RGB.
-        hands ([`HandParams`] of batch shape `(N,)`): of the condition, or the rows' own where the pipeline takes none.
+        hands ([`HandParams`] of batch shape `(N,)`): what the images were conditioned on, or the rows' own hands where
+            the pipeline takes none.
     """
 
     rows: torch.Tensor
@@ -30,7 +31,7 @@ class ImageBatch:
 
 
 def samples_hands(pipe: Any) -> bool:
-    """Whether a pipeline has a stage 1."""
+    """Whether a pipeline samples hands itself (stage 1)."""
     return hasattr(pipe, "sample_hand_params") and getattr(pipe, "text_to_hand_params", None) is not None
 
 
@@ -51,20 +52,26 @@ def drawn_batches(
     body_model: Any = None,
     **arguments: Any,
 ) -> Iterator[ImageBatch]:
-    """Draws images for the captions of rows with any text-to-image pipeline of diffusers.
+    """Generates images for the captions of rows with any text-to-image pipeline of diffusers.
 
     Args:
-        pipe: one with a stage 1 samples the hands; one that takes `hand_params` gets them; one with a ControlNet or
-            T2I-Adapter gets images of them; any other gets the caption alone.
+        pipe (`DiffusionPipeline`): one with a stage 1 samples the hands; one that takes `hand_params` gets them; one
+            with a ControlNet or T2I-Adapter gets images of them; any other gets the caption alone.
         rows (`Sequence[HandRow]`): captions, and hands where they are not sampled.
-        samples (`int`): per caption.
-        seed (`int`): sample `k` of row `i` draws from the seed `seed + i * samples + k`, hands and image.
-        batch_size (`int`): captions at a time.
-        given_hands (`bool`): draw the rows' own hands instead of sampled ones.
+        samples (`int`): images per caption.
+        seed (`int`): sample `k` of row `i` uses the seed `seed + i * samples + k`, for hands and image.
+        batch_size (`int`): captions per call.
+        given_hands (`bool`): use the rows' own hands instead of sampled ones.
         condition (`str`): what the images of hands show, see `HandParams.to_condition`.
         size (`int`, *optional*): pixels per side; the pipeline's own by default.
         body_model ([`HandBodyModel`], *optional*): for `condition`.
         arguments: further arguments of the pipeline's call.
+
+    Yields:
+        [`ImageBatch`].
+
+    Raises:
+        ValueError: if `samples` is less than 1, or `arguments` has one that the pipeline does not take.
     """
     check_samples(samples)
     accepted = inspect.signature(pipe.__call__).parameters
@@ -99,7 +106,7 @@ def drawn_batches(
 
 
 def own_batches(rows: Sequence[HandRow], batch_size: int = 20, size: int | None = None) -> Iterator[ImageBatch]:
-    """The rows' own images: the centred square of each, resized to `size` (by default: as the first one is)."""
+    """The rows' own images: the centred square of each, resized to `size` (by default that of the first)."""
     check_images(rows)
     for start in range(0, len(rows), batch_size):
         part = rows[start : start + batch_size]
@@ -119,21 +126,30 @@ def reconstructed_batches(
 
     Args:
         autoencoder (`AutoencoderKL`): of any pipeline of diffusers.
-        rows, batch_size, size: as in `own_batches`; the images' sides have to suit the autoencoder.
+        rows (`Sequence[HandRow]`): with images.
+        batch_size (`int`): images at a time.
+        size (`int`, *optional*): as in `own_batches`; must be divisible by the autoencoder's scale factor.
+
+    Yields:
+        [`ImageBatch`].
+
+    Raises:
+        ValueError: if a row has no image, or a reconstruction is not as large as its image.
     """
     for batch in own_batches(rows, batch_size, size):
         pixels = batch.images.permute(0, 3, 1, 2).to(autoencoder.device, autoencoder.dtype) / 127.5 - 1
         decoded = autoencoder.decode(autoencoder.encode(pixels).latent_dist.mode()).sample
         if decoded.shape != pixels.shape:
             raise ValueError(
-                f"`size`: the autoencoder makes pictures of {tuple(decoded.shape[2:])} pixels from those of "
-                f"{tuple(pixels.shape[2:])}"
+                f"`size`: the autoencoder reconstructs images of {tuple(pixels.shape[2:])} pixels with "
+                f"{tuple(decoded.shape[2:])} pixels"
             )
         images = ((decoded.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         yield replace(batch, images=images.permute(0, 2, 3, 1).cpu())
 
 
 def check_images(rows: Sequence[HandRow]) -> None:
+    """Raises a `ValueError` that names the first row without an image."""
     missing = next((row for row in rows if row.picture is None), None)
     if missing is not None:
-        raise ValueError(f"{missing.where}: the row has no picture")
+        raise ValueError(f"{missing.where}: the row has no image")

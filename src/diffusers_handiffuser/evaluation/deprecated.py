@@ -1,4 +1,4 @@
-"""Evaluations of studio data sets alone, which [`evaluate`] covers; they go in the next release."""
+"""Deprecated functions and names, to be removed in the next release."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -11,8 +11,9 @@ from PIL import Image
 
 from ..hands import HandBodyModel, HandParams
 from ..studio import Scene
+from .judges.studio_judge import StudioFeatureNetwork, judge_images
 from .metrics.colors import METRICS as COLOR_METRICS
-from .metrics.colors import score_pictures
+from .metrics.colors import score_images
 from .metrics.distances import frechet_estimate
 from .metrics.estimates import Estimate, bootstrap_mean
 from .metrics.gestures import finger_spread, score_hands
@@ -22,8 +23,22 @@ from .rows import check_samples, check_studio_rows, sample_generators, stack_han
 HAND_METRICS = ("visibility", "gesture", "finger_error", "side_consistency", "limit_violations")
 
 
-def _warn(name: str) -> None:
-    warnings.warn(f"`{name}` is deprecated: use `evaluate`, which measures the same.", FutureWarning, stacklevel=3)
+def _warn(name: str, instead: str = "`evaluate`, which measures the same") -> None:
+    warnings.warn(f"`{name}` is deprecated: use {instead}.", FutureWarning, stacklevel=3)
+
+
+def judge_pictures(network: StudioFeatureNetwork, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The old name of [`judge_images`]."""
+    _warn("judge_pictures", "`judge_images`")
+    return judge_images(network, pictures)
+
+
+def score_pictures(
+    pictures: torch.Tensor, hand_params: HandParams, scenes: Sequence[Scene], body_model: HandBodyModel | None = None
+) -> dict[str, torch.Tensor]:
+    """The old name of [`score_images`]."""
+    _warn("score_pictures", "`score_images`")
+    return score_images(pictures, hand_params, scenes, body_model)
 
 
 def evaluate_text_to_hands(
@@ -35,7 +50,7 @@ def evaluate_text_to_hands(
         pipe (`HanDiffuserPipeline`): stage 1 and the body model are used.
         rows (`Sequence[dict]`): of a studio data set: `text`, `scene` and `hand_visible`.
         samples (`int`): per caption; a caption counts once, with the mean of its samples.
-        seed (`int`): sample `k` of row `i` draws from the seed `seed + i * samples + k`.
+        seed (`int`): sample `k` of row `i` uses the seed `seed + i * samples + k`.
         batch_size (`int`): captions at a time.
 
     Returns:
@@ -81,16 +96,16 @@ def evaluate_text_to_pictures(
     given_hands: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Estimate]:
-    """Makes pictures for the captions of studio rows and scores them.
+    """Generates images for the captions of studio rows and scores them.
 
     Args:
         pipe (`HanDiffuserPipeline`): both stages are used.
         rows (`Sequence[dict]`): of a studio data set: `text`, `scene` and the `HandParams` fields.
         samples (`int`): per caption; a caption counts once, with the mean of its samples.
-        seed (`int`): sample `k` of row `i` draws from the seed `seed + i * samples + k`.
+        seed (`int`): sample `k` of row `i` uses the seed `seed + i * samples + k`.
         batch_size (`int`): captions at a time.
-        given_hands (`bool`): draw the rows' own hands instead of sampled ones.
-        progress: called with the number of captions that are done.
+        given_hands (`bool`): use the rows' own hands instead of sampled ones.
+        progress (callable, *optional*): called with the number of captions done so far.
 
     Returns:
         `dict`: an [`Estimate`] for each of `COLOR_METRICS`; captions for whose samples a metric is not defined
@@ -112,7 +127,7 @@ def evaluate_text_to_pictures(
             output_type="pt",
         )
         scenes = [Scene(**row["scene"]) for row in part for _ in range(samples)]
-        found = score_pictures(out.images.permute(0, 2, 3, 1), out.hand_params, scenes, pipe.body_model)
+        found = score_images(out.images.permute(0, 2, 3, 1), out.hand_params, scenes, pipe.body_model)
         for name, values in found.items():
             scores[name].append(values.view(len(part), samples).nanmean(1))
         if progress is not None:
@@ -121,7 +136,7 @@ def evaluate_text_to_pictures(
 
 
 def evaluate_own_pictures(folder: Path, rows: Sequence[dict], body_model: HandBodyModel) -> dict[str, Estimate]:
-    """The same scores of a studio data set's own pictures, which are the ceiling.
+    """Scores the images of a studio data set itself: the upper bound.
 
     Args:
         folder (`Path`): of the data set.
@@ -130,12 +145,12 @@ def evaluate_own_pictures(folder: Path, rows: Sequence[dict], body_model: HandBo
     """
     _warn("evaluate_own_pictures")
     check_studio_rows(rows)
-    pictures = []
+    images = []
     for row in rows:
-        with Image.open(Path(folder) / row["file_name"]) as picture:
-            pictures.append(torch.from_numpy(np.array(picture.convert("RGB"))))
+        with Image.open(Path(folder) / row["file_name"]) as image:
+            images.append(torch.from_numpy(np.array(image.convert("RGB"))))
     scenes = [Scene(**row["scene"]) for row in rows]
-    found = score_pictures(torch.stack(pictures) / 255, stack_hands(rows), scenes, body_model)
+    found = score_images(torch.stack(images) / 255, stack_hands(rows), scenes, body_model)
     return _estimates({name: [values] for name, values in found.items()})
 
 

@@ -1,9 +1,8 @@
-"""`evaluate`: all metrics of a pipeline's images and hands on a data set, each with its n, seed and 95 % bootstrap
-interval.
+"""`evaluate`: all metrics of a pipeline on a data set, each with n, seed and 95 % bootstrap interval.
 
-Rows are the unit: a caption counts once, with the mean of its samples and hands, and intervals are over captions.
-What cannot be measured is absent from the report, with the reason. The paper gives no protocol that could be repeated;
-this one is ours, and none of its numbers can stand beside the paper's.
+The unit is the row: a caption counts once, with the mean over its samples and hands, and intervals are over captions.
+A metric that cannot be measured is absent from the report, which gives the reason. The paper does not describe its
+protocol in enough detail to repeat it; this one is ours, and its numbers cannot be compared with the paper's.
 """
 
 import platform
@@ -14,7 +13,7 @@ import torch
 
 from ..data import HandRow, stack_hand_params
 from ..data.geometry import hand_joints_in_pixels
-from ..detection.detector import HandDetector
+from ..detection.detector import HandDetector, detect_hands
 from ..hands import HandBodyModel
 from ..hands.body_model import procedural_body
 from ..hands.skeleton import SIDES
@@ -26,9 +25,9 @@ from .fidelity import Fidelity, NotMeasured, centre_square
 from .grid import SkeletonGrid
 from .judges.crops import MARGIN, hand_crops
 from .judges.features import FeatureNetwork
-from .judges.studio_judge import StudioFeatureNetwork, judge_hands, judge_pictures
+from .judges.studio_judge import StudioFeatureNetwork, judge_hands, judge_images
 from .metrics.clip_score import ClipScorer
-from .metrics.colors import named_in_caption, score_pictures
+from .metrics.colors import named_in_caption, score_images
 from .metrics.detection import extended_fingers, score_detections
 from .metrics.estimates import Cases
 from .metrics.gestures import finger_spread, score_hands
@@ -36,7 +35,7 @@ from .metrics.hand_checks import limit_violations, named_sides, side_consistency
 from .report import Evaluation, by_section
 
 _COLOR_SCORES = {"background": "background", "skin": "skin", "skin_within_one": "skin"}
-"""Scores of colours that a caption may name, and what it then names."""
+"""Colour scores, and the attribute that a caption has to name for the `_named` variant."""
 _PACKAGES = ("diffusers_handiffuser", "torch", "diffusers", "transformers", "numpy")
 
 
@@ -59,32 +58,40 @@ def evaluate(
     autoencoder: Any = None,
     **arguments: Any,
 ) -> Evaluation:
-    """Draws images for the captions of rows and measures them.
+    """Generates images for the captions of rows and scores them.
 
     Args:
-        pipe: any text-to-image pipeline that diffusers loads, see `batches.drawn_batches`; None to measure the rows'
-            own images, which are the ceiling.
-        rows (`Sequence[HandRow]`): of `read_rows`. Those of the studio, with a `scene`, are also measured by colours,
-            by gesture and by the studio judge.
+        pipe (`DiffusionPipeline`, *optional*): any text-to-image pipeline that diffusers loads, see
+            `batches.drawn_batches`; None to score the rows' own images, the upper bound.
+        rows (`Sequence[HandRow]`): from `read_rows`. Studio rows, which have a `scene`, are also scored by colours, by
+            gesture and by the studio judge.
         features ([`FeatureNetwork`], *optional*): for FID and KID; without it they are absent.
         detector (callable, *optional*): see [`HandDetector`].
         clip ([`ClipScorer`], *optional*): for CLIPScore.
-        reference (`Sequence[HandRow]`, *optional*): the other side of the distances; `rows` by default.
-        samples, seed, batch_size, given_hands, condition, size: see `batches.drawn_batches`.
+        reference (`Sequence[HandRow]`, *optional*): reference set of FID and KID; `rows` by default.
+        samples (`int`): images per caption.
+        seed (`int`): sample `k` of row `i` uses the seed `seed + i * samples + k`.
+        batch_size (`int`): captions per call.
+        given_hands (`bool`): use the rows' own hands instead of sampled ones.
+        condition (`str`): what a ControlNet or T2I-Adapter is given, see `HandParams.to_condition`.
+        size (`int`, *optional*): pixels per side; the pipeline's own by default.
         body_model ([`HandBodyModel`], *optional*): the pipeline's by default, or else the procedural one.
-        grid_rows (`int`): how many rows the grid of images shows, from the first.
-        progress (callable, *optional*): called with the number of captions that are done.
-        autoencoder (`AutoencoderKL`, *optional*): with `pipe=None`, its reconstructions of the rows' own images are
-            measured: the upper bound for a U-Net on its latents.
+        grid_rows (`int`): number of rows shown in the image grid, from the first.
+        progress (callable, *optional*): called with the number of captions done so far.
+        autoencoder (`AutoencoderKL`, *optional*): with `pipe=None`, score its reconstructions of the rows' own images:
+            the upper bound for a U-Net on its latents.
         arguments: further arguments of the pipeline's call, such as `num_inference_steps` and `guidance_scale`.
 
     Returns:
         [`Evaluation`].
+
+    Raises:
+        ValueError: if there are no rows, or both `pipe` and `autoencoder` are given.
     """
     if not rows:
         raise ValueError("`rows` must hold at least one row.")
     if autoencoder is not None and pipe is not None:
-        raise ValueError("`autoencoder` gives back the rows' own pictures and goes with `pipe=None` alone.")
+        raise ValueError("`autoencoder` reconstructs the rows' own images and needs `pipe=None`.")
     body = body_model or getattr(pipe, "body_model", None) or procedural_body()
     hands_sampled = pipe is None or (samples_hands(pipe) and not given_hands)
     hands_drawn = hands_sampled or hasattr(pipe, "sample_hand_params") or wants_condition(pipe)
@@ -115,7 +122,7 @@ def evaluate(
     result = evaluator.result(reference)
     result.settings |= {
         "pipeline": None if pipe is None else type(pipe).__name__,
-        "hands": "the rows' pictures" if pipe is None else "sampled" if hands_sampled else "the rows' own",
+        "hands": "the rows' images" if pipe is None else "sampled" if hands_sampled else "the rows' own",
         "autoencoder": None if autoencoder is None else type(autoencoder).__name__,
         "given_hands": given_hands,
         "arguments": {name: value for name, value in arguments.items() if value is not None},
@@ -124,16 +131,18 @@ def evaluate(
 
 
 class Evaluator:
-    """Measures images batch by batch.
+    """Scores images batch by batch.
 
     Args:
         rows (`Sequence[HandRow]`): all rows.
-        body_model ([`HandBodyModel`]): of all hands.
-        features, detector, clip: see [`evaluate`].
-        samples (`int`): how many images a batch holds of each row.
+        body_model ([`HandBodyModel`]): poses all hands.
+        features ([`FeatureNetwork`], *optional*): for FID and KID.
+        detector (callable, *optional*): see [`HandDetector`].
+        clip ([`ClipScorer`], *optional*): for CLIPScore.
+        samples (`int`): images of each row in a batch.
         seed (`int`): of the bootstrap.
-        grid_rows (`int`): how many rows the grid shows.
-        hands_sampled (`bool`): whether the hands of a batch are measured themselves.
+        grid_rows (`int`): number of rows shown in the image grid.
+        hands_sampled (`bool`): whether the hands of a batch are scored themselves.
         hands_drawn (`bool`): whether the images were conditioned on the hands, so that their joints can be compared.
     """
 
@@ -168,7 +177,7 @@ class Evaluator:
         self.num_fingers = self._wanted_fingers()
 
     def _wanted_fingers(self) -> torch.Tensor:
-        """How many fingers of each hand `(R, 2)` should be extended: by the scene, else by the row's hands in 3D."""
+        """How many fingers of each hand `(R, 2)` should be extended: by the scene, else by the row's 3D hands."""
         with torch.no_grad():
             joints = self.body_model(self.hands.to(self.body_model.device)).joints_3d.cpu()
         fingers = extended_fingers(joints).sum(-1)
@@ -178,7 +187,7 @@ class Evaluator:
         return fingers
 
     def add(self, batch: ImageBatch) -> None:
-        """Measures the images of some rows, and their hands."""
+        """Scores the images of some rows, and their hands."""
         height, width = batch.images.shape[1:3]
         self.size = min(height, width)
         joints = hand_joints_in_pixels(batch.hands, self.body_model, width, height)
@@ -193,7 +202,7 @@ class Evaluator:
             self.cases.add("text/clip_score", batch.rows, self.clip(batch.images, texts))
         if self.scenes is not None and self.judge is not None:
             scenes = [self.scenes[row] for row in batch.rows.tolist()]
-            colors = score_pictures(batch.images / 255, batch.hands, scenes, self.body_model)
+            colors = score_images(batch.images / 255, batch.hands, scenes, self.body_model)
             self._add_colors("colours", batch.rows, colors)
             self._add_judged_hands(self.judge, batch, places)
             self._add_colors("studio_judge", batch.rows, _judged_colors(self.judge, batch, scenes))
@@ -206,7 +215,7 @@ class Evaluator:
             self.cases.add(f"{section}/{name}", rows, values)
 
     def _add_colors(self, section: str, rows: torch.Tensor, scores: dict[str, torch.Tensor]) -> None:
-        """Adds scores, and those of backgrounds and skins once more over the captions that name them."""
+        """Adds scores; those of background and skin also as `_named`, over the captions that name them."""
         self._add_all(section, rows, scores)
         for name, values in scores.items():
             if name in _COLOR_SCORES:
@@ -218,7 +227,7 @@ class Evaluator:
     ) -> None:
         for number, row in enumerate(batch.rows.tolist()):
             scores = score_detections(
-                list(detector(batch.images[number].numpy())),
+                detect_hands(detector, batch.images[number].numpy()),
                 places[number],
                 self.hands.hand_visible[row],
                 self.num_fingers[row],
@@ -255,7 +264,7 @@ class Evaluator:
         self.fidelity.add_hands(batch.hands, batch.rows)
 
     def result(self, reference: Sequence[HandRow] | None = None) -> Evaluation:
-        """All that was measured, and the distances to `reference`, by default to the rows themselves."""
+        """All scores so far, and the distances to `reference`, by default to the rows themselves."""
         first_group = 0 if reference is None else len(self.rows)
         reference = self.rows if reference is None else reference
         estimates, absent = self.cases.estimates(self.seed), self._absent()
@@ -301,7 +310,7 @@ class Evaluator:
         if self.clip is None:
             absent["CLIPScore"] = "no CLIP was given"
         if self.scenes is None:
-            absent["colours, gestures, studio judge"] = "the rows have no `scene`: they are not the studio's"
+            absent["colours, gestures, studio judge"] = "the rows have no `scene`: they are not from the studio"
         if not self.hands_sampled:
             absent["stage 1"] = "no hands were sampled"
         elif self.samples == 1:
@@ -313,7 +322,7 @@ class Evaluator:
 
 def _judged_colors(judge: StudioFeatureNetwork, batch: ImageBatch, scenes: Sequence[Scene]) -> dict[str, torch.Tensor]:
     """Whether the judge sees the background and the skin of each scene, `(N,)`."""
-    judged = judge_pictures(judge, centre_square(batch.images))
+    judged = judge_images(judge, centre_square(batch.images))
     wanted = {
         name: torch.tensor([list(table).index(getattr(scene, name)) for scene in scenes])
         for name, table in (("background", COLORS), ("skin", SKIN_TONES))

@@ -1,4 +1,4 @@
-"""Distances of whole images, of hand crops and of hand parameters to those of a reference set."""
+"""FID and KID of whole images and hand crops, and the Fréchet distance of hand parameters, to a reference set."""
 
 from collections.abc import Iterator, Sequence
 
@@ -25,7 +25,7 @@ class NotMeasured(Exception):
 
 
 class Fidelity:
-    """Collects features of images and hands, and takes their distances to those of reference rows.
+    """Collects features of images and hands, and computes their distances to those of reference rows.
 
     Args:
         network ([`FeatureNetwork`], *optional*): of images and crops; without it only hand parameters have a distance.
@@ -47,14 +47,14 @@ class Fidelity:
         self._parts["parameters"].append((vectors, rows[places]))
 
     def features(self) -> dict[str, Features]:
-        """What was collected, of `"pictures"`, `"hands"` and `"parameters"`; without the kinds that are empty."""
+        """The features so far, under `"pictures"`, `"hands"` and `"parameters"`; kinds without any are left out."""
         return {name: _join(parts) for name, parts in self._parts.items() if parts}
 
     def parameter_distance(self, reference: Sequence[HandRow], first_group: int, seed: int) -> Estimate | None:
         """The Fréchet distance of the hands' parameters; `None` where there are fewer than two hands.
 
-        `first_group` is added to the numbers of the reference rows: 0 where they are the rows that were measured,
-        which are then resampled together.
+        `first_group` is added to the indices of the reference rows: 0 where they are the evaluated rows, which are
+        then resampled together.
         """
         if not self._parts["parameters"]:
             return None
@@ -69,7 +69,7 @@ class Fidelity:
     ) -> Iterator[tuple[str, Estimate]]:
         """FID and KID of whole images, then of hand crops; reference images are resized to `size` pixels per side.
 
-        Raises [`NotMeasured`] at the first that is missing.
+        Raises [`NotMeasured`] at the first that cannot be measured.
         """
         if self.network is None:
             raise NotMeasured("no feature network was given")
@@ -81,12 +81,12 @@ class Fidelity:
         for batch in own_batches(reference, _REFERENCE_BATCH_SIZE, size):
             joints = hand_joints_in_pixels(batch.hands, self.body_model, size, size)
             _add_image_features(others, self.network, batch, joints)
-        for name, suffix in (("pictures", ""), ("hands", "_hands")):
+        for name, shown, suffix in (("pictures", "images", ""), ("hands", "hands", "_hands")):
             if not self._parts[name] or not others[name]:
-                raise NotMeasured(f"there are no {name} to compare")
+                raise NotMeasured(f"there are no {shown} to compare")
             (own, groups), (other, places) = _join(self._parts[name]), _join(others[name])
             if min(len(own), len(other)) < 2:
-                raise NotMeasured(f"there are less than two {name} to compare")
+                raise NotMeasured(f"there are fewer than two {shown} to compare")
             sets = (own, other, groups, places + first_group, seed)
             yield f"fid{suffix}", frechet_estimate(*sets)
             yield f"kid{suffix}", kernel_estimate(*sets)
@@ -102,7 +102,7 @@ def _add_image_features(
 
 
 def centre_square(images: torch.Tensor) -> torch.Tensor:
-    """The part of images `(N, H, W, 3)` that the camera of `HandParams` spans, and that reference images show."""
+    """The centred square of images `(N, H, W, 3)`: the view of `HandParams`' camera, which reference images show."""
     height, width = images.shape[1:3]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2

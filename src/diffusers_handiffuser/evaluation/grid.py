@@ -11,11 +11,11 @@ _MAX_COLUMNS = 8
 
 
 class SkeletonGrid:
-    """Collects images, those of the first sample of each row, and draws them as one.
+    """Collects the first sample of each row and draws them as one image.
 
     Args:
-        num_images (`int`): how many, from the first.
-        samples (`int`): how many images a batch holds of each row.
+        num_images (`int`): number of images, from the first.
+        samples (`int`): images of each row in a batch.
     """
 
     def __init__(self, num_images: int, samples: int):
@@ -34,7 +34,7 @@ class SkeletonGrid:
             self._tiles += [image, draw_skeleton(image, joints_2d, batch.hands.hand_visible[number])]
 
     def draw(self) -> Image.Image | None:
-        """The grid; `None` if no image was added."""
+        """The grid, or `None` if no image was added."""
         if not self._tiles:
             return None
         columns = min(_MAX_COLUMNS, len(self._tiles))

@@ -24,12 +24,13 @@ class Evaluation:
 
     Args:
         estimates (`dict`): [`Estimate`] by section and metric: `estimates["detector"]["detected"]`.
-        absent (`dict[str, str]`): what could not be measured, and why.
-        settings, versions (`dict`): what it was measured with.
-        cases (`dict[str, list]`): each row's score by `"section/metric"`, None where it has none; in the order of the
-            rows, so that metrics can be split by properties of the rows, and two evaluations compared row by row.
-        features (`dict`): features `(N, D)` and the row `(N,)` of each, of `"pictures"`, `"hands"`, `"parameters"`.
-        grid (`PIL.Image.Image`, *optional*): images of the first rows, each also with its hands' skeletons.
+        absent (`dict[str, str]`): metrics that could not be measured, with the reason.
+        settings (`dict`): arguments and networks.
+        versions (`dict`): of the libraries.
+        cases (`dict[str, list]`): each row's score by `"section/metric"`, None where it has none, in the order of the
+            rows: metrics can be split by properties of the rows, and two evaluations compared row by row.
+        features (`dict`): features `(N, D)` and the row `(N,)` of each, under `"pictures"`, `"hands"`, `"parameters"`.
+        grid (`PIL.Image.Image`, *optional*): images of the first rows, each also with the skeletons of its hands.
     """
 
     estimates: dict[str, dict[str, Estimate]]
@@ -54,7 +55,7 @@ class Evaluation:
         }
 
     def to_markdown(self) -> str:
-        """A table of all numbers, with what is needed to read it."""
+        """A table of all estimates, followed by notes on how they were measured."""
         lines = ["| metric | value | 95 % interval | n | |", "| --- | --- | --- | --- | --- |"]
         for section, metrics in self.estimates.items():
             for name, estimate in metrics.items():

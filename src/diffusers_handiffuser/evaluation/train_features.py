@@ -2,9 +2,9 @@
 
     python -m diffusers_handiffuser.evaluation.train_features --data train --held_out test --output OUT
 
-Whole pictures and crops of hands go through one network, which learns to name what they show. Half of the crops are
-mirrored, with the sides exchanged. Writes the weights in half precision and `accuracy.json`: for every name the part
-of the held-out rows where it is right, with n and a 95 % interval.
+One network learns to classify whole images and hand crops. Half of the images are mirrored, with their sides
+exchanged. Writes the weights in half precision and `accuracy.json`: the accuracy of every head on held-out rows, with
+n and a 95 % interval.
 """
 
 import argparse
@@ -29,20 +29,23 @@ from .metrics.estimates import Estimate, bootstrap_mean
 from .rows import check_studio_rows, read_rows
 
 _ROOM = 1.25
-"""Training pictures are kept that much larger than the network's input, and cut to it at random."""
+"""Training images are this much larger than the network's input, for random crops."""
 _UNKNOWN = -1
 
 Examples = tuple[torch.Tensor, dict[str, torch.Tensor]]
-"""Pictures `(N, 3, S, S)` uint8, and for each name its numbers, -1 where it is not told."""
+"""Images `(N, 3, S, S)` uint8, and the labels of each head, -1 where unknown."""
 
 
 def read_examples(rows: Sequence[HandRow], size: int, room: float = 1.0) -> Examples:
-    """Whole pictures, then crops of hands, with the names of what they show.
+    """Whole images, then hand crops, with their labels.
 
     Args:
-        rows (`Sequence[HandRow]`): of the studio, with pictures.
-        size (`int`): of the network's input.
-        room (`float`): how much more than that is kept; in the crops it is more of the margin.
+        rows (`Sequence[HandRow]`): studio rows with images.
+        size (`int`): of the network's input, in pixels.
+        room (`float`): images are this much larger than `size`; hand crops get a wider margin instead.
+
+    Returns:
+        `tuple`: images and labels, see `Examples`.
     """
     check_studio_rows([row.columns for row in rows])
     kept = round(size * room)
@@ -52,17 +55,17 @@ def read_examples(rows: Sequence[HandRow], size: int, room: float = 1.0) -> Exam
     wholes, crops, labels, hand_labels = [], [], [], []
     for number, (row, scene) in enumerate(zip(rows, scenes, strict=True)):
         if row.picture is None:
-            raise ValueError(f"{row.where}: the row has no picture")
+            raise ValueError(f"{row.where}: the row has no image")
         wholes.append(torch.tensor(row.picture.square(kept)))
         labels.append(_whole_labels(scene, hands.hand_visible[number]))
-        picture = as_tensor(row.picture.open())[None]
-        joints = hand_joints_in_pixels(hands[number].reshape(1), body, picture.shape[2], picture.shape[1])
-        found, places = hand_crops(picture, joints, hands.hand_visible[number : number + 1], kept, margin)
+        image = as_tensor(row.picture.open())[None]
+        joints = hand_joints_in_pixels(hands[number].reshape(1), body, image.shape[2], image.shape[1])
+        found, places = hand_crops(image, joints, hands.hand_visible[number : number + 1], kept, margin)
         crops.append(found)
         hand_labels += [labels_of_hand(scene, SIDES[side]) for side in places[:, 1].tolist()]
-    pictures = torch.cat([torch.stack(wholes), *crops]).permute(0, 3, 1, 2).contiguous()
-    told = labels + hand_labels
-    return pictures, {name: torch.stack([label[name] for label in told]) for name in told[0]}
+    images = torch.cat([torch.stack(wholes), *crops]).permute(0, 3, 1, 2).contiguous()
+    labels += hand_labels
+    return images, {name: torch.stack([label[name] for label in labels]) for name in labels[0]}
 
 
 def _common_labels(scene: Scene) -> dict[str, torch.Tensor]:
@@ -85,7 +88,7 @@ def _whole_labels(scene: Scene, visible: torch.Tensor) -> dict[str, torch.Tensor
 
 
 def labels_of_hand(scene: Scene, side: str) -> dict[str, torch.Tensor]:
-    """What the network should say, for each of its heads, of the crop of a hand ("left", "right") that a scene has."""
+    """Label of each head for the crop of a scene's "left" or "right" hand."""
     gesture = gesture_by_name(scene.gestures[side])
     return {
         **_common_labels(scene),
@@ -99,26 +102,24 @@ def labels_of_hand(scene: Scene, side: str) -> dict[str, torch.Tensor]:
 
 
 def naming_loss(logits: dict[str, torch.Tensor], labels: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Cross-entropies, summed over the names; each is a mean over the examples that tell it."""
+    """Cross-entropies, summed over the heads; each is the mean over the examples whose label is known."""
     total = next(iter(logits.values())).new_zeros(())
     for name, values in logits.items():
         wanted = labels[name]
         if name in YES_OR_NO:
-            told = wanted != _UNKNOWN
-            if told.any():
-                total = total + F.binary_cross_entropy_with_logits(values[told], wanted[told].float())
+            known = wanted != _UNKNOWN
+            if known.any():
+                total = total + F.binary_cross_entropy_with_logits(values[known], wanted[known].float())
         elif (wanted != _UNKNOWN).any():
             total = total + F.cross_entropy(values, wanted, ignore_index=_UNKNOWN)
     return total
 
 
-def augment(
-    pictures: torch.Tensor, labels: dict[str, torch.Tensor], size: int, generator: torch.Generator
-) -> Examples:
-    """A batch cut to the network's size at random places, half of it mirrored and its sides exchanged."""
-    shifts = torch.randint(pictures.shape[-1] - size + 1, (len(pictures), 2), generator=generator).tolist()
-    cut = torch.stack([p[:, y : y + size, x : x + size] for p, (y, x) in zip(pictures, shifts, strict=True)])
-    mirrored = torch.rand(len(pictures), generator=generator) < 0.5
+def augment(images: torch.Tensor, labels: dict[str, torch.Tensor], size: int, generator: torch.Generator) -> Examples:
+    """A batch cropped to the network's size at random; half of it is mirrored, with its sides exchanged."""
+    shifts = torch.randint(images.shape[-1] - size + 1, (len(images), 2), generator=generator).tolist()
+    cut = torch.stack([p[:, y : y + size, x : x + size] for p, (y, x) in zip(images, shifts, strict=True)])
+    mirrored = torch.rand(len(images), generator=generator) < 0.5
     cut[mirrored] = cut[mirrored].flip(-1)
     changed = dict(labels)
     side, raised = labels["side"], labels["raised"]
@@ -136,8 +137,8 @@ def train(
     max_steps: int | None,
     max_minutes: float | None,
 ) -> int:
-    """Trains to the end of `max_steps` or `max_minutes`, whichever comes first, and returns the steps done."""
-    pictures, labels = examples
+    """Trains for `max_steps` or `max_minutes`, whichever ends first, and returns the number of steps."""
+    images, labels = examples
     generator = torch.Generator().manual_seed(seed)
     decayed = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim <= 1]
@@ -154,11 +155,9 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * min(1.0, 20 * progress + 0.02, 1.05 - progress)
         if len(order) < batch_size:
-            order = torch.cat([order, torch.randperm(len(pictures), generator=generator)])
+            order = torch.cat([order, torch.randperm(len(images), generator=generator)])
         chosen, order = order[:batch_size], order[batch_size:]
-        batch = augment(
-            pictures[chosen], {name: v[chosen] for name, v in labels.items()}, network.input_size, generator
-        )
+        batch = augment(images[chosen], {name: v[chosen] for name, v in labels.items()}, network.input_size, generator)
         loss = naming_loss(network.logits(network(batch[0])), batch[1])
         optimizer.zero_grad()
         loss.backward()
@@ -170,28 +169,31 @@ def train(
 
 @torch.no_grad()
 def accuracies(network: StudioFeatureNetwork, examples: Examples, batch_size: int = 100) -> dict[str, Estimate]:
-    """How often each name is right, where it is told: all five fingers (or both hands) where there are several, and
-    `"finger_count"`. Crops of one picture count as two cases."""
-    pictures, labels = examples
-    parts = [network.logits(network(part)) for part in pictures.split(batch_size)]
+    """Accuracy of each head over the examples whose label is known, and of `"finger_count"`.
+
+    Binary labels count as right if all of them are: all five fingers, or both hands. Two crops of one image are two
+    cases.
+    """
+    images, labels = examples
+    parts = [network.logits(network(part)) for part in images.split(batch_size)]
     right = {}
     for name, wanted in labels.items():
-        said = torch.cat([part[name] for part in parts]).cpu()
+        logits = torch.cat([part[name] for part in parts]).cpu()
         if name in YES_OR_NO:
-            told = (wanted != _UNKNOWN).all(-1)
-            right[name] = ((said > 0) == (wanted == 1)).all(-1)[told]
+            known = (wanted != _UNKNOWN).all(-1)
+            right[name] = ((logits > 0) == (wanted == 1)).all(-1)[known]
         else:
-            told = wanted != _UNKNOWN
-            right[name] = (said.argmax(-1) == wanted)[told]
+            known = wanted != _UNKNOWN
+            right[name] = (logits.argmax(-1) == wanted)[known]
         if name == "fingers":
-            right["finger_count"] = ((said > 0).sum(-1) == wanted.sum(-1))[told]
+            right["finger_count"] = ((logits > 0).sum(-1) == wanted.sum(-1))[known]
     return {name: bootstrap_mean(values.double()) for name, values in sorted(right.items()) if len(values)}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", required=True, help="a studio data set with pictures, to learn from")
-    parser.add_argument("--held_out", required=True, help="another one, of the split `test`, to measure on")
+    parser.add_argument("--data", required=True, help="studio data set with images, to train on")
+    parser.add_argument("--held_out", required=True, help="another one, of the split `test`, to evaluate on")
     parser.add_argument("--output", type=Path, required=True, help="folder for the weights")
     parser.add_argument("--num", type=int, help="the first rows only")
     parser.add_argument("--input_size", type=int, default=64)

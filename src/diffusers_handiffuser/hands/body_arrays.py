@@ -1,4 +1,4 @@
-"""The arrays of a body: what `HandBodyModel` keeps of an SMPL-H file, and the way back to one."""
+"""The arrays of a body: from an SMPL-H file to the buffers of `HandBodyModel`, and back."""
 
 import functools
 import hashlib
@@ -37,10 +37,11 @@ def config_and_buffers(
     """Arguments and buffers of the `HandBodyModel` of a body.
 
     Args:
-        arrays (`Mapping[str, np.ndarray]`): those of an SMPL-H file, dense; pose directions that are all zero may be
-            missing, as in our own data file.
-        body, licensed: as in `HandBodyModel`. The procedural body is recognised, and is free.
-        vertex_ids: as in `HandBodyModel.from_smplh`.
+        arrays (`Mapping[str, np.ndarray]`): those of an SMPL-H file, dense; pose directions may be missing if they
+            are all zero, as in our own data file.
+        body (`str`): as in `HandBodyModel`. The procedural body is recognised.
+        licensed (`bool`): as in `HandBodyModel`. The procedural body never is.
+        vertex_ids (`Mapping[str, int]`, *optional*): as in `HandBodyModel.from_smplh`.
     """
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
     template, faces, weights = arrays["v_template"], arrays["f"].astype(np.int64), arrays["weights"]
@@ -126,7 +127,7 @@ def smplh_arrays(model: "HandBodyModel") -> dict[str, np.ndarray]:
     }
     arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
     arrays["f"] = model.faces.cpu().numpy().astype(np.uint32)
-    # The pelvis has no parent; the official files write 2^32 - 1, and smplx overwrites it.
+    # The pelvis has no parent: official files hold 2^32 - 1, which smplx overwrites.
     parents = np.array([2**32 - 1, *PARENTS[1:]], dtype=np.uint32)
     arrays["kintree_table"] = np.stack([parents, np.arange(NUM_JOINTS, dtype=np.uint32)])
     return arrays
@@ -140,8 +141,11 @@ def dense_weights(model: "HandBodyModel", ids: torch.Tensor) -> torch.Tensor:
 
 
 def body_sha256(arrays: Mapping[str, np.ndarray | None]) -> str:
-    """SHA-256 of a body: of its mesh, first ten shape directions, pose directions (none if they are all zero), joint
-    regressor and skinning weights, as little-endian float32 and int32 in this order."""
+    """SHA-256 of a body.
+
+    Of its mesh, first ten shape directions, pose directions (none if they are all zero), joint regressor and skinning
+    weights, as little-endian float32 and int32 in this order.
+    """
     digest = hashlib.sha256()
     for name in ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights"):
         array = arrays.get(name)
@@ -191,7 +195,7 @@ def _joints_that_move(weights: np.ndarray) -> list[int]:
 
 
 def _faces_within(faces: np.ndarray, ids: np.ndarray, num_vertices: int) -> np.ndarray:
-    """Faces whose three vertices are all among `ids`, in places of `ids`."""
+    """Faces whose three vertices are all among `ids`, as indices into `ids`."""
     place = np.full(num_vertices, -1)
     place[ids] = np.arange(len(ids))
     local = place[faces]
@@ -206,7 +210,7 @@ def _fingertips(vertex_ids: Mapping[str, int] | None, num_vertices: int) -> list
         if missing:
             raise ValueError(f"`vertex_ids` lacks {missing[0]!r}; it must hold all ten fingertips.")
         tips = [[int(vertex_ids[s + f]) for f in OPENPOSE_FINGERS] for s in "lr"]
-    for tip in sum(tips, []):
+    for tip in (*tips[0], *tips[1]):
         if not 0 <= tip < num_vertices:
             raise ValueError(f"`vertex_ids`: fingertip {tip} is not one of the body's {num_vertices} vertices.")
     return tips

@@ -1,9 +1,9 @@
-"""`HandBodyModel`: from `HandParams` to the geometry of the hands, and to the whole body where it is wanted.
+"""`HandBodyModel`: from `HandParams` to the geometry of the hands or the whole body.
 
 SMPL-H is a mesh with a skeleton inside: shape coefficients move the rest mesh, the joints are linear in the rest mesh,
 each joint turns everything behind it, and every vertex follows a weighted mean of its joints (linear blend skinning;
-Loper et al., "SMPL", 2015; Romero et al., "Embodied Hands", 2017). `forward` carries that out for the hands alone,
-about a quarter of the work of the whole body; `full_mesh` hands the whole body to `smplx`.
+Loper et al., "SMPL", 2015; Romero et al., "Embodied Hands", 2017). `forward` computes this for the hands only, about a
+quarter of the work of the whole body; `full_mesh` poses the whole body with `smplx`.
 
 The body that ships with the package is our own (`tools/build_procedural_body`), so nothing here needs a licensed file.
 `from_smplh` takes the user's own SMPL-H file instead.
@@ -59,10 +59,10 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
     """SMPL-H as HanDiffuser needs it. Build one with `procedural()` or `from_smplh(path)`.
 
     Everything is computed and kept in float32, whatever dtype the model is cast to or loaded with: half precision
-    would move fingertips by millimetres. There is nothing to train.
+    would move fingertips by millimetres. It has no trainable parameters.
 
     A body from a licensed file must not be passed on, so `save_pretrained` writes its config (with the SHA-256 of the
-    body) and no arrays; `from_pretrained` then asks for the file.
+    body) without arrays, and `from_pretrained` asks for the file.
 
     Args:
         body (`str`): `"procedural"` for the body that ships with the package, `"smplh"` for any other.
@@ -71,7 +71,7 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
         num_vertices, num_faces (`int`): of the whole body.
         num_left_vertices, num_right_vertices, num_left_faces, num_right_faces (`int`): of each hand. A vertex belongs
             to a hand if its skinning weights for the wrist and the 15 finger joints add up to more than a half.
-        num_influences (`int`): most joints that move one vertex.
+        num_influences (`int`): the most joints that move a single vertex.
         num_regressor_entries (`int`): non-zero entries of the joint regressor.
         num_pose_features (`int`): 459 if the body has pose-dependent shape, else 0.
         hand_joints (`list[int]`): the joints that move the hands, parents first, sorted by depth.
@@ -167,13 +167,14 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
         Args:
             path (`str` or `os.PathLike`): a `.npz` or `.pkl` file, or a folder in one of the usual layouts
                 (`smplh/SMPLH_NEUTRAL.npz`, `smplh/neutral/model.npz` and the like).
-            mano_left, mano_right (`str` or `os.PathLike`, *optional*): MANO files, for the hand means and components
-                that un-merged SMPL-H files lack. Only `to_smplx` uses them.
+            mano_left (`str` or `os.PathLike`, *optional*): MANO file with the left hand's mean and components, which
+                un-merged SMPL-H files lack. Only `to_smplx` uses them.
+            mano_right (`str` or `os.PathLike`, *optional*): the same for the right hand.
             gender (`str`): which file of a folder: `"neutral"`, `"female"` or `"male"`.
             vertex_ids (`Mapping[str, int]`, *optional*): fingertip vertices under smplx's names (`"lthumb"` ...
                 `"rpinky"`), for a mesh that is not numbered like the official one.
-            licensed (`bool`): `False` says that this body is yours to pass on, so that checkpoints may hold it. Our
-                own body, as written by `to_smplx`, is recognised.
+            licensed (`bool`): `False` if this body is yours to pass on, so that checkpoints may hold it. Our own
+                body, as written by `to_smplx`, is recognised.
         """
         from .smplh_file import find_smplh_file, read_smplh_file
 
@@ -201,7 +202,7 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
             )
 
     def _save(self, folder: str, repo_id: str | None, *args: Any, **kwargs: Any) -> None:
-        """As in diffusers; of a licensed body only the config is written."""
+        """As in diffusers, but only the config of a licensed body is written."""
         if self.config.licensed:
             self.save_config(folder)
         else:
@@ -287,7 +288,7 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
                 `smplh/SMPLH_NEUTRAL.npz` inside it.
 
         Returns:
-            `Path`: the file written. What came from a licensed file stays under that licence.
+            `Path`: the file. A body from a licensed file stays under that licence.
         """
         path = Path(path)
         if path.suffix != ".npz":
@@ -299,7 +300,7 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
 
     @property
     def dtype(self) -> torch.dtype:
-        """That which it was cast to or loaded with, like the rest of a pipeline; its arrays stay float32."""
+        """The dtype that it was cast to or loaded with, like the rest of a pipeline; its arrays stay float32."""
         return self._nominal_dtype
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
@@ -364,7 +365,7 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
                     create_right_hand_pose=False,
                     create_transl=False,
                 )
-            # In a tuple, so that it is not registered as a part of this model.
+            # In a tuple, so that it is not registered as a submodule.
             self._smplx = (model.to(self.template.device),)
         return self._smplx[0]
 
@@ -384,7 +385,7 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
 
 
 def _stored_sha256(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 of a stored body. Raises whatever a damaged config or state dict leads to."""
+    """SHA-256 of a stored body; a damaged config or state dict may raise any error."""
     with init_empty_weights(include_buffers=True):
         model = HandBodyModel.from_config(dict(config))
     model.load_state_dict(tensors, assign=True)
@@ -401,7 +402,7 @@ def _positions(joints: Sequence[int], order: Sequence[int]) -> torch.Tensor:
 
 @functools.cache
 def procedural_body() -> HandBodyModel:
-    """The body that ships with the package, read once: for drawing where no other is given."""
+    """The body that ships with the package, loaded once: the default for drawing."""
     return HandBodyModel.procedural()
 
 

@@ -1,7 +1,7 @@
 """Basis Point Sets: a cloud of points as its distances to a fixed set (Prokudin et al., ICCV 2019).
 
-The number of vertices of a hand mesh depends on the body model; the number of basis points does not, which is why the
-joint encoder reads meshes this way.
+The number of vertices of a hand mesh depends on the body model; the number of basis points does not, so the joint
+encoder reads meshes this way.
 """
 
 import torch
@@ -25,7 +25,7 @@ def basis_point_distances(points: torch.Tensor, basis: torch.Tensor) -> torch.Te
     """Distance from every basis point to its nearest point.
 
     Distances are taken directly: the matrix-multiplication shortcut of `torch.cdist` is off by tenths of a millimetre.
-    Clouds are handled one after another, which bounds memory at `N x V` numbers.
+    Clouds are processed one by one, which bounds memory at `N x V` numbers.
 
     Args:
         points (`torch.Tensor` of shape `(..., V, 3)`): metres, in the frame of the basis.

@@ -1,8 +1,8 @@
 """The weak-perspective camera of `HandParams`.
 
 A point `(x, y, z)` of the camera frame (x right, y down, z forward, metres, pelvis at the origin) is drawn at
-`u = s (x + tx)`, `v = s (y + ty)`. `[-1, 1]` spans the picture's square: the whole of a square picture, else the
-centred square over the shorter side.
+`u = s (x + tx)`, `v = s (y + ty)`. `[-1, 1]` spans the image's square: all of a square image, else the centred square
+over the shorter side.
 """
 
 import torch
@@ -16,7 +16,7 @@ def project_weak_perspective(points: torch.Tensor, camera: torch.Tensor) -> torc
         camera (`torch.Tensor` of shape `(..., 3)`): `(s, tx, ty)`; `s` per metre, `tx` and `ty` metres.
 
     Returns:
-        `torch.Tensor` of shape `(..., N, 2)`: `(u, v)` in picture squares.
+        `torch.Tensor` of shape `(..., N, 2)`: `(u, v)`, in `[-1, 1]` over the image's square.
     """
     if points.shape[-1:] != (3,) or points.ndim < 2:
         raise ValueError(f"`points` must have shape (..., N, 3), got {tuple(points.shape)}.")
@@ -31,7 +31,8 @@ def square_to_pixels(points_2d: torch.Tensor, height: int, width: int) -> torch.
 
     Args:
         points_2d (`torch.Tensor` of shape `(..., 2)`): `(u, v)`.
-        height, width (`int`): of the picture.
+        height (`int`): of the image, pixels.
+        width (`int`): of the image, pixels.
 
     Returns:
         `torch.Tensor` of shape `(..., 2)`: `(x, y)` in pixels; the first pixel covers 0 to 1, so its centre is at 0.5.

@@ -8,14 +8,14 @@ from diffusers.utils import BaseOutput
 
 @dataclass
 class HandGeometry(BaseOutput):
-    """Where the hands are. Metres, camera frame with the pelvis at its origin; an axis of two hands is [left, right].
+    """Geometry of both hands: metres, camera frame, pelvis at the origin; an axis of two hands is [left, right].
 
     Args:
         rotations (`torch.Tensor` of shape `(..., 2, 16, 3, 3)`): the wrist's rotation into the camera frame, then the
             15 finger joints relative to their parents, in MANO's order.
         joints_3d (`torch.Tensor` of shape `(..., 2, 21, 3)`): OpenPose order; fingertips are smplx's vertices.
-        joints_2d (`torch.Tensor` of shape `(..., 2, 21, 2)`): the same, drawn by the camera: `[-1, 1]` over the
-            picture's square; joints outside the picture lie outside that range.
+        joints_2d (`torch.Tensor` of shape `(..., 2, 21, 2)`): the same, projected by the camera: `[-1, 1]` over
+            the image's square; joints outside the image are outside that range.
         left_vertices (`torch.Tensor` of shape `(..., V_l, 3)`): skin of the left hand.
         right_vertices (`torch.Tensor` of shape `(..., V_r, 3)`): skin of the right hand.
     """
@@ -29,12 +29,12 @@ class HandGeometry(BaseOutput):
 
 @dataclass
 class BodyMesh(BaseOutput):
-    """The whole body. Metres, camera frame with the pelvis at its origin.
+    """The whole body: metres, camera frame, pelvis at the origin.
 
     Args:
         vertices (`torch.Tensor` of shape `(..., V, 3)`): skin.
         joints (`torch.Tensor` of shape `(..., 52, 3)`): in the order of `skeleton.JOINT_NAMES`.
-        faces (`torch.Tensor` of shape `(F, 3)`): vertex numbers; `(b - a) x (c - a)` points outwards.
+        faces (`torch.Tensor` of shape `(F, 3)`): vertex indices; `(b - a) x (c - a)` points outwards.
     """
 
     vertices: torch.Tensor

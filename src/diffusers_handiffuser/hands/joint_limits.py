@@ -1,11 +1,10 @@
-"""How far finger joints turn: by twist about the finger, by spread in the palm and by flexion towards it.
+"""Limits of the finger joints: twist about the finger, spread in the palm, and flexion towards it.
 
-The limits are ours: ranges of motion as textbooks give them (the American Academy of Orthopaedic Surgeons has 90, 100
-and 90 degrees of flexion), with room to spare. The thumb's joints lie askew, so all its angles have one wide range.
+The limits are ours: textbook ranges of motion (the American Academy of Orthopaedic Surgeons gives 90, 100 and 90
+degrees of flexion) with a margin. The thumb's joints are rotated, so all its angles have one wide range.
 
-There are two tables because they answer two questions. Beyond `POSSIBLE` a joint of a right hand counts as wrong.
-`USUAL` lies inside it: beyond it a fit to landmarks is penalised. A soft limit is exceeded a little, so what is fitted
-stays possible.
+There are two tables for two purposes. Beyond `POSSIBLE`, a joint counts as anatomically wrong. Beyond the narrower
+`USUAL`, a fit to landmarks is penalised: soft limits are exceeded a little, so fitted hands stay possible.
 """
 
 import math
@@ -36,7 +35,7 @@ USUAL: Limits = {
 
 
 def kinds_of_joints() -> list[str]:
-    """Of the 15 finger joints in MANO's order: `"knuckle"`, `"finger"` or `"thumb"`."""
+    """The kind of each of the 15 finger joints in MANO's order: `"knuckle"`, `"finger"` or `"thumb"`."""
     long_finger = ("knuckle", "finger", "finger")
     return [kind for finger in FINGERS for kind in (("thumb",) * 3 if finger == "thumb" else long_finger)]
 

@@ -1,4 +1,4 @@
-"""Forward kinematics: from rotations relative to the parents to joints in the camera frame."""
+"""Forward kinematics: from rotations relative to parents to joints in the camera frame."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ def pose_joints(
     Args:
         rest (`torch.Tensor` of shape `(B, J, 3)`): joints of the rest pose, metres; the root comes first.
         rotations (`torch.Tensor` of shape `(B, J, 3, 3)`): each relative to its parent.
-        parents (`torch.Tensor` of shape `(J - 1,)`): of every joint but the root, the parent's place in this order.
+        parents (`torch.Tensor` of shape `(J - 1,)`): the parent's index in this order, for every joint but the root.
         level_sizes (`Sequence[int]`): number of joints of each depth, the root's 1 first.
 
     Returns:
@@ -47,12 +47,12 @@ def chain(joint: int, parents: Sequence[int] = PARENTS) -> list[int]:
 
 
 class HandJoints(torch.nn.Module):
-    """Joints of both hands by forward kinematics alone: cheap enough for every step, unlike the vertices.
+    """Joints of both hands by forward kinematics only: cheap enough for every training step, unlike vertices.
 
-    The fingertips ride rigidly on their last bones, which differs from the skinned mesh by well under a millimetre.
+    Fingertips are rigidly attached to their last bones: well under a millimetre from the skinned mesh.
 
     Args:
-        body_model (`HandBodyModel`): whose rest joints and shape directions are used.
+        body_model (`HandBodyModel`): gives the rest joints and shape directions.
     """
 
     rest: torch.Tensor

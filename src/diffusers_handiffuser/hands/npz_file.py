@@ -1,4 +1,4 @@
-"""Reads arrays out of `.npz` files whose sender is not known: no pickles, and no more memory than was agreed on."""
+"""Reads arrays from untrusted `.npz` files: without pickles, and in bounded memory."""
 
 import math
 import os
@@ -10,6 +10,8 @@ from typing import IO, Literal, NamedTuple
 
 import numpy as np
 
+from ..utils.messages import reason_of
+
 _MAX_DIRECTORY_BYTES = 2**20
 _END_RECORD, _ZIP64_LOCATOR = b"PK\x05\x06", b"PK\x06\x07"
 _END_RECORD_BYTES, _ZIP64_LOCATOR_BYTES, _MAX_COMMENT_BYTES = 22, 20, 2**16
@@ -18,15 +20,17 @@ _END_RECORD_BYTES, _ZIP64_LOCATOR_BYTES, _MAX_COMMENT_BYTES = 22, 20, 2**16
 def read_npz(
     path: str | os.PathLike, names: Iterable[str], max_array_bytes: int, max_bytes: int
 ) -> dict[str, np.ndarray]:
-    """Those of the arrays that the file holds; all others are left alone.
+    """Reads the arrays of these names that the file holds; others are not read.
 
     Args:
         path (`str` or `os.PathLike`): as `np.savez` or `np.savez_compressed` write it.
         names (iterable of `str`): of the arrays.
-        max_array_bytes, max_bytes (`int`): of one array and of all together, uncompressed.
+        max_array_bytes (`int`): of one array, uncompressed.
+        max_bytes (`int`): of all arrays together, uncompressed.
 
-    Raises a `ValueError` that gives the reason and leaves it to the caller to name the file: not an archive, damaged,
-    an array of Python objects, or too large.
+    Raises:
+        ValueError: it is not an archive, damaged, too large, or holds Python objects. The message does not name the
+            file.
     """
     arrays: dict[str, np.ndarray] = {}
     try:
@@ -35,7 +39,7 @@ def read_npz(
             members = set(archive.namelist())
             wanted = [name for name in names if f"{name}.npy" in members]
             left = max_bytes
-            for name in wanted:  # all that they declare, before any of it is unpacked
+            for name in wanted:  # their declared sizes, before anything is unpacked
                 with _opened(archive, f"{name}.npy") as file:
                     left -= _read_header(file, min(max_array_bytes, left)).num_bytes
             for name in wanted:
@@ -45,12 +49,12 @@ def read_npz(
         raise
     except Exception as error:
         # Damaged archives and headers make zipfile and numpy fail in many ways.
-        raise ValueError(f"not a whole npz archive ({type(error).__name__}: {error})") from None
+        raise ValueError(f"not a whole npz archive ({type(error).__name__}: {reason_of(error)})") from None
     return arrays
 
 
 def array_bytes(shape: tuple[int, ...], dtype: np.dtype, max_bytes: int) -> int:
-    """Bytes of an array that a file declares, if it may be that large."""
+    """Size of an array that a file declares; raises a `ValueError` if it is invalid or above `max_bytes`."""
     if any(type(size) is not int or size < 0 for size in shape):
         raise ValueError(f"an array has the shape {shape}")
     if dtype.hasobject:
@@ -62,14 +66,14 @@ def array_bytes(shape: tuple[int, ...], dtype: np.dtype, max_bytes: int) -> int:
 
 
 def _check_directory(path: Path) -> None:
-    """zipfile reads the whole table of contents, of which only a few entries are wanted here."""
+    """Refuses a large table of contents, which `zipfile` would read whole."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _ZIP64_LOCATOR_BYTES - _END_RECORD_BYTES - _MAX_COMMENT_BYTES))
         tail = file.read()
     place = tail.rfind(_END_RECORD)
     if place < 0 or place + _END_RECORD_BYTES > len(tail):
-        return  # which zipfile will say
+        return  # zipfile will report it
     (directory_bytes,) = struct.unpack("<I", tail[place + 12 : place + 16])
     if directory_bytes > _MAX_DIRECTORY_BYTES or _ZIP64_LOCATOR in tail[:place][-_ZIP64_LOCATOR_BYTES:]:
         raise ValueError("its table of contents is larger than that of any file of arrays")
@@ -101,7 +105,7 @@ def _read_header(file: IO[bytes], max_bytes: int) -> _Header:
 
 
 def _read_array(file: IO[bytes], max_bytes: int) -> np.ndarray:
-    # Both the archive's directory and the header only claim a size; no more than `max_bytes` is ever read.
+    # Sizes in the archive's directory and in the header are mere claims; at most `max_bytes` are read.
     header = _read_header(file, max_bytes)
     data = file.read(header.num_bytes)
     if len(data) != header.num_bytes:

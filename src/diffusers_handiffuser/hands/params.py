@@ -1,4 +1,4 @@
-"""`HandParams`: the one data type that flows from text, through the hands, to the picture."""
+"""`HandParams`: the data type that carries hands from text to image."""
 
 import json
 import os
@@ -23,7 +23,7 @@ _ROWS_IN_REPR = 8
 _FORMAT = "diffusers_handiffuser.HandParams"
 _VERSION = 1
 _MAX_JSON_BYTES = 2**28
-"""Python's numbers take many times the room of their digits."""
+"""Python's numbers take many times the memory of their digits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +31,9 @@ class HandParams:
     """SMPL-H pose, shape, camera and hand visibility of one person, over any leading batch shape.
 
     The first five names and their axis-angle convention are those of `smplx.SMPLH.forward`, so
-    `smplx.SMPLH(..., use_pca=False, flat_hand_mean=True)(**...)` takes them as they are. Hand poses are absolute: the
+    `smplx.SMPLH(..., use_pca=False, flat_hand_mean=True)(**...)` takes them directly. Hand poses are absolute: the
     zero pose is the flat hand. The camera frame has x to the right, y down and z forward; `global_orient` maps the
-    body into it and the pelvis is its origin (there is no `transl`: `camera` places the person in the picture).
+    body into it and the pelvis is its origin (there is no `transl`: `camera` places the person in the image).
 
     Args:
         global_orient (`torch.Tensor` of shape `(..., 3)`): axis-angle, radians.
@@ -42,7 +42,7 @@ class HandParams:
         right_hand_pose (`torch.Tensor` of shape `(..., 45)`): the same for the right hand.
         betas (`torch.Tensor` of shape `(..., 10)`): shape coefficients.
         camera (`torch.Tensor` of shape `(..., 3)`): `(s, tx, ty)`: `u = s (x + tx)`, `v = s (y + ty)`, both in
-            `[-1, 1]` over the picture's square; `s` is positive and per metre, `tx` and `ty` are metres.
+            `[-1, 1]` over the image's square; `s` is positive and per metre, `tx` and `ty` are metres.
         hand_visible (`torch.Tensor` of shape `(..., 2)`, `bool`): [left, right].
 
     Floating-point input is stored as float32. Wrong shapes, non-finite numbers or a camera whose scale is not positive
@@ -132,7 +132,7 @@ class HandParams:
 
     @classmethod
     def cat(cls, parts: Sequence["HandParams"], dim: int = 0) -> "HandParams":
-        """Joins along a batch dimension; the others must agree."""
+        """Concatenates along a batch dimension; the others must agree."""
         parts = list(parts)
         if not parts:
             raise ValueError("`parts` must hold at least one HandParams.")
@@ -154,6 +154,7 @@ class HandParams:
 
     @property
     def device(self) -> torch.device:
+        """The device of all fields."""
         return self.global_orient.device
 
     @property
@@ -190,30 +191,30 @@ class HandParams:
         return _rendering().preview_html(self)
 
     def replace(self, **changes: torch.Tensor) -> "HandParams":
-        """A copy with some fields changed; the new ones are checked like any other."""
+        """A copy with some fields replaced; new values are checked as usual."""
         unknown = sorted(set(changes) - set(self.FIELDS))
         if unknown:
             raise TypeError(f"HandParams has no field {unknown[0]!r}; its fields are {', '.join(self.FIELDS)}.")
         return HandParams(**{name: changes.get(name, getattr(self, name)) for name in self.FIELDS})
 
     def to(self, device: torch.device | str | int) -> "HandParams":
-        """Moves to a device. The numbers stay float32 on purpose: half precision moves fingertips by millimetres."""
+        """Moves to a device. Numbers stay float32: half precision would move fingertips by millimetres."""
         if isinstance(device, torch.dtype):
             raise TypeError(f"HandParams are float32 always; `to` takes a device, got {device}.")
         return self._map(lambda value: value.to(device))
 
     def reshape(self, *batch_shape: int) -> "HandParams":
-        """Another batch shape with as many rows."""
+        """The same rows in another batch shape."""
         return self._map(lambda value: value.reshape(*batch_shape, value.shape[-1]))
 
     def repeat_interleave(self, repeats: int, dim: int = 0) -> "HandParams":
-        """Every row `repeats` times, copies next to each other, as diffusers orders `num_images_per_prompt`."""
+        """Repeats every row, copies next to each other, as diffusers orders `num_images_per_prompt`."""
         if not 0 <= dim < len(self.batch_shape):
             raise ValueError(f"`dim` must be a batch dimension of {tuple(self.batch_shape)}, got {dim}.")
         return self._map(lambda value: value.repeat_interleave(repeats, dim))
 
     def mirror(self) -> "HandParams":
-        """The same person in a mirror: left and right change places and the picture is flipped about its middle."""
+        """The mirrored person: left and right are swapped, and the image is flipped horizontally."""
         pose = self.full_pose[..., MIRRORED_JOINTS, :]
         pose = pose * pose.new_tensor([1.0, -1.0, -1.0])
         camera = self.camera * self.camera.new_tensor([1.0, -1.0, 1.0])
@@ -222,12 +223,12 @@ class HandParams:
     def to_condition(
         self, kind: str, size: int | tuple[int, int], body_model: "HandBodyModel | None" = None
     ) -> "Image | list[Image]":
-        """The visible hands as a picture that public ControlNets and T2I-Adapters take, see `conditions`.
+        """The visible hands as an image for public ControlNets and T2I-Adapters, see `rendering.conditions`.
 
         Args:
             kind (`str`): `"openpose"` (skeleton on black), `"depth"` (near is white), `"normal"` (red to the left,
                 green upwards, blue to the viewer) or `"mask"` (white hands).
-            size (`int` or `tuple[int, int]`): of the picture, or `(width, height)`.
+            size (`int` or `tuple[int, int]`): side of a square image, or `(width, height)`, pixels.
             body_model ([`HandBodyModel`], *optional*): the body that the parameters pose; else the procedural one.
 
         Returns:
@@ -236,35 +237,35 @@ class HandParams:
         return _rendering().draw_condition(self, kind, size, body_model)
 
     def show(self, size: int = 256, body_model: "HandBodyModel | None" = None, max_rows: int = 16) -> "Image":
-        """The visible hands as shaded meshes, one square per row, four next to each other; a notebook displays it.
+        """The visible hands as shaded meshes, one square tile per row, four tiles per line; displayed in a notebook.
 
         Args:
-            size (`int`): of a square, pixels.
+            size (`int`): of a tile, pixels.
             body_model ([`HandBodyModel`], *optional*): the body that the parameters pose; else the procedural one.
-            max_rows (`int`): rows behind it are left out.
+            max_rows (`int`): further rows are left out.
         """
         return _rendering().draw_rows(self, size, body_model, max_rows)
 
     def to_glb(self, path: str | os.PathLike | None = None, body_model: "HandBodyModel | None" = None) -> bytes:
-        """The visible hands of one row as binary glTF, metres, y up; also written to `path` if there is one."""
+        """The visible hands of one row as binary glTF, metres, y up; also written to `path` if it is given."""
         return _rendering().hands_glb(self, path, body_model)
 
     def view_3d(self, body_model: "HandBodyModel | None" = None) -> "HandView":
-        """The visible hands of one row to turn with the mouse: a notebook displays it, `.save("hands.html")` keeps it.
+        """The visible hands of one row, to rotate with the mouse, in a notebook or by `.save("hands.html")`.
 
         The page holds the mesh and its viewer and fetches nothing.
         """
         return _rendering().HandView(self.to_glb(body_model=body_model))
 
     def to_dict(self) -> dict[str, list]:
-        """Nested lists under the field names, as in a row of a data set."""
+        """Nested lists under the field names, as in a dataset row."""
         return {name: getattr(self, name).tolist() for name in self.FIELDS}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "HandParams":
         """The inverse of `to_dict`; other keys are ignored, missing ones are an error.
 
-        Numbers are numbers: `"1.0"` and `True` are refused in their place.
+        `"1.0"` and `True` are not accepted as numbers.
         """
         missing = [name for name in cls.FIELDS if name not in values]
         if missing:
@@ -276,7 +277,7 @@ class HandParams:
                 value = torch.as_tensor(values[name], dtype=None if flags else torch.float32)
             except (TypeError, ValueError, RuntimeError, OverflowError) as error:
                 kind = "true and false" if flags else "numbers"
-                raise ValueError(f"`{name}` is not a list of {kind}: {str(error).rstrip('.')}.") from None
+                raise ValueError(f"`{name}` is not a list of {kind}: {reason_of(error)}.") from None
             if not flags and _holds_booleans(values[name]):
                 raise ValueError(f"`{name}` is not a list of numbers: it holds true or false.")
             if value.numel() == 0 and value.shape[-1:] != (size,):
@@ -288,14 +289,14 @@ class HandParams:
         return cls(**tensors)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes `.safetensors` or `.json`, by a temporary file: a failure leaves an old file whole."""
+        """Writes `.safetensors` or `.json`, atomically."""
         path = Path(path)
         if path.suffix.lower() == ".safetensors":
             from safetensors.torch import save
 
-            # Copies, as safetensors refuses fields that share memory (both hands may hold one pose).
+            # Copies: safetensors refuses fields that share memory (both hands may have the same pose).
             tensors = {name: getattr(self, name).detach().cpu().contiguous().clone() for name in self.FIELDS}
-            # One entry: safetensors writes several in an order that changes from run to run.
+            # One entry: safetensors writes several in random order.
             content = save(tensors, metadata={"format": f"{_FORMAT}/{_VERSION}"})
         elif path.suffix.lower() == ".json":
             content = json.dumps({"format": _FORMAT, "version": _VERSION, **self.to_dict()}).encode()
@@ -312,7 +313,7 @@ class HandParams:
     def load(cls, path: str | os.PathLike, device: torch.device | str = "cpu") -> "HandParams":
         """Reads what `save` wrote.
 
-        A foreign, damaged or newer file raises a `ValueError` that names it; JSON may have 256 MiB.
+        A foreign, damaged or newer file raises a `ValueError` that names it, and so does JSON of more than 256 MiB.
         """
         path = Path(path)
         if not path.is_file():
@@ -357,21 +358,21 @@ class HandParams:
 
 
 def _rendering() -> Any:
-    """The one way up from here, imported when it is used: `rendering` draws hands and cannot be imported below it."""
+    """`rendering`, imported on use: the only import of a higher layer, for the conveniences above."""
     from .. import rendering
 
     return rendering
 
 
 def _holds_booleans(value: Any) -> bool:
-    """Whether there are any in a tensor, an array or nested lists, where they would be taken for 0 and 1."""
+    """Whether a tensor, an array or nested lists hold booleans, which torch would read as 0 and 1."""
     if isinstance(value, (list, tuple)):
         kinds = set(map(type, value))
-        return bool in kinds or not kinds <= {int, float} and any(map(_holds_booleans, value))
+        return bool in kinds or (not kinds <= {int, float} and any(map(_holds_booleans, value)))
     return isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
 
 
 def choose_hands(where: torch.Tensor, yes: HandParams, no: HandParams) -> HandParams:
-    """Row by row, `yes` where `where` (B,) is true, else `no`."""
+    """Selects rows: `yes` where `where` `(B,)` is true, else `no`."""
     fields = {name: torch.where(where[:, None], getattr(yes, name), getattr(no, name)) for name in HandParams.FIELDS}
     return HandParams(**fields)

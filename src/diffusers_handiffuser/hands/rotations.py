@@ -1,9 +1,9 @@
-"""Maps between the three ways this package writes a rotation.
+"""Maps between three representations of rotations.
 
 A function's name is the map it computes. ``rotvec`` is axis-angle in radians (direction = axis, length = angle),
 ``rotmat`` a matrix acting on column vectors, ``rot6d`` the first two *columns* of that matrix, one after the other
-(Zhou et al., "On the Continuity of Rotation Representations in Neural Networks", CVPR 2019). Writing rows instead
-gives the inverse rotation without any error, so the convention is stated here once and tested.
+(Zhou et al., "On the Continuity of Rotation Representations in Neural Networks", CVPR 2019). Rows instead would
+silently give the inverse rotation, so the convention is stated here once and tested.
 
 Every function takes any leading batch shape and is differentiable everywhere it is defined.
 """
@@ -36,8 +36,7 @@ def rotvec_to_rotmat(rotvec: torch.Tensor) -> torch.Tensor:
 def rotmat_to_rotvec(rotmat: torch.Tensor) -> torch.Tensor:
     """The rotation vector of smallest angle, in `[0, pi]`.
 
-    Goes through the quaternion whose largest component is computed directly, which is stable for every angle,
-    half turns included.
+    Via the quaternion, computed from its largest component, which is stable for every angle, half turns included.
 
     Args:
         rotmat (`torch.Tensor` of shape `(..., 3, 3)`): rotation matrices.
@@ -73,11 +72,12 @@ def rotmat_to_rotvec(rotmat: torch.Tensor) -> torch.Tensor:
 def rotmat_geodesic_distance(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """The angle between rotations, radians in `[0, pi]`.
 
-    By the arc sine of half the chord: the arc cosine of the trace loses half of the digits near zero, so identical
-    float32 rotations would be up to 0.07 degrees apart.
+    Computed as the arc sine of half the chord: the arc cosine of the trace loses half of the digits near zero, and
+    identical float32 rotations would be up to 0.07 degrees apart.
 
     Args:
-        first, second (`torch.Tensor` of shape `(..., 3, 3)`): rotation matrices; leading shapes broadcast.
+        first (`torch.Tensor` of shape `(..., 3, 3)`): rotation matrices; leading shapes broadcast.
+        second (`torch.Tensor` of shape `(..., 3, 3)`): rotation matrices.
 
     Returns:
         `torch.Tensor` of the broadcast leading shape. Its gradient is not finite where the angle is pi.

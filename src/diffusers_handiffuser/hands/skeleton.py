@@ -1,4 +1,4 @@
-"""The 52 SMPL-H joints, the 21 OpenPose hand joints, and the way from one to the other.
+"""The 52 SMPL-H joints, the 21 OpenPose hand joints, and the map between them.
 
 SMPL-H numbers 22 body joints, then 15 joints of the left hand, then 15 of the right. Within a hand the fingers come in
 MANO's order (index, middle, pinky, ring, thumb), three joints each from the knuckle outwards, and there are no
@@ -52,7 +52,7 @@ MIRRORED_JOINTS = tuple(
     JOINT_NAMES.index(name.replace("left_", "#").replace("right_", "left_").replace("#", "right_"))
     for name in JOINT_NAMES
 )
-"""`MIRRORED_JOINTS[j]` is joint `j` of the person seen in a mirror."""
+"""`MIRRORED_JOINTS[j]` is joint `j` of the mirrored person."""
 
 OPENPOSE_FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 OPENPOSE_HAND_NAMES = ("wrist",) + tuple(f"{f}{k}" for f in OPENPOSE_FINGERS for k in (1, 2, 3, 4))
@@ -63,7 +63,7 @@ OPENPOSE_FROM_MANO = (0,) + tuple(
 )
 """Picks the 21 OpenPose joints out of [wrist, 15 finger joints in MANO's order, 5 tips from thumb to pinky]."""
 OPENPOSE_HAND_EDGES = tuple((0 if k == 1 else 4 * f + k - 1, 4 * f + k) for f in range(5) for k in (1, 2, 3, 4))
-"""The twenty bones of an OpenPose hand, finger after finger from the wrist outwards."""
+"""The twenty bones of an OpenPose hand, finger by finger from the wrist outwards."""
 
 FINGERTIP_VERTEX_IDS = {"left": (2746, 2319, 2445, 2556, 2673), "right": (6191, 5782, 5905, 6016, 6133)}
 """Vertices that `smplx` calls fingertips on an SMPL-H mesh, thumb to pinky."""

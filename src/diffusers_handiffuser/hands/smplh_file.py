@@ -1,10 +1,10 @@
-"""Reads SMPL-H files, official or not, without running anything that is in them.
+"""Reads SMPL-H files, official or not, without executing anything in them.
 
 The official `.pkl` files are Python 2 pickles of numpy, scipy.sparse and chumpy objects. Unpickling calls whatever the
-file names, so `pickle.load` on a downloaded file is an invitation; and chumpy no longer imports on current Pythons.
-Here the names a body file may use are a closed table of inert stand-ins that only remember what they were given. The
-arrays are then worked out in numpy, only those that are needed, each one checked for size before memory is taken.
-`.npz` files are read member by member with the same checks and never with `allow_pickle`.
+file names, so `pickle.load` on a downloaded file can run code, and chumpy does not import on current Pythons. Here the
+names that a body file may use map to inert stand-ins that only record their arguments. The needed arrays are then
+computed in numpy, each checked for size before memory is allocated. `.npz` files are read member by member with the
+same checks, never with `allow_pickle`.
 """
 
 import io
@@ -45,7 +45,7 @@ _MAX_EXPRESSION_DEPTH = 8
 
 
 def find_smplh_file(path: str | os.PathLike, gender: str = "neutral") -> Path:
-    """The SMPL-H file that `path` means.
+    """Finds the SMPL-H file at a path.
 
     Args:
         path (`str` or `os.PathLike`): a file, or a folder that holds one under a usual name: smplx's
@@ -75,7 +75,8 @@ def read_smplh_file(
 
     Args:
         path (`str` or `os.PathLike`): a `.npz` or `.pkl` file.
-        mano_left, mano_right (`str` or `os.PathLike`, *optional*): MANO files to take hand means and components from.
+        mano_left (`str` or `os.PathLike`, *optional*): MANO file with the left hand's mean and components.
+        mano_right (`str` or `os.PathLike`, *optional*): the same for the right hand.
 
     Returns:
         `dict[str, np.ndarray]`: SMPL-H's own names: `v_template`, `shapedirs`, `posedirs`, `J_regressor` (dense) and
@@ -83,8 +84,8 @@ def read_smplh_file(
         (zeros and the identity where no file gives them).
 
     Raises:
-        `FileNotFoundError`, or `ValueError` with the file and the reason: not a body file, damaged, oversized, or with
-        contents that do not belong in one.
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a body file, damaged, too large, or has contents that do not belong in one.
     """
     arrays = _read_arrays(path, _SHAPES, _HAND_KEYS)
     for side, mano in (("l", mano_left), ("r", mano_right)):
@@ -168,8 +169,8 @@ def _read_pickle(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
     except _NotABody as error:
         raise ValueError(str(error)) from None
     except Exception as error:
-        # A damaged or malicious stream can make the unpickler fail in any way; nothing it can reach has side effects.
-        raise ValueError(f"not a whole pickle ({type(error).__name__}: {error})") from None
+        # Damaged or malicious streams fail in many ways; nothing that they can reach has side effects.
+        raise ValueError(f"not a whole pickle ({type(error).__name__}: {reason_of(error)})") from None
     if not isinstance(content, dict):
         raise ValueError(f"it holds a {type(content).__name__}, not the dictionary of a body")
     arrays: dict[str, np.ndarray] = {}
@@ -181,7 +182,7 @@ def _read_pickle(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
                     raise ValueError(f"its arrays have more than the {_MAX_BYTES} bytes that a body may hold")
         return arrays
     except (KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
-        raise ValueError(f"an array in it is damaged ({type(error).__name__}: {error})") from None
+        raise ValueError(f"an array in it is damaged ({type(error).__name__}: {reason_of(error)})") from None
 
 
 _FOREIGN_OPCODES = (
@@ -195,12 +196,11 @@ class _NotABody(pickle.UnpicklingError):
 
 
 def _check_opcodes(data: bytes) -> None:
-    """Walks the stream without building anything.
+    """Checks the stream's operations without building anything.
 
-    The unpickler takes the stream's word for the lengths of strings and for memo numbers, and allocates accordingly;
-    `pickletools` reads the strings that are really there, and memo numbers are held against the number of operations.
-    Tuples inside tuples can be hashed only so deep before the stack is full, and long integers can be chosen so that a
-    dictionary of them takes the square of their number.
+    The unpickler trusts declared string lengths and memo numbers, and allocates accordingly; `pickletools` reads only
+    strings that exist, and memo numbers are bounded by the number of operations. Deeply nested tuples would overflow
+    the stack when hashed, and long integers can be chosen so that a dictionary of them takes quadratic time.
     """
     highest_memo = num_tuples = 0
     for count, (opcode, argument, _) in enumerate(pickletools.genops(io.BytesIO(data)), start=1):
@@ -221,7 +221,7 @@ def _check_opcodes(data: bytes) -> None:
 
 
 class _StandIn:
-    """Takes the place of an object from the stream: remembers what it was made from, and does nothing."""
+    """Replaces an object of the stream: records its arguments and state, and does nothing."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
@@ -258,14 +258,14 @@ class _Object(_StandIn):
 
 
 class _Other(_StandIn):
-    """Something harmless that a body needs nothing of, such as a set in chumpy's bookkeeping."""
+    """A harmless object that a body does not need, such as a set in chumpy's bookkeeping."""
 
     def __setitem__(self, key: Any, value: Any) -> None:
         pass
 
 
 class _Function:
-    """A callable of the table that, unlike a function, has no attributes for a stream to set."""
+    """A callable of the table that, unlike a function, has no attributes that a stream could set."""
 
     __slots__ = ("call",)
 
@@ -286,7 +286,7 @@ def _reconstruct_object(cls: Any, *_: Any) -> _Object:
 
 
 class _BodyUnpickler(pickle.Unpickler):
-    """An unpickler with a closed table: each name gives a stand-in of this module, made anew for this file."""
+    """An unpickler with a closed table: each name maps to a new stand-in of this module."""
 
     _TABLE: dict[tuple[str, str], Callable[[], _Function | _Other]] = {
         ("numpy.core.multiarray", "_reconstruct"): lambda: _Function(_Array),
@@ -313,7 +313,7 @@ class _BodyUnpickler(pickle.Unpickler):
 
 
 def _evaluate(value: Any, depth: int = 0) -> np.ndarray:
-    """The array that a stand-in stands for."""
+    """The array that a stand-in represents."""
     if depth > _MAX_EXPRESSION_DEPTH:
         raise ValueError("it nests array expressions too deeply")
     if isinstance(value, _Array):
@@ -359,7 +359,7 @@ def _evaluate_chumpy(name: str, state: Mapping[str, Any], depth: int) -> np.ndar
 
 
 def _integers(value: Any, depth: int) -> tuple[int, ...]:
-    """A shape, whose entries may be numpy's integers or Python's."""
+    """A shape, whose entries may be numpy or Python integers."""
     if isinstance(value, (list, tuple)):
         return tuple(int(_evaluate(item, depth + 1)) for item in value)
     return tuple(_evaluate(value, depth + 1).astype(np.int64).ravel().tolist())

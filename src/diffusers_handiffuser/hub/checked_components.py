@@ -1,4 +1,4 @@
-"""What a pipeline's index may name as its components, and what is checked of their folders before they are loaded."""
+"""Checks of a pipeline's components before they are loaded: the classes its index names, and their folders."""
 
 import functools
 from collections.abc import Iterator
@@ -16,17 +16,17 @@ from .checked_configs import check_config
 from .checked_files import check_files, check_files_of_processors, check_files_of_transformers, read_json
 from .checked_sizes import check_size
 
-_NO_COMPONENTS = ("DiffusionPipeline", "OnnxRuntimeModel")
-"""Of what diffusers takes from an index: the first would load all that is checked here without being checked, the
-second reads files of its own."""
+_REFUSED_BASES = ("DiffusionPipeline", "OnnxRuntimeModel")
+"""Bases that diffusers accepts in an index and we do not: the first would load components unchecked, the second reads
+files of its own."""
 _OTHER_LIBRARY = "Timm"
-"""Models of transformers that are built by another library, of files that their config names."""
+"""Prefix of transformers' models that another library builds, from files that their config names."""
 _SEVERAL: dict[Any, type] = {MultiControlNetModel: ControlNetModel, MultiAdapter: T2IAdapter}
-"""Models without weights of their own, and the class of those they load from folders side by side."""
+"""Containers without weights of their own, and the class of the models they load from numbered folders."""
 
 
 def library_of(name: str) -> ModuleType | None:
-    """The module that diffusers takes components from by this name, if it is its own, transformers, or in its own."""
+    """The library of an index by name: diffusers, transformers or a module of `diffusers.pipelines`; else `None`."""
     if name in ("diffusers", "transformers"):
         return diffusers if name == "diffusers" else transformers
     module = getattr(diffusers.pipelines, name, None)
@@ -34,16 +34,16 @@ def library_of(name: str) -> ModuleType | None:
 
 
 def component_class(library: str, name: str) -> Any:
-    """What an entry of an index names, as diffusers resolves it; `None` if there is no such thing."""
+    """The object that an entry of an index names, resolved as diffusers does; `None` if it does not exist."""
     if library == "transformers":
         name = _maybe_remap_transformers_class(name) or name
     return getattr(library_of(library), name, None)
 
 
 def is_component_class(found: Any) -> bool:
-    """Whether it is a class of models, schedulers, tokenizers or processors.
+    """Whether `found` is a class of models, schedulers, tokenizers or processors.
 
-    Placeholders of libraries that are not installed count: they raise an error that says so.
+    Placeholders for libraries that are not installed count: using one raises an error that names the library.
     """
     if not isinstance(found, type):
         return False
@@ -53,16 +53,16 @@ def is_component_class(found: Any) -> bool:
 
 
 def check_component(folder: Path, name: str, component: Any, is_ours: bool = False) -> None:
-    """Refuses a component that is not one model of safetensors and JSON in its folder, of a size that fits them.
+    """Refuses a component folder that holds anything but safetensors and JSON, or a config too large for its weights.
 
     Args:
-        folder (`Path`): of the pipeline.
-        name (`str`): of the component.
-        component (`type`, *optional*): its class, if that is known.
-        is_ours (`bool`): whether the model will check its config and its size by itself.
+        folder (`Path`): the pipeline's folder.
+        name (`str`): the component's name.
+        component (`type`, *optional*): its class, if known.
+        is_ours (`bool`): whether the model checks its config and its size by itself.
     """
     beside = sorted(path.name for path in folder.glob(f"{name}_[0-9]*") if path.is_dir())
-    # Of a component without a folder, diffusers reads the files of the pipeline's own.
+    # diffusers reads a component that has no folder from the pipeline's own.
     for subfolder in (name, *beside) if (folder / name).is_dir() else ("",):
         check_files(folder, subfolder)
         if not isinstance(component, type) or is_ours:
@@ -87,14 +87,14 @@ def _build(model_class: Any, place: Path) -> Any:
 
 
 def _config_texts(place: Path) -> str:
-    """All configs in a folder: of several, transformers reads the one that is named for its release."""
+    """The text of all configs in a folder: transformers picks the one named for its release."""
     return "\n".join(f"{path.name} {path.read_text(encoding='utf-8')}" for path in sorted(place.glob("config*.json")))
 
 
 def _component_bases() -> Iterator[type]:
-    """What diffusers asks components to be, but for what none of ours can be."""
+    """Base classes that diffusers accepts for components, without `_REFUSED_BASES`."""
     for library in (diffusers, transformers):
         for name in LOADABLE_CLASSES[library.__name__]:
             base = getattr(library, name, None)
-            if isinstance(base, type) and name not in _NO_COMPONENTS:
+            if isinstance(base, type) and name not in _REFUSED_BASES:
                 yield base

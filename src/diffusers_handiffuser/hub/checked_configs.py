@@ -1,4 +1,4 @@
-"""What is checked of a config before anything is built of it: its numbers, its texts and, of our models, its types."""
+"""Checks of a config before a model is built from it: its numbers, its texts and, for our models, its types."""
 
 import types
 import typing
@@ -13,10 +13,10 @@ _LIMITS = {"num_layers": _MAX_LAYERS, "num_hidden_layers": _MAX_LAYERS, "num_tra
 
 
 def check_config(config: Any) -> None:
-    """Refuses a config that is no JSON object, and at any depth of it broken text and whole numbers that no model has.
+    """Refuses a config that is not a JSON object, or holds broken text or implausibly large integers at any depth.
 
-    Schedulers and some models make lists and tables that are as long as a number says. Half a surrogate pair, which
-    JSON can spell, is text that cannot be printed or written.
+    Schedulers and some models allocate lists and tables of a length that the config gives. JSON can spell half a
+    surrogate pair, which cannot be printed or written.
     """
     if not isinstance(config, dict):
         raise ValueError("its config does not hold a JSON object")
@@ -26,12 +26,12 @@ def check_config(config: Any) -> None:
                 raise ValueError(f"its config has {text!a}, which is not whole text: half of a surrogate pair")
         if _is_whole(value) and abs(value) > (limit := _LIMITS.get(key, _MAX_SIZE)) and sizes_are_checked():
             raise ValueError(
-                f"its config has `{key}` {value}, more than {limit}; `check_sizes=False` takes it all the same"
+                f"its config has `{key}` {value}, more than {limit}; `check_sizes=False` accepts it anyway"
             )
 
 
 def check_types(config: Mapping[str, Any], model_class: type) -> None:
-    """Refuses values of other types than the class declares: `"8"` and `true` are no numbers."""
+    """Refuses values whose type is not the declared one: `"8"` and `true` are not numbers."""
     for key, wanted in typing.get_type_hints(model_class.__init__).items():  # type: ignore[misc]
         if key in config and not _is_of_type(config[key], wanted):
             name = wanted.__name__ if isinstance(wanted, type) else str(wanted)
@@ -39,7 +39,7 @@ def check_types(config: Mapping[str, Any], model_class: type) -> None:
 
 
 def entries(content: Any) -> Iterator[tuple[str, Any]]:
-    """Keys and values of nested JSON; the members of a list come under its key."""
+    """All keys and values of nested JSON; the items of a list come under its key."""
     pending = list(content.items())
     while pending:
         key, value = pending.pop()
@@ -51,12 +51,12 @@ def entries(content: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_whole(value: Any) -> bool:
-    """Of floats, too: some schedulers make tables of 1e10 steps."""
-    return type(value) is int or isinstance(value, float) and value.is_integer()
+    """Whether it is an integer or a float without a fraction: some schedulers make tables of 1e10 steps."""
+    return type(value) is int or (isinstance(value, float) and value.is_integer())
 
 
 def _is_of_type(value: Any, wanted: Any) -> bool:
-    """Whether a value of JSON is what a type hint says."""
+    """Whether a JSON value matches a type hint."""
     origin, arguments = typing.get_origin(wanted) or wanted, typing.get_args(wanted)
     if origin in (typing.Union, types.UnionType):
         return any(_is_of_type(value, one) for one in arguments)

@@ -1,7 +1,7 @@
-"""What may lie in the folder of a stored model: safetensors and JSON, in files of that folder and no other.
+"""Checks of a stored model's files: safetensors and JSON, inside the model's own folder.
 
-diffusers and transformers follow links, take the name of a shard from an index as it stands there, and unpickle a
-shard whose name says so. Every loader of this package asks here first, of folders and of what was downloaded.
+diffusers and transformers follow links, use the shard names of an index unchecked, and unpickle a shard whose suffix
+asks for it. Every loader of this package runs these checks first, on local folders and on downloads.
 """
 
 import json
@@ -18,23 +18,23 @@ from .checked_configs import entries
 ADAPTER_FILE = "adapter_config.json"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _INDEX = re.compile(r".+\.safetensors\..+\.json", re.IGNORECASE)
-"""An index of shards of diffusers or transformers: `model.safetensors.index.json`, and in it anywhere a variant."""
+"""A shard index of diffusers or transformers: `model.safetensors.index.json`, with a variant anywhere in it."""
 _SHARD = re.compile(r"[^/\\:\0]+\.safetensors")
 _TOKENIZER_CONFIG = "tokenizer_config.json"
 _UNREAD = ("special_tokens_map_file",)
-"""Of a tokenizer's config, what older releases of transformers wrote and none reads."""
+"""Keys of a tokenizer's config that older releases of transformers wrote and none reads."""
 
 
 def check_files(folder: Path, subfolder: str = "") -> None:
-    """Refuses what a stored model may not hold, before any of it is read.
+    """Refuses a stored model with forbidden files before any of them is read.
 
-    That is: files that lead out of the folder the model came in, and what is no file at all, such as a pipe; weights
-    that are there as pickles alone; an index that names shards which are not safetensors of the same folder.
+    Forbidden are links out of the checkpoint's folder, special files such as pipes, weights that exist only as
+    pickles, and an index that names shards which are not safetensors of the same folder.
 
     Args:
-        folder (`Path`): of the checkpoint.
-        subfolder (`str`): of the model inside it, looked at to any depth. Of a model that is a checkpoint by itself,
-            other folders beside its files are not read, nor looked at.
+        folder (`Path`): the checkpoint's folder.
+        subfolder (`str`): the model's folder inside it, checked at any depth. For a model that is a checkpoint by
+            itself, folders beside its files are neither read nor checked.
     """
     place = folder / subfolder
     if not place.is_dir():
@@ -56,10 +56,10 @@ def check_files(folder: Path, subfolder: str = "") -> None:
 
 
 def check_files_of_transformers(place: Path) -> None:
-    """Refuses what transformers loads besides a model's own weights, from where the files beside it say.
+    """Refuses a model whose files make transformers load anything besides the model's own weights.
 
     Args:
-        place (`Path`): the folder of one of its models.
+        place (`Path`): the folder of a transformers model.
     """
     if os.path.lexists(place / ADAPTER_FILE):
         raise ValueError(
@@ -71,7 +71,8 @@ def check_files_of_transformers(place: Path) -> None:
     if weights is not None and not (isinstance(weights, str) and _is_plain(weights)):
         raise ValueError(_not_plain(place / "config.json", weights))
     for key, value in entries(config):
-        if key == "backbone" and isinstance(value, str) or key == "model_type" and str(value).startswith("timm"):
+        names_backbone = key == "backbone" and isinstance(value, str)
+        if names_backbone or (key == "model_type" and str(value).startswith("timm")):
             raise ValueError(
                 f"{str(place / 'config.json')!r} has `{key}` {value!r}, which makes transformers build a model that "
                 "is not in this folder, of files from elsewhere"
@@ -84,12 +85,12 @@ def check_files_of_transformers(place: Path) -> None:
 
 
 def check_files_of_processors(place: Path, of_several: bool) -> None:
-    """Refuses what transformers takes from elsewhere for a tokenizer or processor: files, and code.
+    """Refuses a tokenizer or processor that makes transformers read files or run code from elsewhere.
 
     Args:
-        place (`Path`): the folder of one of them.
-        of_several (`bool`): whether it is a processor that consists of others. Their classes are looked up by name,
-            and if they are in a file beside them, transformers asks whether to run it.
+        place (`Path`): the folder of the tokenizer or processor.
+        of_several (`bool`): whether it is a processor made of parts. transformers looks their classes up by name, and
+            offers to run code that defines them.
     """
     for path in sorted(place.rglob("*config.json")):
         if not path.is_file():
@@ -104,7 +105,7 @@ def check_files_of_processors(place: Path, of_several: bool) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; a `ValueError` that names the file if it holds something else."""
+    """The object in a JSON file; raises a `ValueError` that names the file if it holds something else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

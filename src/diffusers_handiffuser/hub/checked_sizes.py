@@ -1,10 +1,10 @@
-"""Bounds on what a config may ask for, by what lies beside it: a model is not much larger than its weights.
+"""Bounds on a model's size: its config may not ask for much more than the weights beside it.
 
-Models are built from their config before their weights are looked at, in time and memory that a config of a hundred
-bytes can ask for at will. Here they are first built without memory, on torch's meta device, and counted as they grow:
-as soon as there is more of them than the safetensors files of their folder can fill, that is an error. Neither the
-names of a config's entries nor the kind of model matter for it. What passed once is not built again in this process
-when the same class is loaded from the same config and as many weights.
+Models are built from their config before their weights are read, and a config of a hundred bytes can ask for any
+amount of time and memory. Here a model is first built without memory, on torch's meta device, and counted as it grows:
+exceeding what the safetensors files of its folder can fill is an error at once. This depends neither on the names of
+config entries nor on the kind of model. A model that passed is not built again in this process when the same class is
+loaded from the same config and as many weights.
 
 `check_sizes=False`, an argument of `from_pretrained` of this package's models and pipelines, turns the bounds off.
 """
@@ -22,27 +22,29 @@ from accelerate import init_empty_weights
 from safetensors import SafetensorError, safe_open
 from torch.overrides import TorchFunctionMode
 
+from ..utils.messages import reason_of
+
 _NUMBERS_PER_BYTE = 2
-"""Of stored weights: quantized ones are kept in four bits."""
+"""Of stored weights: quantized ones take four bits each."""
 _TENSORS_PER_TENSOR = 4
-"""Made for each that is stored: some are computed and thrown away."""
+"""Created for each stored one: some are only temporary."""
 _SPARE_NUMBERS, _SPARE_TENSORS = 2**26, 1000
-"""What small models may have on top, such as tables that are computed rather than stored."""
+"""Allowance on top, such as for tables that are computed rather than stored."""
 
 _passed: WeakKeyDictionary[type, set[bytes]] = WeakKeyDictionary()
-"""By class, digests of the config and the sizes of the weights of models that are not too large."""
+"""By class, digests of the configs and weight sizes that passed."""
 _enabled: ContextVar[bool] = ContextVar("check_sizes", default=True)
 
 
 class _TooLarge(Exception):
-    """Ends the building of a model that is larger than its weights."""
+    """Stops the construction of a model that is larger than its weights."""
 
 
 @contextlib.contextmanager
 def sizes_checked(enabled: bool | None) -> Iterator[None]:
-    """Whether the bounds hold for what is loaded inside; `None` is what holds outside.
+    """Sets whether the bounds apply to models loaded inside; `None` keeps the outer setting.
 
-    diffusers loads the models of a pipeline without the arguments of the pipeline.
+    diffusers does not pass a pipeline's arguments on to the loading of its models.
     """
     token = _enabled.set(sizes_are_checked() if enabled is None else enabled)
     try:
@@ -52,6 +54,7 @@ def sizes_checked(enabled: bool | None) -> Iterator[None]:
 
 
 def sizes_are_checked() -> bool:
+    """Whether the bounds apply here."""
     return _enabled.get()
 
 
@@ -59,10 +62,11 @@ def check_size(name: str, build: Callable[[], Any], folder: Path, model_class: t
     """Refuses a model that is much larger than the weights in its folder.
 
     Args:
-        name (`str`): of the component.
-        build (`Callable`): makes it, with weights of its own, of its config.
-        folder (`Path`): with its weights. If there are none, which loading reports, nothing is built.
-        model_class (`type`), config (`str`): all that `build` depends on.
+        name (`str`): the component's name.
+        build (`Callable`): builds it from its config, with newly initialised weights.
+        folder (`Path`): the folder of its weights. Without weights, which loading reports, nothing is built.
+        model_class (`type`): the class that `build` makes.
+        config (`str`): the config that `build` reads.
     """
     files = sorted(path for path in folder.glob("*.safetensors") if path.is_file())
     if not files or not sizes_are_checked():
@@ -81,13 +85,13 @@ def check_size(name: str, build: Callable[[], Any], folder: Path, model_class: t
     except _TooLarge:
         raise ValueError(
             f"the config of `{name}` asks for a model much larger than its weights ({num_bytes} bytes in "
-            f"{num_tensors} tensors); `check_sizes=False` builds it all the same"
+            f"{num_tensors} tensors); `check_sizes=False` builds it anyway"
         ) from None
     passed.add(digest)
 
 
 def _build_counted(build: Callable[[], Any], numbers: int, tensors: int) -> None:
-    """Builds without memory; a model that cannot be built so, as parts of it are computed, with that of its tables."""
+    """Builds on the meta device; a model that computes tables as it is built gets memory for those."""
     try:
         with torch.device("meta"), _Counted(numbers, tensors):
             build()
@@ -97,7 +101,7 @@ def _build_counted(build: Callable[[], Any], numbers: int, tensors: int) -> None
 
 
 class _Counted(TorchFunctionMode):
-    """Raises `_TooLarge` as soon as this thread has made more tensors, or more numbers in them, than these."""
+    """Raises `_TooLarge` as soon as this thread has created more tensors, or more numbers in them, than allowed."""
 
     def __init__(self, numbers: int, tensors: int):
         super().__init__()
@@ -122,4 +126,4 @@ def _count_tensors(path: Path) -> int:
         with safe_open(path, framework="pt") as file:
             return len(file.keys())
     except SafetensorError as error:
-        raise OSError(f"{str(path)!r} cannot be read: {error}") from error
+        raise OSError(f"{str(path)!r} cannot be read: {reason_of(error)}") from error

@@ -1,7 +1,7 @@
-"""Files for `custom_pipeline=` may import the pipelines of this package, as they may import those of diffusers.
+"""Lets files for `custom_pipeline=` import this package's pipelines, as they may import those of diffusers.
 
-diffusers takes the pipeline class that such a file holds, imported or not, leaves its own classes out of account, and
-refuses a file with several. A file that imports one of ours to derive another from it would be such a file.
+diffusers takes the pipeline class in such a file, defined or imported, ignores its own classes, and refuses a file
+with several: one that derives a class from ours would be refused.
 """
 
 import ast
@@ -15,7 +15,7 @@ from ..utils.other_imports import is_ours
 
 
 def prefer_defined_pipelines() -> None:
-    """Has diffusers take the class that a file defines, where it also imports some of this package.
+    """Makes diffusers take the class that a file defines if the file also imports pipelines of this package.
 
     Called on import; calling it again changes nothing.
     """
@@ -38,9 +38,9 @@ def _is_our_pipeline(value: object) -> bool:
 
 
 def _without_imports(module: ModuleType) -> ModuleType:
-    """A module of the classes that the file of `module` defines.
+    """A module with only the classes that the file of `module` defines.
 
-    The file is asked: diffusers runs files of one name in one module, where the classes of the last file remain.
+    The source decides: diffusers runs files of the same name in one module, where older classes remain.
     """
     source = Path(str(module.__file__)).read_text(encoding="utf-8")
     names = {node.name for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}

@@ -1,4 +1,4 @@
-"""Bodies that are free to publish. `hands`, which stands above this package, registers them."""
+"""Registry of bodies that are free to publish; filled by `hands`, a layer above."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ import torch
 
 
 class FreeBody(NamedTuple):
-    """What the search for licensed bodies knows of a class of body models.
+    """A class of body models, as the search for licensed bodies needs it.
 
     Args:
         load_arrays: loads the arrays of the body that ships with the package.
@@ -20,7 +20,7 @@ class FreeBody(NamedTuple):
 
 
 FREE_BODIES: dict[str, FreeBody] = {}
-"""By the name of the model's class, as in its config."""
+"""By class name, as in the model's config."""
 
 
 def register_free_body(

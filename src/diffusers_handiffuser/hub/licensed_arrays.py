@@ -1,9 +1,10 @@
-"""By what the arrays of licensed body models (SMPL, SMPL-H, SMPL-X, MANO) are known: shapes, names, names of files.
+"""Recognises arrays of licensed body models (SMPL, SMPL-H, SMPL-X, MANO) by shape, name and file name.
 
-What equals an array of the procedural body is free.
+Arrays that equal one of the procedural body's are free.
 """
 
 import functools
+import itertools
 import math
 import re
 from collections.abc import Collection
@@ -32,11 +33,11 @@ _BODIES = {
 }
 NUMBERS_OF_VERTICES = tuple(body.num_vertices for body in _BODIES.values())
 _DIRECTIONS = {*(10, 16, 20, 300, 400), *(9 * (joints - 1) for body in _BODIES.values() for joints in body.num_joints)}
-"""Usual numbers of shape and of pose directions."""
+"""Usual numbers of shape and pose directions."""
 
 _FILE_NAMES = ("v_template", "shapedirs", "posedirs", "J_regressor")
 _MODEL_NAMES = ("template", "shape_directions")
-"""Of the arrays in an SMPL-H file, and of those of a `HandBodyModel`."""
+"""Names of arrays in an SMPL-H file, and in a `HandBodyModel`."""
 NAMES = (*_FILE_NAMES, *_MODEL_NAMES)
 _NAME = re.compile(rf"(?:(?:^|[^A-Za-z0-9])({'|'.join(_FILE_NAMES)})|(?:^|[./])({'|'.join(_MODEL_NAMES)}))$")
 
@@ -48,20 +49,20 @@ _ARRAY_SUFFIXES = (
 
 
 def is_array_file(name: str) -> bool:
-    """Whether a file is one of arrays, by its suffix."""
+    """Whether a file holds arrays, by its suffix."""
     return PurePosixPath(name).suffix.lower() in _ARRAY_SUFFIXES
 
 
 def is_named_as_body(name: str) -> bool:
-    """Whether a file is one of arrays and has the name of a licensed body's: `MANO_RIGHT.pkl`."""
+    """Whether a file of arrays is named like a licensed body: `MANO_RIGHT.pkl`."""
     return is_array_file(name) and _FILE_OF_A_BODY.search(PurePosixPath(name).stem) is not None
 
 
 def body_of_shape(shape: tuple[int, ...]) -> str | None:
-    """The body of which an array of this shape is a part: vertices, directions, faces, weights or joint regressor."""
+    """The licensed body that has vertices, directions, faces, weights or a regressor of this shape, if any."""
     sizes = tuple(size for size in shape if size != 1)
     for name, (vertices, faces, joints) in _BODIES.items():
-        if (vertices, 3) in zip(sizes, sizes[1:], strict=False) or sizes == (3, vertices):
+        if (vertices, 3) in itertools.pairwise(sizes) or sizes == (3, vertices):
             return name
         if sizes in ((faces, 3), (3, faces)):
             return name
@@ -73,20 +74,20 @@ def body_of_shape(shape: tuple[int, ...]) -> str | None:
 
 
 def array_of_name(name: str) -> str | None:
-    """The one of `NAMES` that a name ends with, behind whatever prefix."""
+    """The entry of `NAMES` that a name ends with, whatever its prefix."""
     match = _NAME.search(name)
     return match and (match[1] or match[2])
 
 
 def names_of_a_body(names: Collection[str], latest: str) -> list[str]:
-    """Those of `NAMES` that tell of a body together with the `latest`; empty if it stands alone."""
+    """The `names` that indicate a body together with the `latest`; empty if it is the only one."""
     group = _FILE_NAMES if latest in _FILE_NAMES else _MODEL_NAMES
     together = [name for name in group if name in names]
     return together if len(together) > 1 else []
 
 
 def is_free(shape: tuple[int, ...], content: Blob) -> bool:
-    """Whether an array is one of the procedural body's, in any precision, or zero."""
+    """Whether an array is zero or equals one of the procedural body's, at any precision."""
     number = math.prod(shape)
     if number == 0:
         return True

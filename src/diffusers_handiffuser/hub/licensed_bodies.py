@@ -1,11 +1,11 @@
 """Finds the arrays of licensed body models (SMPL, SMPL-H, SMPL-X, MANO) in files that are about to be published.
 
-A file is judged by its content, whatever its name: `unpacking` opens what is packed, one inside another,
-`stored_arrays` finds the arrays, and `body_arrays` knows those of a body. One array tells of a body by its shape, and
-several do by their names, also if they are spread over the files. What equals the procedural body is free, and so is
-what a `HandBodyModel` has saved that was made with `licensed=False`.
+A file is judged by its content, whatever its name: `unpacking` opens compressed files and archives, nested ones too,
+`stored_arrays` finds the arrays in them, and `licensed_arrays` recognises those of a body. A single array reveals a
+body by its shape; several do by their names, even if they are in different files. Arrays that equal the procedural
+body's are free, and so are those saved by a `HandBodyModel` that was made with `licensed=False`.
 
-Time and memory are bounded by the files' sizes: what unpacks to more than `MAX_UNPACKED_BYTES` is refused rather than
+Time and memory are bounded by the files' sizes: a file that unpacks to more than `MAX_UNPACKED_BYTES` is refused, not
 searched in part.
 """
 
@@ -40,7 +40,7 @@ def refuse_licensed_bodies(files: Mapping[str, Path]) -> None:
     """Raises a `ValueError` that names the first file with a licensed body, or one that cannot be searched.
 
     Args:
-        files (`Mapping[str, Path]`): those that are about to be published together, by the names that errors give.
+        files (`Mapping[str, Path]`): the files to be published together, by the names to use in errors.
     """
     seen: dict[str, str] = {}
     free: set[Path] = set()
@@ -64,15 +64,15 @@ def refuse_licensed_bodies(files: Mapping[str, Path]) -> None:
 
 
 def _sign_of_a_body(name: str, path: Path, beside_licensed: bool, seen: dict[str, str]) -> str | None:
-    """Says by what the file is known to hold a body, alone or with arrays `seen` before.
+    """Why the file seems to hold a body, alone or with arrays `seen` before; `None` if it does not.
 
     Args:
-        name (`str`): of the file, for messages.
-        path (`Path`): of the file.
-        beside_licensed (`bool`): a config beside it says `licensed`, so that whatever arrays it holds are the body's.
-        seen (`dict[str, str]`): the names of arrays and the files that they are in; this file's are added.
+        name (`str`): the file's name in messages.
+        path (`Path`): the file.
+        beside_licensed (`bool`): a config in its folder says `licensed`, so that any arrays in it are the body's.
+        seen (`dict[str, str]`): names of arrays and the files that hold them; this file's are added.
     """
-    beside = "stands beside a config that says `licensed`"
+    beside = "is beside a config that says `licensed`"
     if beside_licensed and is_array_file(path.name):
         return beside
     num_bytes = path.stat().st_size + MAX_UNPACKED_BYTES
@@ -114,7 +114,7 @@ def _sign_of_name(array: StoredArray, file: str, seen: dict[str, str]) -> str | 
 
 
 def _weights_of_free_body(path: Path, config: Mapping[str, Any]) -> list[Path]:
-    """The file and its shards if they hold the very body that the config, which says it is free, describes."""
+    """The file and its shards if they hold exactly the body that a config of a free body describes."""
     body = FREE_BODIES.get(str(config.get("_class_name")))
     if body is None or config.get("licensed") is not False:
         return []
@@ -125,5 +125,5 @@ def _weights_of_free_body(path: Path, config: Mapping[str, Any]) -> list[Path]:
     try:
         tensors = {name: torch.from_numpy(array) for file in weights for name, array in load_file(file).items()}
         return weights if body.stored_sha256(config, tensors) == config.get("sha256") else []
-    except Exception:  # damaged files and configs make this fail in many ways; they are searched as any other
+    except Exception:  # damaged files and configs fail in many ways; they are searched like any other
         return []

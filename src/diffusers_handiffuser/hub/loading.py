@@ -1,8 +1,8 @@
-"""What is checked of stored models, beyond what diffusers and transformers check.
+"""Checkpoint validation on top of diffusers and transformers.
 
-They read pickles where safetensors are absent, fill in numbers where weights are missing, say in a warning that
-weights were left over, and load numbers that are not finite. Here each of these is an error that names the model and
-the key. Damaged folders make them fail in many ways; here that is one line which names the folder.
+They fall back to pickles where safetensors are absent, initialise missing weights, only warn about unexpected ones,
+and load numbers that are not finite. Here each of these is an error that names the model and the key. Damaged folders
+make them fail in many ways; here that is a one-line error that names the folder.
 """
 
 import contextlib
@@ -34,38 +34,38 @@ from .loading_lock import one_at_a_time
 from .offline import heed_offline_mode, weights_instead
 
 _KNOWS_DTYPE = hasattr(pipeline_utils, "_resolve_dtype")
-"""Whether this release of diffusers calls the argument `dtype`; older ones know `torch_dtype` alone."""
+"""Whether this release of diffusers calls the argument `dtype`; older ones only know `torch_dtype`."""
 HUB_ARGUMENTS = ("cache_dir", "force_download", "proxies", "local_files_only", "token", "revision", "subfolder")
 _files_to_check: ContextVar[Callable[[], tuple[Path, str]] | None] = ContextVar("files_to_check", default=None)
 _ABSENT = re.compile(r"no file named (\S+)\.safetensors found in directory (.*?)\.?$", re.MULTILINE)
-_OF_DAMAGED_FILES = (
+_DAMAGED_FILE_ERRORS = (
     *(OSError, ValueError, TypeError, RuntimeError, LookupError, AttributeError, AssertionError, ArithmeticError),
     *(EOFError, MemoryError, SafetensorError, StrictDataclassError),
 )
-"""What loaders raise when files are not what they should be. Anything else is the caller's: a hook, a quantizer."""
+"""What loaders raise on damaged files. Anything else comes from the caller: a hook, a quantizer."""
 
 
 class CheckedLoadingMixin(MixinBase):
-    """Loading of this package's models; stands before diffusers' class in the bases of a model."""
+    """Loading of this package's models. Mix in before `ModelMixin`."""
 
     @classmethod
     @one_at_a_time
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike, *, check_sizes: bool | None = None, **kwargs: Any
     ) -> Self:
-        """As in diffusers, from safetensors alone.
+        """As in diffusers, but from safetensors only.
 
         Args:
             pretrained_model_name_or_path (`str` or `os.PathLike`): a folder or a Hub id.
             check_sizes (`bool`, *optional*): refuse a config that asks for a model much larger than the weights beside
-                it, or has whole numbers that no model has; `True` unless it is a part of a pipeline that is loaded
-                with `check_sizes=False`.
+                it, or that holds implausibly large integers; `True` unless the model is part of a pipeline that is
+                loaded with `check_sizes=False`.
             kwargs: those of diffusers.
 
         Raises:
             OSError: there is no such model, or it is damaged.
-            ValueError: its weights are pickled, missing, left over or not finite, or lie outside of its folder, or its
-                config is not one of this class or asks for too much.
+            ValueError: its weights are pickled, missing, unexpected, not finite or outside its folder, or its config
+                belongs to another class or asks for too much.
         """
         output_loading_info = kwargs.pop("output_loading_info", False)
         kwargs = heed_offline_mode(rename_dtype_kwarg(kwargs))
@@ -84,7 +84,7 @@ class CheckedLoadingMixin(MixinBase):
                 model, info = super().from_pretrained(
                     pretrained_model_name_or_path, output_loading_info=True, **kwargs
                 )
-            except NotImplementedError as error:  # what `device_map` makes of weights that are missing
+            except NotImplementedError as error:  # raised for missing weights under `device_map`
                 with init_empty_weights():
                     wanted = cls.from_config(config).state_dict()
                 for key in sorted(wanted.keys() - _stored_keys(Path(place), kwargs.get("variant")).keys()):
@@ -111,7 +111,7 @@ class CheckedLoadingMixin(MixinBase):
 
     @classmethod
     def from_config(cls, config: Any = None, **kwargs: Any) -> Self:
-        """As in diffusers; as a step of `from_pretrained`, checks the files before weights are read from them."""
+        """As in diffusers; inside `from_pretrained`, checks the files before weights are read from them."""
         build = functools.partial(super().from_config, config, **kwargs)
         if find_files := _files_to_check.get():
             _files_to_check.set(None)
@@ -124,14 +124,14 @@ class CheckedLoadingMixin(MixinBase):
 
     @classmethod
     def _check_stored_config(cls, place: str, config: Any) -> None:
-        """Refuses what a config of this class cannot be; `place` is where it was found."""
+        """Refuses a config that is invalid for this class; `place` is where it was found."""
         check_config(config)
         check_types(config, cls)
 
 
 @contextlib.contextmanager
 def _checked_before_reading(name: str, hub: Mapping[str, Any]) -> Iterator[None]:
-    """Has the model that is loaded inside check its files, those of a Hub id once they have been downloaded."""
+    """Makes the model loaded inside check its files: those of a Hub id once they are downloaded."""
 
     def find_files() -> tuple[Path, str]:
         subfolder = hub.get("subfolder") or ""
@@ -150,12 +150,12 @@ def _checked_before_reading(name: str, hub: Mapping[str, Any]) -> Iterator[None]
 
 @contextlib.contextmanager
 def one_line_error(what: str, place: str) -> Iterator[None]:
-    """Turns whatever damaged files raise into one line that says what could not be loaded from where."""
+    """Turns any error of damaged files into one line that says what could not be loaded from where."""
     try:
         yield
     except ImportError:
         raise
-    except _OF_DAMAGED_FILES as error:
+    except _DAMAGED_FILE_ERRORS as error:
         is_ours_or_clear = isinstance(error, (OSError, ValueError)) and place in str(error)
         if is_ours_or_clear and " ".join(str(error).split()) == str(error):
             raise
@@ -167,31 +167,32 @@ def one_line_error(what: str, place: str) -> Iterator[None]:
 
 
 def rename_dtype_kwarg(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of loading with `dtype` under the name that this release of diffusers has for it."""
+    """Loading options with `dtype` under the name that this release of diffusers expects."""
     return {"torch_dtype" if key == "dtype" and not _KNOWS_DTYPE else key: value for key, value in options.items()}
 
 
 def refuse_pickles_as_option(kwargs: Mapping[str, Any]) -> None:
+    """Refuses the loading option `use_safetensors=False`."""
     if kwargs.get("use_safetensors") is False:
         raise ValueError("`use_safetensors=False` asks for pickled weights, which are not read here; leave it out.")
 
 
 def check_finite_weights(name: str, model: torch.nn.Module) -> None:
-    """Refuses a model with numbers that are not finite. Weights on the meta device are not looked at."""
+    """Refuses a model with numbers that are not finite. Weights on the meta device are skipped."""
     for key, value in model.state_dict().items():
         if not value.is_floating_point() or value.is_meta or not value.numel():
             continue
-        # Ten times as fast as `isfinite`, and NaN is the least and the greatest.
+        # Ten times as fast as `isfinite`; NaN is propagated to both.
         extremes = torch.aminmax(value if value.element_size() > 1 else value.float())
         if not all(math.isfinite(extreme) for extreme in extremes):
             raise ValueError(f"`{name}` has numbers that are not finite in {key!r}")
 
 
 def check_loaded(name: str, model: torch.nn.Module) -> None:
-    """Refuses a model with parameters or buffers on the meta device, but for those that offloading keeps there.
+    """Refuses a model with parameters or buffers on the meta device, except those that offloading keeps there.
 
-    diffusers leaves weights on it that a checkpoint does not hold. transformers draws those at random: in its models
-    they are there only if another thread was in the way.
+    diffusers leaves weights there that a checkpoint does not hold. transformers initialises those at random: its
+    models have weights there only if another thread interfered.
     """
     if any(hasattr(module, "_hf_hook") for module in model.modules()):
         return
@@ -206,13 +207,13 @@ def check_loaded(name: str, model: torch.nn.Module) -> None:
 
 
 def check_keys(name: str, model: torch.nn.Module, folder: Path, variant: str | None) -> None:
-    """Refuses a model of diffusers or transformers whose file has other weights than it: they only warn, or do not.
+    """Refuses a model of diffusers or transformers whose file holds other weights than it: they warn at most.
 
     Args:
-        name (`str`): of the component.
+        name (`str`): the component's name.
         model (`torch.nn.Module`): as it was loaded from `folder`.
-        folder (`Path`): with its config and weights.
-        variant (`str`, *optional*): that was asked for.
+        folder (`Path`): the folder of its config and weights.
+        variant (`str`, *optional*): the requested variant.
     """
     stored = _stored_keys(folder, variant)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8")) if stored else {}
@@ -223,8 +224,8 @@ def check_keys(name: str, model: torch.nn.Module, folder: Path, variant: str | N
             fix(stored)
         wanted = dict.fromkeys(model.state_dict())
     else:
-        # Since 5.6 transformers leaves out a name that stood before every key, and reads older files; before, it does
-        # not read newer ones, and says so in a warning alone.
+        # Since 5.6 transformers drops a prefix from every key and still reads older files; earlier releases do not
+        # read newer ones, and only warn.
         wanted = dict.fromkeys(model.state_dict())
         plain = {_without_tower(key): None for key in wanted}
         stored = {
@@ -241,14 +242,14 @@ def check_keys(name: str, model: torch.nn.Module, folder: Path, variant: str | N
 
 
 def weight_files(folder: Path, variant: str | None) -> list[Path]:
-    """The files that loading takes: those of the variant, if there are any, and otherwise those of none."""
+    """The files that loading reads: those of the variant if there are any, else those without one."""
     files = list(folder.glob("*.safetensors"))
     chosen = [path for path in files if variant and re.search(rf"\.{re.escape(variant)}[.-]", path.name)]
     return chosen or [path for path in files if path.name.count(".") == 1]
 
 
 def _stored_keys(folder: Path, variant: str | None) -> dict[str, None]:
-    """Of the weights that loading takes."""
+    """Keys of the weights that loading reads."""
     keys: dict[str, None] = {}
     for path in weight_files(folder, variant):
         with safe_open(path, framework="pt") as file:
@@ -257,7 +258,7 @@ def _stored_keys(folder: Path, variant: str | None) -> dict[str, None]:
 
 
 def _is_of_class(model: torch.nn.Module, config: Mapping[str, Any]) -> bool:
-    """Whether the config is that of the model, and not of one of several that stand side by side."""
+    """Whether the config belongs to this model, and not to one of several in numbered folders."""
     return type(model).__name__ in (config.get("_class_name"), *(config.get("architectures") or ()))
 
 
@@ -266,7 +267,7 @@ def _without_tower(key: str) -> str:
 
 
 def _tied_keys(model: torch.nn.Module) -> set[str]:
-    """Keys that share their memory with another one, of which a file holds the first."""
+    """Keys that share memory with an earlier one, which is the one that a file holds."""
     seen: set[int] = set()
     tied = set()
     for key, value in model.state_dict(keep_vars=True).items():
@@ -277,8 +278,8 @@ def _tied_keys(model: torch.nn.Module) -> set[str]:
 
 
 def missing_weights(name: str, key: str) -> str:
-    """The message about a component whose checkpoint does not hold them."""
-    return f"`{name}` has no weights for {key!r}; its checkpoint is not whole, or another model's."
+    """The message for a component whose checkpoint lacks weights."""
+    return f"`{name}` has no weights for {key!r}; its checkpoint is incomplete, or another model's."
 
 
 def _unexpected(name: str, key: str) -> str:

@@ -1,10 +1,10 @@
-"""One thread at a time builds or loads models of this package.
+"""A lock: one thread at a time builds or loads models of this package.
 
-diffusers and transformers build a model on torch's meta device before they load its weights, and tell that to the
-whole process: accelerate replaces `torch.nn.Module.register_parameter`, transformers sets torch's default dtype. What
-another thread builds or loads meanwhile is left without weights, and contexts that overlap leave torch as none of them
-found it. The lock keeps this package's loads apart; what other code loads does not ask for it, and `check_loaded`
-refuses what that has left without weights.
+diffusers and transformers build a model on torch's meta device before they load its weights, and change the state of
+the whole process to do so: accelerate replaces `torch.nn.Module.register_parameter`, transformers sets torch's default
+dtype. A model that another thread builds or loads meanwhile stays without weights, and overlapping contexts restore
+the wrong state. The lock serialises this package's loads; other code does not take it, and `check_loaded` refuses
+models that were left without weights.
 """
 
 import functools
@@ -19,7 +19,7 @@ _lock = threading.RLock()
 
 
 def one_at_a_time(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """Decorates what builds or loads models: other threads wait, and one such function may call another."""
+    """Decorates a function that builds or loads models: other threads wait, nested calls do not."""
 
     @functools.wraps(function)
     def wrapper(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:

@@ -1,7 +1,7 @@
-"""The model card (README.md) of saved and pushed checkpoints: a template, filled with what is known.
+"""The model card (README.md) of saved and pushed checkpoints, filled from the model and its author's facts.
 
-What a card needs to say and the checkpoint cannot tell is given by its author, as `card=` of `save_pretrained` and
-`push_to_hub`. Where nothing was given the card says so.
+Facts that the checkpoint does not hold come from its author, as `card=` of `save_pretrained` and `push_to_hub`. The
+card says which of them were not given.
 """
 
 import json
@@ -14,6 +14,7 @@ from string import Template
 from typing import Any
 
 import torch
+from huggingface_hub import ModelCardData
 
 from ..utils.atomic_files import atomic_write
 from ..utils.messages import INSTALL
@@ -30,10 +31,10 @@ CARD_FACTS = {
     "command": "the commands that made it",
     "limits": "what it cannot do",
 }
-"""What the author of a checkpoint may say in `card=`: keys, and what is meant by them."""
+"""Keys of `card=`, and what they mean."""
 
 _GENERAL_LIMITS = (
-    "Of every HanDiffuser checkpoint: hands are sampled for one person in the picture, and its numbers cannot be "
+    "Of every HanDiffuser checkpoint: hands are sampled for one person in the image, and its numbers cannot be "
     "compared with those of the paper (arXiv 2403.01693), which had other data."
 )
 
@@ -41,16 +42,16 @@ _GENERAL_LIMITS = (
 def write_model_card(
     folder: str | os.PathLike, model: Any, facts: Mapping[str, str] | None = None, subfolder: str | None = None
 ) -> None:
-    """Writes the card of a pipeline or model into a folder, unless it holds one.
+    """Writes the card of a pipeline or model into a folder, unless the folder has one.
 
     Without facts, a pipeline that was loaded from a folder with a card, and in which no model was replaced, keeps that
-    card. Whoever trains the loaded models further gives the facts anew.
+    card. Fine-tuned models need their facts given anew.
 
     Args:
-        folder (`str` or `os.PathLike`): made if absent.
+        folder (`str` or `os.PathLike`): created if it does not exist.
         model: a pipeline or model of this package.
         facts (`Mapping[str, str]`, *optional*): see `CARD_FACTS`.
-        subfolder (`str`, *optional*): where the model stands below the card.
+        subfolder (`str`, *optional*): the model's folder below the card.
     """
     path = Path(folder) / CARD_FILE
     facts = _checked(facts or {})
@@ -65,13 +66,13 @@ def write_model_card(
 def training_facts(
     module: str, arguments: Sequence[str], data: str | os.PathLike, base_model: str | None = None
 ) -> dict[str, str]:
-    """What a trainer knows for the card of what it made. Of the folders on this machine only the names are told.
+    """Card facts that a trainer knows about its result. Local folders appear by name only.
 
     Args:
-        module (`str`): of the trainer, within `diffusers_handiffuser.training`.
-        arguments (`Sequence[str]`): of its command line.
+        module (`str`): the trainer's module within `diffusers_handiffuser.training`.
+        arguments (`Sequence[str]`): its command-line arguments.
         data (`str` or `os.PathLike`): folder of the data set.
-        base_model (`str`, *optional*): folder or Hub id that the weights come from; `None` if from nothing.
+        base_model (`str`, *optional*): folder or Hub id of the initial weights; `None` if trained from scratch.
     """
     shown = [_without_place(argument) for argument in arguments]
     if base_model is not None and os.path.isdir(base_model):
@@ -84,7 +85,7 @@ def training_facts(
 
 
 def _without_place(argument: str) -> str:
-    """An argument of a command line, of a path outside the working folder only the name; `--option=PATH` too."""
+    """A command-line argument with a path outside the working folder reduced to its name; `--option=PATH` too."""
     option, sign, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
     elsewhere = os.path.isabs(value) or value.startswith(("~", ".."))
     return f"{option}{sign}{Path(value).name}" if elsewhere else argument
@@ -143,13 +144,15 @@ def _pipeline_usage(pipeline: Any, name: str, subfolder: str | None) -> list[str
 
 
 def _metadata(facts: Mapping[str, str], is_pipeline: bool) -> str:
-    """The block at the top that the Hub reads, in YAML."""
-    lines = [f"license: {facts.get('license', 'unknown')}", "library_name: diffusers"]
-    if is_pipeline:
-        lines.append("pipeline_tag: text-to-image")
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", facts.get("base_model", "")):
-        lines.append(f"base_model: {facts['base_model']}")
-    return "\n".join([*lines, "tags:", "- diffusers", "- handiffuser", "- hands", "- smpl-h"])
+    """The YAML block at the top, which the Hub reads."""
+    base_model = facts.get("base_model", "")
+    return ModelCardData(
+        license=facts.get("license", "unknown"),
+        library_name="diffusers",
+        pipeline_tag="text-to-image" if is_pipeline else None,
+        base_model=base_model if re.fullmatch(r"[\w.-]+/[\w.-]+", base_model) else None,
+        tags=["diffusers", "handiffuser", "hands", "smpl-h"],
+    ).to_yaml()
 
 
 def _introduction(model: Any, is_pipeline: bool) -> str:
@@ -158,7 +161,7 @@ def _introduction(model: Any, is_pipeline: bool) -> str:
         return f"A `{type(model).__name__}` for {made_for}."
     stages = {
         "from text to 3D hands": model.text_to_hand_params is not None,
-        "from text and hands to a picture": model.unet is not None,
+        "from text and hands to an image": model.unet is not None,
     }
     there = ", then ".join(name for name, present in stages.items() if present)
     missing = "".join(f" It has no stage {name}." for name, present in stages.items() if not present)
@@ -199,7 +202,7 @@ def _checked(facts: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _loaded_card(model: Any) -> str | None:
-    """The card in the folder that every model of a pipeline was loaded from, but for a licensed body."""
+    """The card in the folder that all models of a pipeline, except a licensed body, were loaded from."""
     folders = set()
     for name, part in getattr(model, "components", {}).items():
         if not isinstance(part, torch.nn.Module):
@@ -216,6 +219,6 @@ def _loaded_card(model: Any) -> str | None:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether the folder holds a pipeline with our text encoder: Stable Diffusion's card is not ours to carry on."""
+    """Whether the folder holds a HanDiffuser pipeline: the card of a Stable Diffusion one is not kept."""
     index = folder / "model_index.json"
     return index.is_file() and "handiffuser" in json.dumps(json.loads(index.read_text(encoding="utf-8"))).lower()

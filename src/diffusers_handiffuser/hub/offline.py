@@ -1,4 +1,4 @@
-"""Loading without the Hub, and what a message says of the weights that are here."""
+"""Offline loading, and hints about the variants that exist locally."""
 
 import os
 import re
@@ -12,20 +12,20 @@ _WEIGHTS = re.compile(r"[^.]+?(?:\.(?P<variant>[^.]+?))?(?:-\d+-of-\d+)?\.safete
 
 
 def heed_offline_mode(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of loading that say `local_files_only` where huggingface_hub is offline.
+    """Loading options, with `local_files_only` set if huggingface_hub is offline.
 
-    diffusers asks the Hub for the shards of a model, even if all of them are cached, unless told so.
+    Without it, diffusers asks the Hub for a model's shards even if all of them are cached.
     """
     return {**options, "local_files_only": True} if constants.HF_HUB_OFFLINE else dict(options)
 
 
 def weights_instead(name: str, file: str, options: Mapping[str, Any]) -> str:
-    """The end of a message about weights that are not there: for which `variant` there are some. Empty if for none.
+    """The end of a message about missing weights: the variants that exist, or nothing without any.
 
     Args:
-        name (`str`): a folder or a Hub id, of which the cache is looked at.
-        file (`str`): a file of the model or pipeline, beside whose weights or components it stands.
-        options (`dict`): of loading.
+        name (`str`): a folder, or a Hub id whose cache is searched.
+        file (`str`): a file of the model or pipeline, in the same folder as its weights or components.
+        options (`dict`): loading options.
     """
     path: Any = os.path.join(name, file)
     if not os.path.isdir(name):

@@ -1,6 +1,6 @@
-"""What stands in a pickle, of which nothing is carried out.
+"""Reads the operations of a pickle without executing them.
 
-As `pickletools.genops`, but in bounded memory: of long bytes it is told where they are.
+Like `pickletools.genops`, but in bounded memory: of long bytes only the position is given.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ _MAX_LINE_BYTES = 2**20
 
 
 def pickle_operations(file: io.BufferedReader) -> Iterator[tuple[str, int | str | Blob | None]]:
-    """The operations of pickles, one behind another, with their whole numbers, short texts and long bytes."""
+    """The operations of consecutive pickles, with their integers, short texts and long bytes."""
     for _ in range(_MAX_OPERATIONS):
         operation = _OPERATIONS.get(file.read(1).decode("latin1"))
         if operation is None:

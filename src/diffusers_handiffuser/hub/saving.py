@@ -1,4 +1,4 @@
-"""Uploading to the Hugging Face Hub, and what must never be uploaded: arrays of a licensed body model."""
+"""Saving models and pipelines, and uploading them to the Hugging Face Hub without arrays of a licensed body."""
 
 import json
 import os
@@ -22,6 +22,7 @@ from huggingface_hub.errors import HFValidationError, HTTPError, OfflineModeIsEn
 from huggingface_hub.utils import validate_repo_id
 
 from ..utils.atomic_files import atomic_write, atomic_write_dir
+from ..utils.messages import one_line_of
 from ..utils.typing import MixinBase
 from .licensed_bodies import refuse_licensed_bodies
 from .model_card import CARD_FILE, write_model_card
@@ -31,14 +32,14 @@ logger = logging.get_logger(__name__)
 
 _PUSH_ARGUMENTS = ("repo_id", "commit_message", "private", "token", "create_pr", "revision")
 _UNPORTABLE = re.compile(r'[<>:"|?*\\\x00-\x1f]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE)
-"""In the name of a folder: what Windows does not take, or takes for something else."""
+"""Folder names that Windows refuses or treats specially."""
 
 
 class PushMixin(MixinBase):
-    """Saving and uploading of this package's models and pipelines; stands before diffusers' classes in the bases."""
+    """Saving and uploading of this package's models and pipelines. Mix in before diffusers' classes."""
 
     _saves_card = False
-    """Whether a saved folder holds a model card in any case, or only if it is pushed or facts for one are given."""
+    """Whether every saved folder gets a model card, or only one that is pushed or for which facts are given."""
 
     def save_pretrained(
         self,
@@ -48,16 +49,17 @@ class PushMixin(MixinBase):
         card: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
-        """As in diffusers, with a model card of our own where one is written.
+        """As in diffusers, with our own model card if one is written.
 
-        What the folder holds is replaced when all is written: a full disk leaves the old files whole.
+        Existing files are replaced after everything is written: a full disk leaves them intact.
 
         Args:
-            save_directory (`str` or `os.PathLike`): made if absent.
-            push_to_hub (`bool`): uploads the folder too; `repo_id` (else the folder's name), `commit_message`,
+            save_directory (`str` or `os.PathLike`): created if it does not exist.
+            args: those of diffusers.
+            push_to_hub (`bool`): upload the folder too; `repo_id` (else the folder's name), `commit_message`,
                 `private`, `token`, `create_pr` and `revision` are those of the method `push_to_hub`.
-            card (`Mapping[str, str]`, *optional*): facts that the card is to tell, see `model_card.CARD_FACTS`.
-            kwargs: those of diffusers. `safe_serialization=False` warns, and saves safetensors all the same.
+            card (`Mapping[str, str]`, *optional*): facts for the card, see `model_card.CARD_FACTS`.
+            kwargs: those of diffusers. `safe_serialization=False` warns, and still saves safetensors.
         """
         folder = os.fspath(save_directory)
         upload = {name: kwargs.pop(name) for name in _PUSH_ARGUMENTS if name in kwargs}
@@ -79,7 +81,7 @@ class PushMixin(MixinBase):
             upload.setdefault("commit_message", f"Upload {type(self).__name__}")
             push_folder(folder, repo_id, keep_card=True, **upload)
 
-    # Shows the arguments of diffusers' method: pipelines pass `variant` to components that show it.
+    # The signature of diffusers' method: pipelines pass `variant` to components whose signature has it.
     save_pretrained.__wrapped__ = ModelMixin.save_pretrained  # type: ignore[attr-defined]
 
     def push_to_hub(
@@ -96,20 +98,27 @@ class PushMixin(MixinBase):
         max_shard_size: int | str | None = None,
         card: Mapping[str, str] | None = None,
     ) -> CommitInfo:
-        """As in diffusers, with a model card of our own. What the repository already holds is not sent again.
+        """As in diffusers, with our own model card. Files that the repository already holds are not sent again.
 
         Args:
-            repo_id (`str`): made if absent.
-            commit_message, private, token, create_pr, safe_serialization, variant, subfolder: as in diffusers. With a
-                `subfolder`, too, the card belongs to the repository and stands at its top.
-            revision (`str`, *optional*): the branch to write to, made if absent. With `create_pr` what it starts from.
+            repo_id (`str`): created if it does not exist.
+            commit_message (`str`, *optional*): as in diffusers.
+            private (`bool`, *optional*): as in diffusers.
+            token (`str`, *optional*): as in diffusers.
+            create_pr (`bool`): as in diffusers.
+            safe_serialization (`bool`): as in `save_pretrained`.
+            variant (`str`, *optional*): as in diffusers.
+            subfolder (`str`, *optional*): as in diffusers. The card is the repository's and stays at its top.
+            revision (`str`, *optional*): the branch to write to, created if it does not exist; with `create_pr`, the
+                one that the pull request is for.
             max_shard_size (`int` or `str`, *optional*): as in `save_pretrained`.
             card (`Mapping[str, str]`, *optional*): facts for the model card, see `model_card.CARD_FACTS`. A README.md
-                that the repository holds stays as it is.
+                that the repository already has is kept.
 
         Raises:
-            OSError: the Hub refuses or cannot be reached; pushing again goes on where this upload ended.
-            ValueError: the upload would hold arrays of a licensed body, or `repo_id` or `subfolder` cannot be a name.
+            OSError: the Hub refuses or cannot be reached; pushing again resumes this upload.
+            ValueError: the upload would hold arrays of a licensed body, or `repo_id` or `subfolder` is not a valid
+                name.
         """
         _check_repo_id(repo_id)
         _check_subfolder(subfolder)
@@ -134,11 +143,11 @@ class PushMixin(MixinBase):
             )
 
     def _save(self, folder: str, repo_id: str | None, *args: Any, **kwargs: Any) -> None:
-        """Writes all files but the card. `repo_id` is where they will be uploaded, if that is known."""
+        """Writes all files except the card; `repo_id` is where they will be uploaded, if known."""
         super().save_pretrained(folder, *args, **kwargs)
 
     def _described_by_card(self) -> Any:
-        """The model or pipeline that the card of this one speaks of."""
+        """The model or pipeline that the card describes."""
         return self
 
     def _upload_folder(
@@ -150,7 +159,7 @@ class PushMixin(MixinBase):
         create_pr: bool = False,
         subfolder: str | None = None,
     ) -> CommitInfo:
-        """What diffusers calls to upload, as in `save_config(..., push_to_hub=True)`: no upload goes around ours."""
+        """The hook of diffusers for uploads, as in `save_config(..., push_to_hub=True)`: these are checked as well."""
         return push_folder(
             working_dir,
             repo_id,
@@ -176,32 +185,40 @@ def push_folder(
     include: Collection[str] = (),
     hard_links: bool = False,
 ) -> CommitInfo:
-    """Uploads a folder as one commit; the arguments are those of `PushMixin.push_to_hub`.
+    """Uploads a folder as one commit.
 
-    Large files go first, by content: an upload that failed, at whatever point, is gone on with by pushing again. What
-    a trainer leaves beside its result (checkpoints to resume from, samples, its log) stays here, and so does a card
-    that would stand in a `subfolder`: the Hub reads the one at the top. So does, with a warning, what has a name that
-    begins with a dot (`.env`, `.ssh`), but for `.gitattributes` and `.gitignore`. Links out of the folder are refused,
-    but for those of huggingface_hub's cache to its own files.
+    Large files go first, by content, so pushing again resumes an upload that failed at any point. A trainer's
+    by-products (checkpoints to resume from, samples, its log) are not sent, nor is the card of a `subfolder`, as the
+    Hub reads the one at the top. Names that begin with a dot (`.env`, `.ssh`), except `.gitattributes` and
+    `.gitignore`, are left out with a warning. Links out of the folder are refused, except those of huggingface_hub's
+    cache to its own files.
 
     Args:
-        keep_card (`bool`): leave a README.md alone that the repository holds.
-        include (collection of `str`): files and folders inside whose names begin with a dot, to be sent all the same:
-            their paths from the folder, with `/`.
-        hard_links (`bool`): send files that have another name outside of the folder, too, which are else refused.
+        folder (`str` or `os.PathLike`): the folder.
+        repo_id (`str`): created if it does not exist.
+        commit_message (`str`, *optional*): as in `PushMixin.push_to_hub`.
+        private (`bool`, *optional*): as in `PushMixin.push_to_hub`.
+        token (`str`, *optional*): as in `PushMixin.push_to_hub`.
+        create_pr (`bool`): as in `PushMixin.push_to_hub`.
+        revision (`str`, *optional*): as in `PushMixin.push_to_hub`.
+        subfolder (`str`, *optional*): as in `PushMixin.push_to_hub`.
+        keep_card (`bool`): keep a README.md that the repository already has.
+        include (collection of `str`): files and folders to send although their names begin with a dot, as paths from
+            the folder with `/`.
+        hard_links (`bool`): also send files that have another name outside the folder, which are refused otherwise.
 
     Raises:
         OSError: the Hub refuses or cannot be reached, or a file changed meanwhile.
-        ValueError: the upload would hold arrays of a licensed body, a link out of the folder, or something that is no
-            file; or `repo_id` or `subfolder` cannot be a name.
+        ValueError: the upload would hold arrays of a licensed body, a link out of the folder or a special file, or
+            `repo_id` or `subfolder` is not a valid name.
     """
     _check_repo_id(repo_id)
     _check_subfolder(subfolder)
     files, left_out = files_to_upload(folder, include, hard_links)
     if left_out:
         logger.warning(
-            f"Not uploaded: {', '.join(left_out)}. Names that begin with a dot are sent if `include` (--include) has "
-            "them, and what is in a folder that is a link is not."
+            f"Not uploaded: {', '.join(left_out)}. Names that begin with a dot are sent if `include` (--include) "
+            "lists them; linked folders are never sent."
         )
     stamps = {name: _stamp(path) for name, path in files.items()}
     refuse_licensed_bodies(files)
@@ -210,7 +227,7 @@ def push_folder(
         additions = {
             name: CommitOperationAdd(path_in_repo=str(place / name), path_or_fileobj=os.path.abspath(path))
             for name, path in files.items()
-        }  # of which each has the SHA-256 now that will be sent
+        }  # each now has the SHA-256 of what will be sent
         for name, path in files.items():
             if _stamp(path) != stamps[name]:
                 raise ValueError(f"{name!r} changed while it was read; push again when nothing writes to the folder")
@@ -227,13 +244,13 @@ def push_folder(
             create_pr=create_pr,
             revision=revision,
         )
-    except (HTTPError, OfflineModeIsEnabled, RuntimeError, ValueError) as error:  # RuntimeError: one of the files
-        reason = " ".join(f"{error} {error.__cause__ or ''}".split())
+    except (HTTPError, OfflineModeIsEnabled, RuntimeError, ValueError) as error:  # RuntimeError: a file cannot be sent
+        reason = " ".join(one_line_of(part) for part in (error, error.__cause__) if part is not None)
         raise OSError(f"Cannot push to {repo_id!r}; what was sent is kept for the next attempt: {reason}") from error
 
 
 def check_upload(folder: str | os.PathLike, include: Collection[str] = (), hard_links: bool = False) -> None:
-    """Raises the `ValueError` with which `push_folder` would refuse the files of a folder, and sends nothing."""
+    """Raises the `ValueError` with which `push_folder` would refuse the folder; sends nothing."""
     refuse_licensed_bodies(files_to_upload(folder, include, hard_links)[0])
 
 
@@ -263,11 +280,11 @@ def _check_subfolder(subfolder: Any) -> None:
 
 
 _ORIGIN = ("_name_or_path", "is_local", "local_files_only")
-"""What diffusers and transformers write into configs about the loading."""
+"""Config keys in which diffusers and transformers record where a model was loaded from."""
 
 
 def strip_load_paths(folder: Path) -> None:
-    """Removes from the saved configs of a component that is not ours where and how that component was loaded."""
+    """Removes the keys of `_ORIGIN` from the saved configs of a component that is not ours."""
     for path in folder.glob("*config.json"):
         config = json.loads(path.read_text(encoding="utf-8"))
         kept = {key: value for key, value in config.items() if key not in _ORIGIN}
@@ -276,7 +293,7 @@ def strip_load_paths(folder: Path) -> None:
 
 
 def reset_tokenizer_padding(component: Any) -> None:
-    """Every call of a tokenizer sets its truncation and padding anew, but its file would tell of the last one."""
+    """Resets truncation and padding: otherwise the saved tokenizer records its last call."""
     backend = getattr(component, "backend_tokenizer", None)
     if backend is not None:
         backend.no_truncation()
@@ -284,12 +301,13 @@ def reset_tokenizer_padding(component: Any) -> None:
 
 
 def write_json(path: Path, content: dict) -> None:
+    """Writes JSON with sorted keys, atomically."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 class SavingMixin(PushMixin):
-    """Keeps the place where a model was loaded from (`_name_or_path`, often a path on this machine) out of its files.
+    """Keeps `_name_or_path`, often a path on this machine, out of saved configs.
 
     `config._name_or_path` itself stays as diffusers sets it. Mix in before `ModelMixin` or `DiffusionPipeline`.
     """

@@ -1,6 +1,6 @@
-"""The arrays in a file, found by its content: safetensors, npy, pickles, HDF5, JSON, other text and bytes.
+"""Finds the arrays in a file by its content: safetensors, npy, pickles, HDF5, JSON, other text and bytes.
 
-Nothing is unpickled. Arrays are read one at a time, and only where name or shape may be those of a licensed body.
+Nothing is unpickled. Arrays are read one at a time, and only if name or shape may be those of a licensed body.
 """
 
 import codecs
@@ -29,12 +29,12 @@ _CHUNK_BYTES = 2**20
 
 
 class StoredArray(NamedTuple):
-    """What is known of an array in a file.
+    """What is known about an array in a file.
 
     Args:
         name (`str`): "" if it has none.
         shape (`tuple[int, ...]`, *optional*): if it is known.
-        is_free (`bool`): it equals the procedural body's array of this shape, or is zero.
+        is_free (`bool`): whether it equals the procedural body's array of this shape, or is zero.
     """
 
     name: str = ""
@@ -43,7 +43,7 @@ class StoredArray(NamedTuple):
 
 
 def arrays_in(plain: PlainFile) -> Iterator[StoredArray]:
-    """The arrays in a file that is not packed; of a pickle and of bytes, those that may be of a body.
+    """The arrays in a file that is not packed; in pickles and raw bytes, only those that may be a body's.
 
     Raises:
         UnreadableFile: it is damaged, or its table of contents is too large.
@@ -66,7 +66,7 @@ def arrays_in(plain: PlainFile) -> Iterator[StoredArray]:
 
 
 _WITHOUT_ARRAYS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"%PDF", b"\x7fELF")
-"""Pictures, sound, pages and compiled code, in which names are only spoken of."""
+"""Images, audio, PDF and compiled code, which only mention names."""
 
 
 def _array(name: str, shape: tuple[int, ...], content: Blob) -> StoredArray:
@@ -92,7 +92,7 @@ def _arrays_in_npy(plain: PlainFile, head: bytes) -> Iterator[StoredArray]:
 
 
 def _arrays_in_safetensors(file: io.BufferedReader, head: bytes) -> list[tuple[str, tuple[int, ...], Blob]] | None:
-    """Names, shapes and bytes by the table of contents; `None` if the file does not begin with one."""
+    """Names, shapes and bytes from the header; `None` if the file does not begin with one."""
     num_bytes = int.from_bytes(head[:8], "little")
     if head[8:9] != b"{" or num_bytes > 100_000_000:  # the limit of the format itself
         return None
@@ -115,7 +115,7 @@ def _arrays_in_safetensors(file: io.BufferedReader, head: bytes) -> list[tuple[s
 
 
 def _is_pickle(file: io.BufferedReader, head: bytes) -> bool:
-    """By its first two bytes, or of the older kind, which looks like text, if it is one from end to end."""
+    """Whether it is a pickle: by its first two bytes or, for text-like protocols, if all of it parses as one."""
     if re.match(rb"\x80[\x02-\x05]", head):
         return True
     if not head.startswith((b"(", b"]", b"}", b"c")):
@@ -127,9 +127,10 @@ def _is_pickle(file: io.BufferedReader, head: bytes) -> bool:
 
 
 def _arrays_in_pickle(file: io.BufferedReader, stem: str, beside: Sequence[Blob]) -> Iterator[StoredArray]:
-    """Which name, shape and bytes belong together is not known: they are free if all bytes that may be are.
+    """The arrays in a pickle that may be a body's.
 
-    The bytes stand in the pickle, or in files `beside` it, as torch has them.
+    Which name, shape and bytes belong together is unknown, so they count as free only if all candidate bytes are. The
+    bytes are in the pickle or, as torch writes them, in files `beside` it.
     """
     names, shapes = set[str](), set[tuple[int, ...]]()
     blobs, numbers, operation = [*beside], list[int](), ""
@@ -171,7 +172,7 @@ def _is_text(file: io.BufferedReader) -> bool:
 
 
 def _arrays_in_text(file: io.BufferedReader, stem: str) -> Iterator[StoredArray]:
-    """Arrays in JSON, and numbers that follow a name in whatever text; a name alone is only spoken of."""
+    """Arrays in JSON, and numbers that follow a name in any text; a name alone is only a mention."""
     start = file.read(_MAX_NAME_BYTES)
     if start.lstrip()[:1] in (b"{", b"["):
         rest = file.read(_MAX_JSON_BYTES)
@@ -222,7 +223,7 @@ def _numbers(value: list) -> bytes:
 
 
 def _arrays_in_bytes(file: io.BufferedReader, stem: str) -> Iterator[StoredArray]:
-    """Of a file in another format: the name of the file, names as they stand in it, and the shapes in HDF5."""
+    """Arrays in any other format: by the name of the file, names inside it, and shapes in HDF5."""
     if array_of_name(stem):
         yield StoredArray(stem)
     for match in _find(file, _NAME_IN_BYTES, _NAMES):
@@ -243,9 +244,9 @@ _HDF5_SHAPE = re.compile(
 
 
 def _find(file: io.BufferedReader, pattern: re.Pattern[bytes], parts: Sequence[bytes]) -> Iterator[re.Match[bytes]]:
-    """Matches in a whole file, each of which has one of the `parts`, looked for first as that is far faster.
+    """Matches in a whole file; each contains one of the `parts`, which are searched first as that is far faster.
 
-    The file is read piece by piece; pieces overlap by what the longest match takes.
+    The file is read in pieces that overlap by the length of the longest match.
     """
     file.seek(0)
     text = b""

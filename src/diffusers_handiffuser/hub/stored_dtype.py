@@ -1,7 +1,7 @@
 """The dtype of transformers' models in a pipeline that is loaded without `dtype`.
 
-diffusers' own models are float32 then, whatever their files hold. Those of transformers follow `config.json`, of which
-there is one for the weights of all variants: it says what was saved last.
+diffusers' own models are float32 then, whatever their files hold. Those of transformers follow `config.json`, which
+all variants share: it holds the dtype that was saved last.
 """
 
 from collections.abc import Callable
@@ -21,13 +21,13 @@ _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "
 
 
 def load_in_stored_dtype(load: Callable[..., _Pipeline], name: str, options: dict[str, Any]) -> _Pipeline:
-    """`load(name, **options)`; without a dtype among the options, no weights lose digits on the way.
+    """Calls `load(name, **options)`; without a dtype among the options, no weights lose precision.
 
-    Models of transformers whose config names a dtype that cannot hold the numbers of their file get that of the file.
+    Models of transformers whose config names a dtype that is too narrow for their file are loaded in the file's dtype.
 
     Args:
-        load (`Callable`): `from_pretrained` of a class of pipelines.
-        name (`str`): of the pipeline.
+        load (`Callable`): `from_pretrained` of a pipeline class.
+        name (`str`): the pipeline's folder or Hub id.
         options (`dict`): keyword arguments of `load`.
     """
     pipeline = load(name, **options)
@@ -46,7 +46,7 @@ def load_in_stored_dtype(load: Callable[..., _Pipeline], name: str, options: dic
 
 
 def _widest_dtype(files: list[Path]) -> torch.dtype | None:
-    """One that holds the floating-point numbers of all files; `None` if there are none."""
+    """The dtype that holds the floating-point numbers of all files; `None` if there are none."""
     widest: torch.dtype | None = None
     for path in files:
         with safe_open(path, framework="pt") as file:

@@ -1,4 +1,4 @@
-"""Packed files and archives from strangers, unpacked in memory and time that a budget bounds."""
+"""Unpacks untrusted compressed files and archives in memory and time that a budget bounds."""
 
 import bz2
 import contextlib
@@ -26,17 +26,17 @@ _CHUNK_BYTES = 2**20
 
 
 class UnreadableFile(ValueError):
-    """Says of a file why it is not read."""
+    """Why a file is not read."""
 
 
 @dataclass
 class Budget:
-    """What may still be unpacked.
+    """How much may still be unpacked.
 
     Args:
-        num_bytes (`int`): how many bytes, of all files together.
-        num_members (`int`): how many members of archives.
-        refusal (`str`): what the `UnreadableFile` says when one of them is spent.
+        num_bytes (`int`): bytes, of all files together.
+        num_members (`int`): members of archives.
+        refusal (`str`): the message of the `UnreadableFile` that is raised when one of them is spent.
     """
 
     num_bytes: int
@@ -51,11 +51,11 @@ class Budget:
 
 
 class Unpacked(io.RawIOBase):
-    """What is unpacked while it is read; every byte counts, also one that is passed over or read again.
+    """A stream that is unpacked as it is read; every byte counts, even if it is skipped or read again.
 
     Args:
-        file: what `gzip.open` and the like return, or a member of an archive; going back in it starts anew.
-        budget (`Budget`): is spent.
+        file: what `gzip.open` and the like return, or a member of an archive; seeking back restarts it.
+        budget (`Budget`): what is spent.
     """
 
     def __init__(self, file: Any, budget: Budget) -> None:
@@ -89,7 +89,7 @@ class Unpacked(io.RawIOBase):
 
 
 class BoundedMember(tarfile.TarInfo):
-    """For `tarfile.open(tarinfo=...)`: no sparse members, and none with large headers, which `tarfile` reads whole."""
+    """For `tarfile.open(tarinfo=...)`: refuses sparse members and large headers, which `tarfile` reads at once."""
 
     _HEADERS = (
         *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
@@ -101,13 +101,13 @@ class BoundedMember(tarfile.TarInfo):
             raise tarfile.ReadError(f"the header of a member has more than {_MAX_HEADER_BYTES} bytes")
         if self.type == tarfile.GNUTYPE_SPARSE:
             self._refuse_sparse()
-        member = super()._proc_member(archive)  # type: ignore[misc]  # which the standard library means to be overridden
+        member = super()._proc_member(archive)  # type: ignore[misc]  # meant to be overridden
         if member.issparse():
             member._refuse_sparse()
         return member
 
     def _proc_gnusparse_10(self, member: Any, *_: Any) -> None:
-        member._refuse_sparse()  # before its map is read, which has no bounds
+        member._refuse_sparse()  # before its map is read, which is unbounded
 
     def _refuse_sparse(self) -> None:
         raise tarfile.ReadError(f"{self.name} is stored as a sparse file")
@@ -129,11 +129,11 @@ class Blob(NamedTuple):
 
 
 class PlainFile(NamedTuple):
-    """A file that is neither packed nor an archive.
+    """A file that is neither compressed nor an archive.
 
     Args:
-        path (`PurePosixPath`): its name, after those of the files that it is in.
-        content (`io.BufferedReader`): at its start; can seek.
+        path (`PurePosixPath`): its name, below the names of the archives around it.
+        content (`io.BufferedReader`): at its start; seekable.
         beside (sequence of `Blob`): the members of the zip archive that it is in.
     """
 
@@ -143,7 +143,7 @@ class PlainFile(NamedTuple):
 
 
 def open_packed(file: BinaryIO) -> Any:
-    """The content of a file that gzip, bzip2, xz or zlib has packed; `None` of another. `file` is at its start."""
+    """The content of a file in gzip, bzip2, xz or zlib format, else `None`. `file` is at its start."""
     head = file.read(16)
     file.seek(0)
     for magic, unpack in _PACKED.items():
@@ -153,14 +153,14 @@ def open_packed(file: BinaryIO) -> Any:
 
 
 def _open_xz(file: BinaryIO) -> Any:
-    with _damage_refused():  # the memory that it asks for is told by its first bytes
+    with _damage_refused():  # the first bytes declare the memory it needs
         lzma.LZMADecompressor(memlimit=_MAX_XZ_MEMORY).decompress(file.read(1024), max_length=1)
     file.seek(0)
     return lzma.open(file)
 
 
 class _ZlibFile:
-    """What zlib has packed, as joblib writes arrays; can be read, and read again from its start."""
+    """A zlib stream, as joblib writes arrays; can be read, and read again from its start."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -181,7 +181,7 @@ class _ZlibFile:
 
 
 def _open_zlib(file: BinaryIO) -> Any:
-    """`None` if it only begins so, as raw numbers may."""
+    """The content, or `None` if the file only begins like a zlib stream, as raw numbers may."""
     start = file.read(1024)
     file.seek(0)
     try:
@@ -204,17 +204,17 @@ _NOT_UNPACKED = (b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07")
 def plain_files(
     file: io.BufferedReader, path: PurePosixPath, budget: Budget, depth: int = 0, beside: Sequence[Blob] = ()
 ) -> Iterator[PlainFile]:
-    """The files in a file that is packed or an archive (zip, tar), one inside another; else the file itself.
+    """The files in a compressed file or archive (zip, tar), at any nesting; of any other, the file itself.
 
     Args:
-        file (`io.BufferedReader`): at its start; can seek.
-        path (`PurePosixPath`): what it is called.
-        budget (`Budget`): is spent.
-        depth (`int`): in how many other files it is.
+        file (`io.BufferedReader`): at its start; seekable.
+        path (`PurePosixPath`): its name.
+        budget (`Budget`): what is spent.
+        depth (`int`): the number of archives and compressed files around it.
         beside (sequence of `Blob`): the members of the zip archive that it is in.
 
     Raises:
-        UnreadableFile: the budget is spent, or it is damaged, packed in another way, or too many times.
+        UnreadableFile: the budget is spent, or the file is damaged, in another format, or nested too deeply.
     """
     if depth > _MAX_NESTING:
         raise UnreadableFile(f"it is packed more than {_MAX_NESTING} times")
@@ -246,7 +246,7 @@ def _zip_members(file: io.BufferedReader, budget: Budget) -> Iterator[tuple[str,
             Blob(member.file_size, functools.partial(_read_member, archive, member, budget)) for member in members
         ]
         for member in members:
-            if member.compress_type == zipfile.ZIP_LZMA:  # takes whatever memory the data ask for
+            if member.compress_type == zipfile.ZIP_LZMA:  # uses as much memory as the data ask for
                 raise UnreadableFile(f"it has {member.filename!r} packed by LZMA")
             yield member.filename, archive.open(member), blobs
 
@@ -256,7 +256,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budg
 
 
 class _BoundedReads(io.BufferedReader):
-    """For `zipfile`, which reads an archive's table of contents at once, however long that says it is."""
+    """For `zipfile`, which reads an archive's table of contents at once, whatever length it declares."""
 
     def read(self, size: int | None = -1) -> bytes:
         most = _MAX_DIRECTORY_BYTES + 1
@@ -274,10 +274,9 @@ def _is_tar(head: bytes) -> bool:
 
 
 def _tar_members(file: BinaryIO, budget: Budget) -> Iterator[tuple[str, Any, Sequence[Blob]]]:
-    with _damage_refused():
-        archive: Any = tarfile.open(fileobj=file, mode="r:", tarinfo=BoundedMember)
+    with _damage_refused(), tarfile.open(fileobj=file, mode="r:", tarinfo=BoundedMember) as archive:
         while (member := archive.next()) is not None:
-            archive.members.clear()  # it would keep all
+            archive.members.clear()  # type: ignore[attr-defined]  # else it keeps them all
             budget.spend(0, 1)
             if member.isreg():
                 yield member.name, archive.extractfile(member), ()
@@ -285,7 +284,7 @@ def _tar_members(file: BinaryIO, budget: Budget) -> Iterator[tuple[str, Any, Seq
 
 @contextlib.contextmanager
 def _damage_refused() -> Iterator[None]:
-    """Damaged archives make the standard library fail in many ways."""
+    """Turns the many errors that the standard library raises on damaged archives into `UnreadableFile`."""
     try:
         yield
     except UnreadableFile:

@@ -1,4 +1,4 @@
-"""Which files of a folder an upload sends: found once, so that what was looked at is what leaves."""
+"""Selects the files of a folder that an upload sends: once, so that the files checked are the files sent."""
 
 import fnmatch
 import os
@@ -10,9 +10,9 @@ from ..utils.atomic_files import TEMPORARY_PREFIX
 from ..utils.contained_paths import refuse_link_outwards
 
 _NOT_FOR_THE_HUB = ("checkpoint-*/**", "samples/**", "logs/**", "log.jsonl", ".cache/**", f"{TEMPORARY_PREFIX}*/**")
-"""What a trainer leaves beside its result, and what is in no folder for the Hub."""
+"""A trainer's by-products and caches."""
 _NEVER = (".git", ".cache")
-"""Folders that the Hub does not take, at any depth."""
+"""Folders that the Hub does not accept, at any depth."""
 _HARMLESS = (".gitattributes", ".gitignore")
 
 
@@ -21,23 +21,23 @@ def files_to_upload(
 ) -> tuple[dict[str, Path], list[str]]:
     """The files of a folder that an upload sends.
 
-    Left out are checkpoints to resume from, samples and logs of a trainer, `.git` and `.cache`, and what has a name
-    that begins with a dot (`.env`, `.ssh`), but for `.gitattributes` and `.gitignore`.
+    Left out are a trainer's checkpoints to resume from, samples and logs, `.git` and `.cache`, and names that begin
+    with a dot (`.env`, `.ssh`), except `.gitattributes` and `.gitignore`.
 
     Args:
         folder (`str` or `os.PathLike`): may itself be a link.
-        include (collection of `str`): files and folders inside, by their path with `/`, that are sent although their
-            names, or that of a folder above them, begin with a dot.
-        hard_links (`bool`): sends files that have another name outside of the folder, too: whoever made the folder
-            may have linked a file of yours into it.
+        include (collection of `str`): files and folders inside, as paths with `/`, that are sent although their name,
+            or that of a folder above them, begins with a dot.
+        hard_links (`bool`): also send files that have another name outside the folder: whoever made the folder may
+            have linked a file of yours into it.
 
     Returns:
         `tuple[dict[str, Path], list[str]]`: the files by their names in the repository, in a fixed order, and the
-        names of what was left out that one might expect there.
+        names of left-out files that one might expect there.
 
     Raises:
-        ValueError: it has a link that leads out of it or nowhere, a hard link, something that is neither a file nor a
-            folder, or nothing under a name of `include`.
+        ValueError: the folder has a link that leads out of it or nowhere, a hard link, a special file, or nothing
+            under a name of `include`.
     """
     folder = Path(folder)
     chosen = {name.strip("/"): False for name in include}
@@ -74,7 +74,7 @@ def files_to_upload(
 
 
 def _walk(folder: Path, place: Path) -> Iterator[tuple[str, Path]]:
-    """All that is no folder, and links to folders, but for what is never sent."""
+    """Everything but folders, and links to folders; without what is never sent."""
     with os.scandir(place) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             path = place / entry.name
@@ -95,13 +95,13 @@ def _is_hidden(name: str) -> bool:
 
 
 def _target(path: Path, folder: Path) -> str:
-    """Where a file or link inside the folder is in the end, by its name there; "" outside of it."""
+    """The resolved path of a file or link, relative to the folder; "" if it is outside."""
     target, root = os.path.realpath(path), os.path.realpath(folder)
     return Path(target).relative_to(root).as_posix() if Path(target).is_relative_to(root) else ""
 
 
 def _status(path: Path, folder: Path) -> os.stat_result:
-    """Of a regular file, or of a folder that a link leads to."""
+    """The status of a regular file, or of a folder that a link leads to."""
     try:
         status = path.stat()
     except OSError as error:

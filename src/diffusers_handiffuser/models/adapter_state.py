@@ -1,4 +1,4 @@
-"""Adapters of models as they were before something that failed halfway."""
+"""Restores the adapters of models after an operation that failed halfway."""
 
 import contextlib
 import copy
@@ -11,11 +11,11 @@ from torch import nn
 
 @contextlib.contextmanager
 def adapters_restored_on_error(*models: nn.Module, copy_weights: bool = False) -> Iterator[None]:
-    """Whatever is raised inside, the models have the adapters, layers and switches afterwards that they have now.
+    """Restores the adapters, layers and flags of models if anything is raised inside.
 
     Args:
-        models (`torch.nn.Module`): in which adapters are about to be added or changed.
-        copy_weights (`bool`): also keep a copy of the adapters' weights, for what writes into them.
+        models (`torch.nn.Module`): models whose adapters are about to be added or changed.
+        copy_weights (`bool`): also restore the adapters' weights, for operations that write into them.
     """
     states = [_AdapterState(model, copy_weights) for model in models]
     try:
@@ -30,7 +30,7 @@ _CONTAINERS = (dict, OrderedDict, list, set)
 
 
 class _AdapterState:
-    """What PEFT changes in a model: attributes of its modules, which parameters are trained, weights of adapters."""
+    """What PEFT changes in a model: attributes of its modules, `requires_grad` and weights of its parameters."""
 
     def __init__(self, model: nn.Module, copy_weights: bool):
         self._attributes = [(module, _attributes(module, copy_weights)) for module in model.modules()]
@@ -46,7 +46,7 @@ class _AdapterState:
             for name in vars(module).keys() - attributes.keys():
                 del vars(module)[name]
             for name, (value, entries) in attributes.items():
-                if entries is not None:  # in the dict or list that is there, which others may hold, too
+                if entries is not None:  # in place: others may hold the same dict or list
                     value.clear()
                     value.update(entries) if isinstance(value, dict | set) else value.extend(entries)
                 vars(module)[name] = value
@@ -57,7 +57,7 @@ class _AdapterState:
 
 
 def _attributes(module: nn.Module, copy_weights: bool) -> dict[str, tuple[Any, Any]]:
-    """Each attribute, and what is in it if it is a dict, a list or a set."""
+    """Each attribute, with a copy of its entries if it is a dict, a list or a set."""
     found: dict[str, tuple[Any, Any]] = {}
     for name, value in vars(module).items():
         entries = value.copy() if type(value) in _CONTAINERS else None

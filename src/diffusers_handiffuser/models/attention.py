@@ -2,13 +2,12 @@
 
 Every attention backend of diffusers (`set_attention_backend`, `attention_backend(...)`,
 `enable_xformers_memory_efficient_attention`) therefore works on both models. The backends differ in which masks they
-get right; what all of them agree on is no mask, `is_causal` (with the exceptions named below), or, where masks are
-taken at all, an additive one in the dtype of the query whose rows start at multiples of eight elements. Nothing else
-is used here.
+get right. All of them handle no mask, `is_causal` (with the exceptions named below) and, if they take masks at all, an
+additive one in the dtype of the query whose rows start at multiples of eight elements. Nothing else is used here.
 
-Flash, sage and others take no mask. Where one of them was chosen for a model, a call with a mask is an error. Where
-it is merely diffusers' default at the time, which `set_attention_backend` of *any* model changes for all, such a call
-goes to torch's own attention.
+Flash, sage and others take no mask. If one of them was chosen for a model, a call with a mask is an error. If it is
+merely diffusers' current default, which `set_attention_backend` of *any* model changes for all, such a call uses
+torch's own attention.
 """
 
 from collections.abc import Callable
@@ -27,11 +26,11 @@ from torch import nn
 from ..utils.typing import MixinBase
 
 MASKED = -30000.0
-"""Added to the score of a masked key: its weight is exactly zero in float16, bfloat16 and float32 alike, and a row in
-which every key is masked still gives finite numbers, which infinity would not."""
+"""Added to the score of a masked key. Its weight is exactly zero in float16, bfloat16 and float32, and a row in which
+every key is masked still gives finite numbers, unlike with infinity."""
 
 _BACKENDS_WITHOUT_CAUSAL = (AttentionBackendName.FLEX, AttentionBackendName._NATIVE_NPU)
-"""They drop `is_causal=True` without a word (diffusers 0.42), so they are given the mask itself."""
+"""They silently ignore `is_causal=True` (diffusers 0.42), so they get the causal mask itself."""
 
 _BACKENDS_WITH_MASK = (
     AttentionBackendName.NATIVE,
@@ -41,11 +40,11 @@ _BACKENDS_WITH_MASK = (
     AttentionBackendName.FLEX,
     AttentionBackendName.XFORMERS,
 )
-"""They add a float mask to the scores; all others refuse one, or want another kind."""
+"""They add a float mask to the scores; all others refuse one or expect another kind."""
 
 
 def additive_mask(keep: torch.Tensor) -> torch.Tensor:
-    """Turns "which keys may be seen" into the mask `HandAttention` takes.
+    """Turns a boolean mask of visible keys into the additive mask that `HandAttention` takes.
 
     Args:
         keep (`torch.Tensor` of shape `(B or 1, 1, Q or 1, K)`, `bool`): `True` where the query may see the key.
@@ -60,7 +59,7 @@ def additive_mask(keep: torch.Tensor) -> torch.Tensor:
 
 
 def causal_keep(length: int, device: torch.device) -> torch.Tensor:
-    """`(1, 1, length, length)` bool: every place sees itself and those before it."""
+    """`(1, 1, length, length)` bool: every position sees itself and those before it."""
     return torch.ones(length, length, dtype=torch.bool, device=device).tril()[None, None]
 
 
@@ -98,7 +97,7 @@ class HandAttnProcessor:
 
     @property
     def active_backend(self) -> AttentionBackendName:
-        """The backend chosen for this processor, else diffusers' default at the time."""
+        """The backend chosen for this processor, else diffusers' current default."""
         if self._attention_backend is not None:
             return AttentionBackendName(self._attention_backend)
         return _AttentionBackendRegistry.get_active_backend()[0]
@@ -116,7 +115,7 @@ class HandAttnProcessor:
 
 
 class HandAttention(nn.Module, AttentionModuleMixin):
-    """What the attention of both networks shares; a subclass owns the projections under the names its checkpoint uses.
+    """Attention of both networks; a subclass owns the projections, under the names of its checkpoint.
 
     Args:
         hidden_size (`int`): width of the tokens.
@@ -127,7 +126,7 @@ class HandAttention(nn.Module, AttentionModuleMixin):
     _available_processors = [HandAttnProcessor]
     is_cross_attention = False
     use_bias = True
-    # Of `AttentionModuleMixin`; a type checker looks for them in `nn.Module` and finds weights.
+    # Attributes of `AttentionModuleMixin`, which a type checker would take for tensors of `nn.Module`.
     processor: Any
     set_processor: Callable[[Any], None]
     to_qkv: nn.Module
@@ -144,7 +143,7 @@ class HandAttention(nn.Module, AttentionModuleMixin):
         raise NotImplementedError
 
     def project_out(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """What the heads found, `(B, S, hidden_size)`, back among the tokens."""
+        """Output projection of the merged heads, `(B, S, hidden_size)`."""
         raise NotImplementedError
 
     def forward(
@@ -156,7 +155,7 @@ class HandAttention(nn.Module, AttentionModuleMixin):
     def set_use_memory_efficient_attention_xformers(
         self, use_memory_efficient_attention_xformers: bool, attention_op: Callable | None = None
     ) -> None:
-        """Switches xformers on or, unlike the method this one overrides, off again."""
+        """Switches xformers on or, unlike the method it overrides, off again."""
         if use_memory_efficient_attention_xformers:
             super().set_use_memory_efficient_attention_xformers(True, attention_op)
         elif getattr(self.processor, "active_backend", None) == AttentionBackendName.XFORMERS:
@@ -168,7 +167,7 @@ class HandAttention(nn.Module, AttentionModuleMixin):
 class Float32Buffers(MixinBase):
     """Keeps the buffers named in `_keep_in_fp32_modules` in float32 when the model is cast.
 
-    diffusers honours that list in `from_pretrained(dtype=...)` but not in `to(dtype)` or `half()`. Mix in before
+    diffusers respects that list in `from_pretrained(dtype=...)` but not in `to(dtype)` or `half()`. Mix in before
     `ModelMixin`.
     """
 

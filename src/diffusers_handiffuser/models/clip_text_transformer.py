@@ -30,6 +30,8 @@ class TextHandAttention(HandAttention):
 
 
 class TextHandMLP(nn.Module):
+    """A feed-forward block under CLIP's names."""
+
     def __init__(self, hidden_size: int, intermediate_size: int, hidden_act: str):
         super().__init__()
         self.activation_fn = ACT2FN[hidden_act]
@@ -41,6 +43,8 @@ class TextHandMLP(nn.Module):
 
 
 class TextHandEncoderLayer(nn.Module):
+    """A pre-norm transformer layer under CLIP's names."""
+
     def __init__(self, hidden_size: int, heads: int, intermediate_size: int, hidden_act: str, layer_norm_eps: float):
         super().__init__()
         self.self_attn = TextHandAttention(hidden_size, heads)
@@ -56,6 +60,8 @@ class TextHandEncoderLayer(nn.Module):
 
 
 class TextHandEmbeddings(nn.Module):
+    """Token and position embeddings under CLIP's names."""
+
     def __init__(self, vocab_size: int, hidden_size: int, max_position_embeddings: int):
         super().__init__()
         self.token_embedding = nn.Embedding(vocab_size, hidden_size)
@@ -67,7 +73,7 @@ class TextHandEmbeddings(nn.Module):
 
 
 class TextHandLayers(nn.Module):
-    """Holds the layers under the name that CLIP gives them, `encoder.layers`."""
+    """The layers under CLIP's name for them, `encoder.layers`."""
 
     def __init__(self, layers: list[TextHandEncoderLayer]):
         super().__init__()
@@ -75,7 +81,7 @@ class TextHandLayers(nn.Module):
 
 
 class TextHandTransformer(nn.Module):
-    """The parts of CLIP's text transformer, under the names they have in a CLIP checkpoint."""
+    """The parts of CLIP's text transformer, under the names of a CLIP checkpoint."""
 
     def __init__(
         self,
@@ -137,7 +143,7 @@ def clip_config_and_weights(clip_text_model: nn.Module) -> tuple[dict[str, Any],
         if not name.endswith("position_ids") and not name.startswith("text_model.text_projection"):
             weights[name] = value
     values = {name: getattr(config, name) for name in _CLIP_CONFIG}
-    # The config of a resized model may not know of its further tokens.
+    # The config of a model whose token table was resized may hold the old size.
     if (tokens := weights.get("text_model.embeddings.token_embedding.weight")) is not None:
         values["vocab_size"] = len(tokens)
     return values, weights

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 NUM_JOINT_STATES = 86
-"""Per person: two hands, each a marker and the x and y of 21 joints."""
+"""Per person: two hands, each with a marker and the x and y of 21 joints."""
 
 NUM_HAND_STATES = 2 + NUM_JOINT_STATES
 
@@ -19,10 +19,10 @@ INIT_STD = 0.02
 class JointEmbeddings(nn.Module):
     """2D joints as tokens: for each hand a marker, then the position bins of x and y of 21 joints.
 
-    One table of bins serves x and y and both hands; a second table says which of the 86 tokens this is. CLIP's own
-    position table is not touched. Neighbouring bins start out similar: the table begins as sines and cosines of the
-    position at geometrically spaced frequencies. The paper states neither the number of bins nor how they start; we
-    use 1000 bins, as ReCo does.
+    One table of bins serves x and y and both hands; a second one encodes the position among the 86 tokens. CLIP's own
+    position table is not touched. Neighbouring bins start out similar: the table is initialised with sines and cosines
+    of the position at geometrically spaced frequencies. The paper states neither the number of bins nor their
+    initialisation; we use 1000 bins, as ReCo does.
 
     Args:
         num_position_bins (`int`): bins over [-1, 1].
@@ -38,9 +38,10 @@ class JointEmbeddings(nn.Module):
 
     @torch.no_grad()
     def init_weights(self) -> None:
+        """Sines and cosines for the bins, small normal values for markers and positions."""
         bins, width = self.bin_embedding.weight.shape
         centres = (torch.arange(bins, dtype=torch.float32) + 0.5) / bins
-        # The device is named because transformers, while it loads a model, has `linspace` make tensors on the CPU.
+        # An explicit device: while transformers loads a model, `linspace` makes tensors on the CPU.
         octaves = torch.linspace(-1, max(math.log2(bins / 16), 0), (width + 1) // 2, device=centres.device)
         angles = 2 * math.pi * centres[:, None] * 2**octaves
         waves = torch.cat([angles.sin(), angles.cos()], -1)[:, :width]
@@ -63,10 +64,11 @@ class JointEmbeddings(nn.Module):
 
 
 class HandFeatureMLP(nn.Module):
-    """One state from what is known of both hands: `f_theta` and `f_M` of the paper, which does not state their layers.
+    """`f_theta` and `f_M` of the paper: features of both hands to one state.
 
-    We use three linear layers and a LayerNorm, so that the state comes out at the scale of CLIP's final states. A hand
-    that is not visible is replaced by a learned vector, and both visibility flags are inputs, too.
+    The paper does not state their layers. We use three linear layers and a LayerNorm, which gives the state the scale
+    of CLIP's final states. The features of a hand that is not visible are replaced by a learned vector, and both
+    visibility flags are inputs as well.
 
     Args:
         features_per_hand (`int`): numbers that describe one hand.

@@ -1,9 +1,9 @@
-"""What a LoRA does to a model, read from the files of the tools that make LoRA.
+"""Reads LoRA files of all common tools as weights and options for a model.
 
-Whatever names a file uses, a LoRA is the same thing: two matrices A and B and a number alpha for each of some layers,
-whose weight becomes W + alpha / rank * B A. diffusers keeps one alpha for a model where kohya's files hold one for
-each layer, and looks for a text encoder's layers under one of the two names that they have in CLIP. Here every layer
-has its own rank and alpha, under the name it has in the model, and what is not understood is an error.
+Whatever names a file uses, a LoRA is the same thing: for some layers two matrices A and B and a number alpha, which
+change the layer's weight to W + alpha / rank * B A. diffusers keeps one alpha per model where kohya's files hold one
+per layer, and looks for a text encoder's layers under only one of their two names in CLIP. Here every layer has its
+own rank and alpha, under its name in the model, and anything unknown is an error.
 """
 
 import math
@@ -33,12 +33,12 @@ _PARTS = {
     "lora_linear_layer.down.weight": "lora_A.weight",
     "lora_linear_layer.up.weight": "lora_B.weight",
 }
-"""What stands behind a layer's name in diffusers' and PEFT's files, and PEFT's name for it."""
+"""Suffixes of a layer's name in diffusers' and PEFT's files, and PEFT's name for each."""
 _JOINED_NAMES = {
     "unet": {"to_out": "to_out.0"},
     "text_encoder": {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"},
 }
-"""Layers whose names are others in the oldest files, which write `to_q_lora.down` for `to_q.lora.down`."""
+"""Layers with other names in the oldest files, which write `to_q_lora.down` for `to_q.lora.down`."""
 _OTHER_KINDS = {
     "hada_": "LoHa",
     "lokr_": "LoKr",
@@ -48,20 +48,20 @@ _OTHER_KINDS = {
 }
 _UNPREFIXED = "base_model.model."
 
-_WEIGHTS_TELL = ("r", "rank_pattern", "target_modules", "use_dora", "lora_bias")
+_IMPLIED_BY_WEIGHTS = ("r", "rank_pattern", "target_modules", "use_dora", "lora_bias")
 _USED_OPTIONS = ("use_rslora", "lora_dropout")
 _WITHOUT_EFFECT = (
     *("auto_mapping", "base_model_name_or_path", "bias", "exclude_modules", "fan_in_fan_out", "inference_mode"),
     *("init_lora_weights", "layers_pattern", "layers_to_transform", "peft_version", "revision", "runtime_config"),
     *("task_type", "lora_alpha", "alpha_pattern"),
 )
-"""Options of `peft.LoraConfig` in a file's metadata: told by the weights, used, and of no effect on a LoRA that is
-loaded. A file in which any other is not at its default is refused."""
+"""Options of `peft.LoraConfig` in a file's metadata: implied by the weights, used, and without effect on a loaded
+LoRA. A file in which any other option is not at its default is refused."""
 _KEEP_THE_BASE = (True, False, "gaussian", "orthogonal", "eva")
-"""Values of `init_lora_weights` that do not change the weights of the model itself."""
+"""Values of `init_lora_weights` that leave the weights of the model itself unchanged."""
 _PIECE = r"(?:[\w|()]|\\?\.(?!\*)|\\d\+?|\[\d-\d\])*"
 _PATTERN = re.compile(rf"(?!(?:[^|]*\|){{5}})\^?{_PIECE}(?:\.\*{_PIECE}){{0,2}}\$?")
-"""Patterns that are matched in little time, whatever they are matched with."""
+"""Patterns that match in little time, whatever the text."""
 
 
 @dataclass
@@ -80,7 +80,7 @@ class ModelLora:
 
 
 def refuse_other_adapters(names: Iterable[str]) -> None:
-    """Refuses, by the names of its weights, a file of adapters that are no LoRA, or not one of a pipeline."""
+    """Refuses, by the names of its weights, a file that is not a LoRA or does not name the models it is for."""
     for name in names:
         for mark, kind in _OTHER_KINDS.items():
             if mark in name:
@@ -101,16 +101,16 @@ def read_lora(
 ) -> ModelLora | None:
     """The part of a LoRA that belongs to one component of a pipeline.
 
-    Layers that the model does not have are left out with a warning, unless there is no other.
+    Layers that the model does not have are left out with a warning; if it has none of them, that is an error.
 
     Args:
         component (`str`): `"unet"` or `"text_encoder"`; its keys begin with it and a dot.
         model (`torch.nn.Module`): that component.
-        state_dict (`Mapping[str, torch.Tensor]`): under names of diffusers, old or new, or of PEFT.
+        state_dict (`Mapping[str, torch.Tensor]`): under names of diffusers, old or new, or PEFT.
         network_alphas (`Mapping[str, float]`, *optional*): as diffusers' `lora_state_dict` returns it; a layer without
             one has its rank as alpha.
-        metadata (`Mapping`, *optional*): options of `peft.LoraConfig` behind the same prefix; their alphas count
-            instead.
+        metadata (`Mapping`, *optional*): options of `peft.LoraConfig` with the same prefix; their alphas take
+            precedence.
 
     Returns:
         `ModelLora`, or `None` if no key belongs to the component.
@@ -188,7 +188,7 @@ def _of(component: str, entries: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _layer_and_part(component: str, key: str, modules: Mapping[str, nn.Module]) -> tuple[str, str | None]:
-    """The layer that a key names, as the model names it, and which part of its LoRA it is, if it is one."""
+    """The layer of a key, by its name in the model, and the part of its LoRA, if it is one."""
     part = None
     for ending, name in _PARTS.items():
         layer = key.removesuffix(ending)
@@ -199,7 +199,7 @@ def _layer_and_part(component: str, key: str, modules: Mapping[str, nn.Module]) 
                 key = f"{parent}.{_JOINED_NAMES[component].get(last, last)}"
             break
     key = key.replace(".processor.", ".")
-    prefixed = f"text_model.{key}"  # what transformers' CLIP has in no name since 5.6, and ours in every one
+    prefixed = f"text_model.{key}"  # a prefix that transformers' CLIP dropped in 5.6 and ours has
     return (prefixed if key not in modules and prefixed in modules else key), part
 
 
@@ -208,13 +208,13 @@ def _is_inside_adapter(layer: str) -> bool:
 
 
 def _rank(name: str, module: Any, parts: Mapping[str, torch.Tensor]) -> int:
-    """The rank of A and B, whose shapes have to suit the layer."""
+    """The rank of A and B, whose shapes must fit the layer."""
     base = module.get_base_layer() if hasattr(module, "get_base_layer") else module
     first, second = "lora_A.weight", "lora_B.weight"
     if isinstance(base, nn.Embedding):
         first, second = "lora_embedding_A", "lora_embedding_B"
         inner, outer = [base.num_embeddings], base.embedding_dim
-    elif hasattr(base, "in_features"):  # quantised weights have shapes of their own
+    elif hasattr(base, "in_features"):  # quantized weights have other shapes
         inner, outer = [base.in_features], base.out_features
     elif isinstance(base, nn.Conv1d | nn.Conv2d | nn.Conv3d):
         inner, outer = [*base.weight.shape[1:]], base.out_channels
@@ -236,7 +236,7 @@ def _used_options(component: str, metadata: Mapping[str, Any]) -> dict[str, Any]
     from peft import LoraConfig
 
     defaults = LoraConfig().to_dict()
-    known = (*_WEIGHTS_TELL, *_USED_OPTIONS, *_WITHOUT_EFFECT)
+    known = (*_IMPLIED_BY_WEIGHTS, *_USED_OPTIONS, *_WITHOUT_EFFECT)
     for name, value in metadata.items():
         if name not in known and value and value != defaults.get(name):
             raise ValueError(f"its metadata has `{component}.{name}` {value!r}, which cannot be used here")
@@ -251,7 +251,7 @@ def _used_options(component: str, metadata: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _alphas_of_metadata(component: str, metadata: Mapping[str, Any], layers: Iterable[str]) -> dict[str, Any]:
-    """Alphas as PEFT finds them: by the first pattern that the end of a layer's name matches."""
+    """Alphas as PEFT finds them: by the first pattern that matches the end of a layer's name."""
     from peft import LoraConfig
 
     general, patterns = metadata.get("lora_alpha", LoraConfig().lora_alpha), metadata.get("alpha_pattern") or {}

@@ -1,4 +1,4 @@
-"""LoRA adapters that stay with the model that they are in when it is saved and loaded."""
+"""Saving and loading of models together with their LoRA adapters."""
 
 import json
 import math
@@ -16,22 +16,22 @@ _TYPES = {
 }
 _OPTIONS = ("r", *_TYPES)
 """Options of `peft.LoraConfig` that are stored. Others name modules that peft imports, or are patterns that can take
-it for ever to match; which layers have an adapter is stored by their names."""
+forever to match; the adapted layers are stored by name instead."""
 _LAYER_NAME = re.compile(r"[A-Za-z0-9_.]+")
 _MAX_RANK = 2**14
 
 
 class StoredLoraMixin(MixinBase):
-    """Saves a model together with the adapters in it. Mix in before `ModelMixin`.
+    """Saves a model together with its adapters. Mix in before `ModelMixin`.
 
-    Adapters change the names of the weights they stand beside, so that diffusers writes models with adapters which it
-    cannot read again. Here the saved config describes the adapters, and a model that is made of it has the same layers
-    from the start: every way of loading finds its weights. `__init__` takes the config's entry `lora_adapters` and
-    hands it to `restore_adapters` at its end.
+    Adapters change the names of the weights they wrap, so diffusers cannot reload models that it saved with adapters.
+    Here the saved config describes the adapters, and a model built from it has the same layers from the start, so that
+    every way of loading finds its weights. `__init__` passes the config's entry `lora_adapters` to `restore_adapters`
+    at its end.
     """
 
     def to_json_string(self) -> str:
-        """The config as `save_pretrained` writes it, with the adapters that are in the model now."""
+        """The config as `save_pretrained` writes it, with the model's current adapters."""
         config = json.loads(super().to_json_string())
         config.pop("lora_adapters", None)
         if adapters := _describe_adapters(self):
@@ -39,7 +39,7 @@ class StoredLoraMixin(MixinBase):
         return json.dumps(config, indent=2, sort_keys=True, default=sorted) + "\n"
 
     def restore_adapters(self, lora_adapters: Mapping[str, Mapping[str, Any]] | None) -> None:
-        """Adds the adapters that a saved config describes; the weights come with all others."""
+        """Adds the adapters that a saved config describes; their weights are loaded with all others."""
         if not lora_adapters:
             return
         for name, entry in lora_adapters.items():
@@ -60,7 +60,7 @@ class StoredLoraMixin(MixinBase):
 
 
 def refuse_fused_adapters(name: str, model: torch.nn.Module) -> None:
-    """Fused weights beside the adapters they came from: loaded again, the adapters would count twice."""
+    """Refuses a model with fused adapters: after loading, they would be applied twice."""
     if any(getattr(module, "merged", False) for module in model.modules()):
         raise ValueError(
             f"`{name}` holds LoRA adapters that are fused into its weights; unload them before saving "
@@ -70,7 +70,7 @@ def refuse_fused_adapters(name: str, model: torch.nn.Module) -> None:
 
 
 def _describe_adapters(model: Any) -> dict[str, dict[str, Any]]:
-    """Config, scale in each layer and activity of each adapter, by name."""
+    """By name, each adapter's config, scale in each layer, and whether it is active."""
     configs = getattr(model, "peft_config", None)
     if not configs:
         return {}
@@ -87,7 +87,7 @@ def _describe_adapters(model: Any) -> dict[str, dict[str, Any]]:
 
 
 def _describe_config(name: str, config: Any, layers: Mapping[str, Any]) -> dict[str, Any]:
-    """The stored options, and layers, ranks and alphas by name, whatever patterns they were chosen by."""
+    """The stored options, with layers, ranks and alphas by name instead of by pattern."""
     if config.peft_type != "LORA":
         raise ValueError(f"the adapter {name!r} is of the type {config.peft_type}; only LoRA can be stored.")
     adapted = {layer: module for layer, module in layers.items() if name in module.scaling}
@@ -103,7 +103,7 @@ def _describe_config(name: str, config: Any, layers: Mapping[str, Any]) -> dict[
 
 
 def _read_config(name: str, config: Mapping[str, Any]) -> Any:
-    """A `LoraConfig` of what is understood of a stored one; of all else nothing is used."""
+    """A `LoraConfig` of the known options of a stored one; all others are ignored."""
     from peft import LoraConfig
 
     options = {key: config[key] for key in _OPTIONS if key in config and hasattr(LoraConfig, key)}

@@ -1,4 +1,4 @@
-"""What diffusers and training tools expect of a text encoder because transformers' models have it."""
+"""Methods of transformers' text encoders that diffusers and training tools call."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from ..utils.typing import MixinBase
 
 
 class TextEncoderMixin(MixinBase):
-    """The token table and LoRA loading by transformers' method names, for a model with a `text_model` like CLIP's."""
+    """Token table and LoRA loading under transformers' method names, for a model with a `text_model` like CLIP's."""
 
     def get_input_embeddings(self) -> nn.Embedding:
-        """The table of text tokens, as transformers names it; textual inversion asks for it."""
+        """The table of text tokens, which textual inversion extends."""
         return self.text_model.embeddings.token_embedding
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
@@ -24,10 +24,10 @@ class TextEncoderMixin(MixinBase):
     def resize_token_embeddings(
         self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None
     ) -> nn.Embedding:
-        """More or fewer text tokens; new rows start as the mean of the old ones.
+        """Changes the number of text tokens; new rows are initialised with the mean of the old ones.
 
         Args:
-            new_num_tokens (`int`, *optional*): rows wanted; the present number if `None`.
+            new_num_tokens (`int`, *optional*): the new number of rows; the current one if `None`.
             pad_to_multiple_of (`int`, *optional*): round the number of rows up to a multiple of this.
         """
         old = self.get_input_embeddings()
@@ -53,12 +53,12 @@ class TextEncoderMixin(MixinBase):
         adapter_name: str = "default",
         low_cpu_mem_usage: bool = False,
     ) -> None:
-        """Loads a LoRA in the way diffusers asks of a pipeline's text encoder, which is transformers' way.
+        """Loads a LoRA, with the signature that transformers' models have and diffusers calls.
 
         Args:
             adapter_state_dict (`dict`): PEFT weights, named from this model's root (`text_model.encoder...`).
             peft_config (`peft.LoraConfig`): ranks, alphas and targets.
-            adapter_name (`str`, defaults to `"default"`): must be new.
+            adapter_name (`str`, defaults to `"default"`): a name that is not in use.
             low_cpu_mem_usage (`bool`, defaults to `False`): create the layers on the meta device.
         """
         from peft import inject_adapter_in_model, set_peft_model_state_dict

@@ -1,4 +1,4 @@
-"""The joint encoder: a caption and the hands that go with it become one sequence of cross-attention states.
+"""The joint encoder: a caption and its hands become one sequence of cross-attention states.
 
     theta   f_theta: joint rotations of both hands                        -> 1 state
     M       f_M: meshes of both hands, as Basis Point Set distances       -> 1 state
@@ -57,7 +57,7 @@ class TextHandEncoderOutput(BaseOutput):
             [theta, M, caption of L tokens, joints of the right hand, joints of the left hand].
         hidden_states (`tuple` of `torch.Tensor` of shape `(B, L + 86, hidden_size)`, or `(B, L, hidden_size)`):
             inside the text transformer, before its final LayerNorm: the embeddings and the output of every layer,
-            caption first, then joints. `None` unless asked for. States of a missing hand mean nothing here; see
+            caption first, then joints. `None` unless requested. States of a missing hand are meaningless here; see
             [`TextHandEncoder.skip_last_layers`].
     """
 
@@ -76,13 +76,12 @@ class TextHandEncoder(
     AttentionMixin,
     PeftAdapterMixin,
 ):
-    r"""
-    The Text+Hand encoder of HanDiffuser: it takes the place of Stable Diffusion's text encoder.
+    """The Text+Hand encoder of HanDiffuser, which replaces Stable Diffusion's text encoder.
 
     Without hands it *is* CLIP's text encoder. With hands it returns 88 more states per caption; see the module's
-    docstring for their order. Any number of visible hands is legal, in any mixture within a batch: of a hand that is
-    not visible nothing is read (NaN may stand there), the other hand does not see it, and its states are learned
-    nulls, which depend neither on the caption nor on the other hand.
+    docstring for their order. Any number of visible hands is legal, in any mixture within a batch. The values of a
+    hand that is not visible are not read (they may be NaN), the other hand does not attend to it, and its states are
+    learned nulls, which depend neither on the caption nor on the other hand.
 
     Args:
         vocab_size (`int`, defaults to 49408): number of text tokens.
@@ -98,15 +97,14 @@ class TextHandEncoder(
         num_basis_points (`int`, defaults to 512): size of the Basis Point Set. The paper does not state how a mesh
             becomes an embedding; we use distances to fixed points.
         basis_radius (`float`, defaults to 0.2): metres; the basis points fill a ball of this radius around the wrist.
-        basis_seed (`int`, defaults to 0): draws the basis points. They are saved with the weights all the same.
+        basis_seed (`int`, defaults to 0): seed of the basis points, which are also saved with the weights.
         hand_hidden_size (`int`, defaults to 1024): width of the hidden layers of `f_theta` and `f_M`.
         hand_representations (`Sequence[str]`, defaults to all of `HAND_REPRESENTATIONS`): what the states are
-            conditioned on. A representation that is left out is treated as if every hand were missing in it alone:
-            nothing of it is read, and its states are learned nulls. All weights exist in any case, and the output
-            keeps its shape.
+            conditioned on. In a representation that is left out, all hands are missing: it is not read, and its
+            states are learned nulls. All weights exist in any case, and the output keeps its shape.
         joint_encoding (`bool`, defaults to `True`): caption and joint tokens go through the text transformer together,
-            as in the paper. `False` is plain concatenation: the joint tokens stand behind the caption's states
-            without having gone through any layer but the final LayerNorm.
+            as in the paper. `False` is plain concatenation: the joint tokens follow the caption's states and only go
+            through the final LayerNorm.
         model_type (`str`, defaults to `"clip_text_model"`): transformers' name for this text transformer; tools that
             train or load LoRA look their target layers up by it.
         lora_adapters (`dict`, *optional*): LoRA adapters that the model was saved with, see [`StoredLoraMixin`].
@@ -174,23 +172,23 @@ class TextHandEncoder(
         self.restore_adapters(lora_adapters)
 
     def _init_weights(self) -> None:
-        """CLIP's initialisation for CLIP's parts, small embedding tables, torch's defaults for the MLPs."""
+        """CLIP's initialisation for CLIP's parts, small embeddings, and torch's defaults for the MLPs."""
         self.text_model.init_weights()
         self.joint_embeddings.init_weights()
         nn.init.normal_(self.null_embedding.weight, std=INIT_STD)
 
     @classmethod
     def from_clip(cls, clip_text_model: nn.Module, **hand_config: Any) -> "TextHandEncoder":
-        """A joint encoder that starts from a CLIP text model.
+        """A joint encoder initialised from a CLIP text model.
 
-        Every weight of the text transformer is copied, and the captions' states are CLIP's. What is new starts where
-        it disturbs least: the LayerNorms of `f_theta` and `f_M` as a copy of CLIP's final one, and the nulls at its
-        bias, the mean of CLIP's states.
+        Every weight of the text transformer is copied, so the captions' states are CLIP's. New parts start close to
+        them: the LayerNorms of `f_theta` and `f_M` as copies of CLIP's final one, and the nulls at its bias, the mean
+        of CLIP's states.
 
         Args:
             clip_text_model (`transformers.CLIPTextModel` or `CLIPTextModelWithProjection`):
-                of any transformers version, whether or not its weights carry the prefix `text_model.`. A projection
-                is left out.
+                of any transformers version, with or without the prefix `text_model.` on its weights. A projection is
+                left out.
             hand_config:
                 `num_position_bins`, `num_basis_points`, `basis_radius`, `basis_seed`, `hand_hidden_size`,
                 `hand_representations`, `joint_encoding`.
@@ -211,13 +209,13 @@ class TextHandEncoder(
                 mlp.norm.load_state_dict(final.state_dict())
             encoder.null_embedding.weight.add_(final.bias)
         reference = next(clip_text_model.parameters())
-        # Not diffusers' `to`, which warns that casting might round the basis points: here they stay float32.
+        # Not diffusers' `to`, which warns that casting may round the basis points: they stay float32.
         nn.Module.to(encoder, device=reference.device, dtype=reference.dtype)
         return encoder.train(clip_text_model.training)
 
     @property
     def num_hand_states(self) -> int:
-        """States that hands add to a caption: 88."""
+        """Number of states that hands add to a caption: 88."""
         return NUM_HAND_STATES
 
     def null_hand_states(self) -> torch.Tensor:
@@ -241,7 +239,7 @@ class TextHandEncoder(
             hands that are not visible, `hand_joints_2d (B, 2, 21, 2)` and `hand_visible (B, 2)`.
         """
         distances = []
-        # Under offloading the weights are elsewhere until `forward` is called.
+        # Under offloading, the weights are on another device until `forward` is called.
         basis = self.basis_points.to(geometry.left_vertices.device, torch.float32)
         for side, vertices in enumerate((geometry.left_vertices, geometry.right_vertices)):
             shown = hand_visible[:, side].to(vertices.device)
@@ -266,21 +264,26 @@ class TextHandEncoder(
         output_hidden_states: bool = False,
         return_dict: bool = True,
     ) -> TextHandEncoderOutput | tuple:
-        """
+        """Encodes captions, and hands if they are given: all hand arguments or none.
+
         Args:
             input_ids (`torch.Tensor` of shape `(B, L)`): the caption's tokens, `L` at most `max_position_embeddings`.
-            attention_mask (`torch.Tensor` of shape `(B, L)`, *optional*): as in CLIP: 0 where a caption token is not
-                to be attended to. Stable Diffusion 1.x passes none.
+            attention_mask (`torch.Tensor` of shape `(B, L)`, *optional*): as in CLIP, 0 for caption tokens that are
+                not attended to. Stable Diffusion 1.x passes none.
             hand_rotations (`torch.Tensor` of shape `(B, 2, 16, 3, 3)`, *optional*): per hand, [left, right], the wrist
                 in the camera frame and 15 finger joints, rotation matrices.
             hand_bps (`torch.Tensor` of shape `(B, 2, num_basis_points)`, *optional*): see `prepare_hands`.
             hand_joints_2d (`torch.Tensor` of shape `(B, 2, 21, 2)`, *optional*): OpenPose order, [-1, 1] over the
-                picture's square.
+                image's square.
             hand_visible (`torch.Tensor` of shape `(B, 2)`, `bool`, *optional*): [left, right].
-            output_hidden_states (`bool`, defaults to `False`): return the states between the layers, too.
+            output_hidden_states (`bool`, defaults to `False`): also return the states between the layers.
             return_dict (`bool`, defaults to `True`): `TextHandEncoderOutput` or a plain tuple.
 
-        The hand arguments come together or not at all. Raises a `ValueError` for wrong shapes.
+        Returns:
+            `TextHandEncoderOutput` or `tuple`: `(B, L + 88, hidden_size)`, or `(B, L, hidden_size)` without hands.
+
+        Raises:
+            ValueError: a shape is wrong, or only some of the hand arguments are given.
         """
         self._check_shapes(input_ids, attention_mask, hand_rotations, hand_bps, hand_joints_2d, hand_visible)
         sequence = self.text_model.embeddings(input_ids)
@@ -336,7 +339,7 @@ class TextHandEncoder(
     ) -> torch.Tensor:
         """Final states as if the text transformer had ended `clip_skip` layers earlier (diffusers' `clip_skip`).
 
-        Theta, M and the nulls do not go through the transformer and stay as they are.
+        Theta, M and the nulls do not go through the transformer and are unchanged.
 
         Args:
             output (`TextHandEncoderOutput`): of a call with `output_hidden_states=True`.
@@ -362,15 +365,15 @@ class TextHandEncoder(
         return self._with_nulls(output.last_hidden_state[:, :2], last, hand_visible.bool())
 
     def _encoded_hands(self, representation: str, hand_visible: torch.Tensor) -> torch.Tensor:
-        """`(B, 2)` bool: hands encoded by this representation: the visible ones, or none if it is disabled."""
+        """`(B, 2)` bool: hands that a representation encodes: the visible ones, or none if it is disabled."""
         return hand_visible if representation in self.hand_representations else torch.zeros_like(hand_visible)
 
     @staticmethod
     def _missing_hand_last(joints: torch.Tensor, hand_visible: torch.Tensor) -> torch.Tensor:
-        """`(B, 86, D)` with the two hands exchanged in rows where the right one is missing; its own inverse.
+        """`(B, 86, D)` with the two hands swapped in rows where the right one is missing; its own inverse.
 
-        Attention is causal and every token carries its own position, so a hand at the end is one that nothing else can
-        see. This hides a missing hand without a mask, which not every attention backend would take.
+        Attention is causal and position embeddings are already added, so no other token sees the last hand. This hides
+        a missing hand without a mask, which not every attention backend takes.
         """
         exchanged = joints.roll(STATES_PER_HAND, 1)
         return torch.where(hand_visible[:, 1, None, None], joints, exchanged)

@@ -7,8 +7,8 @@ A sample is a flat vector of 327 numbers, each standardised by a stored mean and
     322..324  camera (s, tx, ty)
     325..326  visibility of the left and the right hand: +1 or -1
 
-HanDiffuser (arXiv 2403.01693) samples pose and shape by a transformer diffusion model; camera and visibility are in
-the sample because the pictures need them. The paper states no sizes; ours follow MDM where MDM has an answer.
+HanDiffuser (arXiv 2403.01693) samples pose and shape with a transformer diffusion model; camera and visibility are in
+the sample because images need them. The paper states no sizes; ours follow MDM where it states them.
 """
 
 import math
@@ -48,14 +48,14 @@ class TextToHandParamsOutput(BaseOutput):
     """What `TextToHandParamsModel` returns.
 
     Args:
-        sample (`torch.Tensor` of shape `(B, 327)`): the clean sample as the model sees it, standardised.
+        sample (`torch.Tensor` of shape `(B, 327)`): the clean sample, standardised.
     """
 
     sample: torch.Tensor
 
 
 class HandParamsAttention(HandAttention):
-    """Self-attention under diffusers' names, so that LoRA and fused projections work as on its own transformers."""
+    """Self-attention under diffusers' names, so that LoRA and fused projections work as in its own transformers."""
 
     def __init__(self, hidden_size: int, heads: int):
         super().__init__(hidden_size, heads)
@@ -99,19 +99,17 @@ class TextToHandParamsModel(
     PeftAdapterMixin,
     CacheMixin,
 ):
-    r"""
-    Predicts the clean sample from a noisy one: `prediction_type="sample"`, with any diffusers scheduler that has it.
+    """Predicts the clean sample from a noisy one, for any diffusers scheduler with `prediction_type="sample"`.
 
-    One token for each of the 52 joints, one for the shape, one for camera and visibility, one for the time, and the
-    caption's states projected to the same width, all in one plain pre-norm transformer with self-attention over all
-    of them.
+    The tokens are one for each of the 52 joints, one for the shape, one for camera and visibility, one for the time
+    step, and the caption's states projected to the same width; a plain pre-norm transformer attends over all of them.
 
     Args:
         hidden_size (`int`, defaults to 512): width of the tokens.
         num_layers (`int`, defaults to 8): transformer layers.
         num_attention_heads (`int`, defaults to 8): must divide `hidden_size`.
         cross_attention_dim (`int`, defaults to 768): width of the text encoder's states.
-        mlp_ratio (`float`, defaults to 4.0): width inside the layers' MLPs, in units of `hidden_size`.
+        mlp_ratio (`float`, defaults to 4.0): width inside the layers' MLPs, as a multiple of `hidden_size`.
         lora_adapters (`dict`, *optional*): LoRA adapters that the model was saved with, see [`StoredLoraMixin`].
     """
 
@@ -156,7 +154,7 @@ class TextToHandParamsModel(
         self.restore_adapters(lora_adapters)
 
     def _init_weights(self) -> None:
-        """Residual branches shrink with depth, and the first prediction is close to the mean of the data."""
+        """Scales residual branches down with depth, and starts predictions close to the mean of the data."""
         nn.init.normal_(self.token_embedding.weight, std=0.5)
         depth = max(len(self.transformer_blocks), 1)
         for block in self.transformer_blocks:
@@ -177,7 +175,8 @@ class TextToHandParamsModel(
         encoder_attention_mask: torch.Tensor | None = None,
         return_dict: bool = True,
     ) -> TextToHandParamsOutput | tuple:
-        """
+        """Predicts the clean sample.
+
         Args:
             sample (`torch.Tensor` of shape `(B, 327)`): noisy, standardised; the module's docstring has the layout.
             timestep (`torch.Tensor` of shape `(B,)`, or a scalar): the scheduler's time step, whole or fractional.
@@ -233,8 +232,8 @@ class TextToHandParamsModel(
         """The inverse of `encode`, for any sample: `(..., 327)` to `HandParams` of batch shape `(...)`.
 
         Computed in float32 whatever the dtype of `sample`. Rotations are made orthonormal, a hand is visible where its
-        value is positive, and a camera scale below 0.001 becomes 0.001, because a camera cannot look backwards.
-        Numbers that are not finite raise a `ValueError`.
+        value is positive, and the camera's scale is at least 0.001, as it must be positive. Numbers that are not
+        finite raise a `ValueError`.
         """
         if sample.shape[-1:] != (SAMPLE_SIZE,):
             raise ValueError(f"`sample` must have shape (..., {SAMPLE_SIZE}), got {tuple(sample.shape)}.")
@@ -249,10 +248,10 @@ class TextToHandParamsModel(
 
     @torch.no_grad()
     def set_statistics(self, mean: torch.Tensor, std: torch.Tensor) -> None:
-        """Stores the mean and standard deviation, both `(327,)`, by which `encode` and `decode` standardise.
+        """Stores the mean and standard deviation, both `(327,)`, with which `encode` and `decode` standardise.
 
-        Take them over `encode`d training data while the stored ones are still 0 and 1. `std` must be positive: give
-        numbers that never change a floor of your choice first.
+        Compute them over `encode`d training data while the stored ones are still 0 and 1. `std` must be positive:
+        clamp it for numbers that never change.
         """
         for name, value in (("mean", mean), ("std", std)):
             if tuple(value.shape) != (SAMPLE_SIZE,):

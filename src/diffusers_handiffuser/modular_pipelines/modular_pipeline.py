@@ -103,20 +103,21 @@ class HanDiffuserModularPipeline(
         """As in diffusers, from safetensors alone.
 
         Args:
-            names (`str` or `list[str]`, *optional*): the components to load; else all that the index knows places of.
+            names (`str` or `list[str]`, *optional*): the components to load; by default all whose place is known.
+            *args: positional arguments of diffusers.
             check_sizes (`bool`): as in `HanDiffuserPipeline.from_pretrained`.
-            args, kwargs: those of diffusers.
+            **kwargs: keyword arguments of diffusers.
 
         Raises:
-            ValueError: a component is no model, scheduler, tokenizer or processor, or what its folder holds is not one
-                of safetensors and JSON, of a size that fits them.
+            ValueError: if a component is no model, scheduler, tokenizer or processor, or its files are not safetensors
+                and JSON of the sizes that its config implies.
         """
         refuse_pickles_as_option(kwargs)
         chosen = [names] if isinstance(names, str) else names
         models: dict[str, bool] = {}
         with sizes_checked(check_sizes):
             for name, spec in self._component_specs.items():
-                if spec.default_creation_method != "from_pretrained" or chosen is not None and name not in chosen:
+                if spec.default_creation_method != "from_pretrained" or (chosen is not None and name not in chosen):
                     continue
                 found = spec.type_hint
                 place = kwargs.get("pretrained_model_name_or_path", spec.pretrained_model_name_or_path)

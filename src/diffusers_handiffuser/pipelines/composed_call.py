@@ -65,7 +65,7 @@ def composed_call(cls: type, mixin: type) -> Callable[..., Any] | None:
 
     @one_thread_at_a_time
     @torch.no_grad()
-    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807  # becomes the method
         call = _bind(signature, self, args, kwargs)
         return_dict = call.pop("return_dict")
         hands = inputs_class(**{field.name: call.pop(field.name) for field in fields(inputs_class)})

@@ -19,7 +19,7 @@ def with_component(name: str, annotation: Any) -> Callable[[_Class], _Class]:
         component = inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=annotation)
         signature = signature.replace(parameters=[*parameters[:place], component, *parameters[place:]])
 
-        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807  # becomes the method
             HandConditioningMixin.__init__(**signature.bind_partial(self, *args, **kwargs).arguments)
 
         __init__.__signature__ = signature  # type: ignore[attr-defined]

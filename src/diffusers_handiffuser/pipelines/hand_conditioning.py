@@ -240,7 +240,6 @@ class HandConditioningMixin(HandEncodingMixin, FromStableDiffusionMixin, Pipelin
 
     def _sample_hands(self, prompt: str | list[str], num_images_per_prompt: int, hands: HandInputs) -> HandParams:
         """Stage 1 with this pipeline's components, for each image; the callbacks may interrupt it."""
-
         on_step_end = None
         if hands.hand_callback_on_step_end is not None:
             callback = checked_callback(
@@ -374,7 +373,7 @@ class HandConditioningMixin(HandEncodingMixin, FromStableDiffusionMixin, Pipelin
         return prompt_embeds, negative_prompt_embeds, hand_params
 
     def progress_bar(self, iterable: Iterable | None = None, total: int | None = None, desc: str = "image") -> Any:
-        """diffusers' progress bar under the stage's name, unless `set_progress_bar_config(desc=...)` gave another."""
+        """A progress bar with the stage's name, unless `set_progress_bar_config(desc=...)` gave another."""
         config = getattr(self, "_progress_bar_config", {})
         self._progress_bar_config = {"desc": desc, **config}
         try:

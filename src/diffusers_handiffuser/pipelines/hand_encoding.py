@@ -38,7 +38,9 @@ def encode_text_and_hands(
         prompts (`list[str]`): B captions.
         negative_prompts (`list[str]`, *optional*): B captions, which are encoded beside learned null hands.
         hand_params (`HandParams` of batch shape `(B * n,)`): hands of each image, on the device of the models.
-        tokenizer, text_encoder, body_model: components of a pipeline.
+        tokenizer (`CLIPTokenizer`): of the captions.
+        text_encoder ([`TextHandEncoder`]): encodes captions and hands.
+        body_model ([`HandBodyModel`]): poses the hands.
         hand_conditioning_scale (`float`): s; every hand state h of the prompt becomes null + s (h - null), where null
             is the learned null state in its place.
         clip_skip (`int`, *optional*): last layers of the text transformer to skip, for the prompts alone.
@@ -67,8 +69,15 @@ def encode_negative_for(
     Args:
         prompt_embeds (`torch.Tensor` of shape `(B, N, D)`): those of the prompts.
         negative_prompts (`list[str]`): B texts, or one for all.
-        tokenizer, text_encoder: components of a pipeline.
+        tokenizer (`CLIPTokenizer`): of the texts.
+        text_encoder ([`TextHandEncoder`]): that made `prompt_embeds`.
         device (`torch.device` or `str`): that of the text encoder.
+
+    Returns:
+        `torch.Tensor` of shape `(B, N, D)`.
+
+    Raises:
+        ValueError: if there are neither one nor B texts, or no states of this length can be made.
     """
     batch_size, length, _ = prompt_embeds.shape
     texts = negative_prompts * batch_size if len(negative_prompts) == 1 else negative_prompts
@@ -193,10 +202,19 @@ class HandEncodingMixin(MixinBase):
         """Cross-attention states of B prompts, alone or with hands, for n images each.
 
         Without hands (`hand_params=None` or `hand_conditioning_scale=0`) this is Stable Diffusion's `encode_prompt`.
-        Arguments that are not listed here are Stable Diffusion's. Hands are not sampled here. With hands, the negative
-        prompt is encoded beside the learned null states, which take the places of the hands.
+        Hands are not sampled here. With hands, the negative prompt is encoded with the learned null states in the
+        places of the hands.
 
         Args:
+            prompt (`str` or `list[str]`, *optional*): B captions; either this or `prompt_embeds`.
+            device (`torch.device`): of the states.
+            num_images_per_prompt (`int`): n.
+            do_classifier_free_guidance (`bool`): whether to encode the negative prompt.
+            negative_prompt (`str` or `list[str]`, *optional*): one, or one per prompt; "" by default.
+            prompt_embeds (`torch.Tensor` of shape `(B, N, D)`, *optional*): used as they are, without hands.
+            negative_prompt_embeds (`torch.Tensor` of shape `(B, N, D)`, *optional*): used as they are.
+            lora_scale (`float`, *optional*): of the text encoder's LoRA layers.
+            clip_skip (`int`, *optional*): last layers of the text transformer to skip, for the prompts alone.
             hand_params (`HandParams` of batch shape `(B,)` or `(B * n,)`, *optional*): hands for each prompt or each
                 image.
             hand_conditioning_scale (`float`): s; every hand state h of the prompt becomes null + s (h - null), where

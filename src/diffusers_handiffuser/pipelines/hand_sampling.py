@@ -38,8 +38,10 @@ def sample_hands(
 
     Args:
         prompts (`list[str]`): B texts.
-        tokenizer, text_encoder, model, scheduler: `hand_tokenizer`, `hand_text_encoder`, `text_to_hand_params` and
-            `text_to_hand_scheduler` of a pipeline; the scheduler takes predictions of the clean sample.
+        tokenizer (`CLIPTokenizer`): `hand_tokenizer` of a pipeline.
+        text_encoder (`CLIPTextModel` or [`TextHandEncoder`]): `hand_text_encoder` of a pipeline.
+        model ([`TextToHandParamsModel`]): predicts the clean sample.
+        scheduler (`SchedulerMixin`): `text_to_hand_scheduler` of a pipeline; steps from a predicted clean sample.
         num_inference_steps (`int`): denoising steps.
         guidance_scale (`float`): classifier-free guidance, off at 1 and below.
         generator (`torch.Generator` or `list[torch.Generator]`, *optional*): one for all rows, or one per row.
@@ -122,7 +124,8 @@ def draw_row_noise(
     Args:
         generator (`torch.Generator`, `list[torch.Generator]` or `None`): one for all rows, one per row, or the global
             one.
-        rows, size (`int`): the shape of the noise.
+        rows (`int`): number of rows.
+        size (`int`): numbers in a row.
         device (`torch.device` or `str`): of the noise.
 
     Returns:

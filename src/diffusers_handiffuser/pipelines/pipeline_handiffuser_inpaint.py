@@ -209,7 +209,7 @@ class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPi
 def _check_crop(
     padding_mask_crop: Any, image: Any, mask_image: Any, output_type: str | None, num_results: int
 ) -> None:
-    """diffusers crops around one mask, from PIL images to PIL images, and would say so after the hands."""
+    """Refuses crops that diffusers cannot make: it would refuse them only after the hands are sampled."""
     if not isinstance(padding_mask_crop, int) or isinstance(padding_mask_crop, bool) or padding_mask_crop < 0:
         raise ValueError(
             f"`padding_mask_crop` must be a whole number of pixels of at least 0, got {padding_mask_crop!r}."

@@ -89,6 +89,7 @@ class PipelineLoadingMixin(SavingMixin):
     `trust_remote_code=True`, if the package is installed.
     """
 
+    _optional_components: list[str]
     _saves_card = True
     _with_loader_code = False
 
@@ -171,7 +172,7 @@ class PipelineLoadingMixin(SavingMixin):
         return folder
 
     def register_to_config(self, **kwargs: Any) -> None:
-        """As in diffusers, whose loading ends with a call of this that tells where the pipeline came from."""
+        """As in diffusers, which passes `_name_or_path` at the end of loading: then all weights must be finite."""
         super().register_to_config(**kwargs)
         if "_name_or_path" in kwargs:
             for name, component in self.components.items():
@@ -190,9 +191,11 @@ class PipelineLoadingMixin(SavingMixin):
 
         Args:
             save_directory (`str` or `os.PathLike`): made if absent.
+            *args: positional arguments of diffusers.
             push_to_hub (`bool`): uploads the folder too; `repo_id` (else the folder's name), `commit_message`,
                 `private`, `token`, `create_pr` and `revision` are those of the method `push_to_hub`.
-            card (`Mapping[str, str]`, *optional*): facts that the card is to tell, see `model_card.CARD_FACTS`.
+            card (`Mapping[str, str]`, *optional*): facts for the card, see `model_card.CARD_FACTS`.
+            **kwargs: keyword arguments of diffusers.
         """
         for name, component in self.components.items():
             reset_tokenizer_padding(component)
@@ -200,6 +203,18 @@ class PipelineLoadingMixin(SavingMixin):
         super().save_pretrained(save_directory, *args, push_to_hub=push_to_hub, card=card, **kwargs)
 
     save_pretrained.__wrapped__ = DiffusionPipeline.save_pretrained  # type: ignore[attr-defined]  # its arguments
+
+    def _save(self, folder: str, repo_id: str | None, *args: Any, **kwargs: Any) -> None:
+        """As in diffusers, without its warnings of unsaved components where there is stage 1 alone."""
+        required = self.components.keys() - set(self._optional_components)
+        if any(self.components[name] is not None for name in required):
+            super()._save(folder, repo_id, *args, **kwargs)
+            return
+        self._optional_components = [*self._optional_components, *required]
+        try:
+            super()._save(folder, repo_id, *args, **kwargs)
+        finally:
+            del self._optional_components
 
     @classmethod
     def _dict_from_json_file(cls, json_file: str | os.PathLike, **kwargs: Any) -> dict[str, Any]:
@@ -331,9 +346,11 @@ def looks_like_a_path(name: str) -> bool:
 
 
 def _check_index(cls: type[DiffusionPipeline], name: str, index: dict, options: Mapping[str, Any]) -> None:
-    """Refuses, before anything is loaded, what no pipeline of ours can be: one whose text encoder cannot see hands
-    (one of ours may have none), and components that are no models, schedulers, tokenizers or processors of a library
-    that diffusers loads from. `options` are those of loading."""
+    """Refuses an index, before anything is loaded, that no pipeline of this package can have.
+
+    That is one whose text encoder cannot encode hands (it may have none), or with components that are no models,
+    schedulers, tokenizers or processors of a library that diffusers loads from. `options` are those of loading.
+    """
     check_config(index)
     for key, entry in index.items():
         if not isinstance(entry, list) or entry == [None, None]:

@@ -1,9 +1,9 @@
-"""Weights that are written into a caption, as web UIs for Stable Diffusion read them, and the caption without them.
+r"""Weights that are written into a caption, as web UIs for Stable Diffusion read them, and the caption without them.
 
     (words:1.3)         words, weighted by a number
     (words), ((words))  weighted more
     [words], [[words]]  weighted less
-    \\( \\) \\[ \\]         the brackets themselves
+    \( \) \[ \]         the brackets themselves
 
 What a caption merely has in common with this stays as it is: brackets that are not closed, or hold no letter or digit,
 and square brackets with `:` or `|` in them, which change the words over the steps. What stands behind a colon is a

@@ -1,6 +1,6 @@
-"""Everything that draws hands or writes their meshes.
+"""Drawing of hands and writing of their meshes.
 
-`HandView` is public; the functions are what the conveniences of `HandParams` call.
+`HandView` is public; the functions are called by the convenience methods of `HandParams`.
 """
 
 from .conditions import draw_condition as draw_condition

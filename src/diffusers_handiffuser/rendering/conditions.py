@@ -1,7 +1,7 @@
-"""Hands as the pictures that public ControlNets and T2I-Adapters were trained on: skeleton, depth, normals, mask.
+"""Condition images of hands for public ControlNets and T2I-Adapters: skeleton, depth, normals, mask.
 
-All are drawn through the parameters' own camera, from the meshes of the visible hands; the rest of the body, of which
-HanDiffuser says nothing certain, is left out but for the limbs of the skeleton.
+All are drawn through the parameters' own camera, from the meshes of the visible hands. The rest of the body, which
+HanDiffuser does not model reliably, is left out except for the limbs of the skeleton.
 """
 
 import colorsys
@@ -27,7 +27,7 @@ HAND_EDGE_COLORS = tuple(
     tuple(int(255 * channel) for channel in colorsys.hsv_to_rgb(edge / len(OPENPOSE_HAND_EDGES), 1.0, 1.0))
     for edge in range(len(OPENPOSE_HAND_EDGES))
 )
-"""Of the twenty bones of a hand: the hue goes once round."""
+"""Of the twenty bones of a hand: once around the hue circle."""
 HAND_POINT_COLOR = (0, 0, 255)
 
 BODY_POINTS = {
@@ -45,17 +45,17 @@ BODY_POINTS = {
     12: ("left_knee",),
     13: ("left_ankle",),
 }
-"""OpenPose's COCO points that SMPL-H has, each the mean of joints. The nose, the eyes and the ears are missing."""
+"""OpenPose's COCO points that SMPL-H has, each a mean of joints: all but nose, eyes and ears."""
 BODY_LIMBS = ((1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13))
-"""In OpenPose's order, which decides their colours."""
+"""In OpenPose's order, which determines their colours."""
 BODY_COLORS = (
     *((255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0)),
     *((0, 255, 85), (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255), (0, 0, 255), (85, 0, 255)),
 )
-"""Of the points 0 to 13; the limbs take them in their order, darkened to six tenths."""
+"""Of the points 0 to 13; limbs take them in order, darkened to 60 %."""
 
 FARTHEST = 51
-"""Brightness of the farthest visible point in a depth picture: a hand stays apart from the black behind it."""
+"""Brightness of the farthest visible point in a depth image, which separates hands from the black background."""
 _REFERENCE_SIZE = 512
 
 
@@ -63,26 +63,26 @@ _REFERENCE_SIZE = 512
 def draw_openpose(hand_params: HandParams, body_model: HandBodyModel, height: int, width: int) -> list[Image.Image]:
     """Skeletons on black as controlnet_aux and DWPose draw them, for the openpose ControlNets.
 
-    21 points of each visible hand (blue, bones in twenty hues), and of the body the neck, arms and legs in OpenPose's
-    colours. The face has no joints in SMPL-H and is not drawn. Points outside the picture are missing, with the bones
-    that end there, as for a detector, and so are points of the body that this leaves without a bone. Sizes are those
-    of a 512-pixel picture and scale with the shorter side.
+    Drawn are 21 points of each visible hand (blue, bones in twenty hues) and the body's neck, arms and legs in
+    OpenPose's colours. The face has no joints in SMPL-H and is not drawn. As with a detector, points outside the image
+    are missing with their bones, and so are points of the body without any bone left. Line widths and radii are for
+    512 pixels and scale with the shorter side.
     """
     _check_size(height, width)
     rows = hand_params.to(body_model.device).reshape(-1)
     hands = square_to_pixels(body_model(rows).joints_2d, height, width).tolist()
     joints = project_weak_perspective(body_model.full_mesh(rows).joints, rows.camera)
     bodies = square_to_pixels(joints, height, width).tolist()
-    pictures = []
+    images = []
     for body, pair, visible in zip(bodies, hands, rows.hand_visible.tolist(), strict=True):
-        picture = Image.new("RGB", (width, height))
-        pen = _Pen(picture)
+        image = Image.new("RGB", (width, height))
+        pen = _Pen(image)
         pen.body({point: _mean(body, names) for point, names in BODY_POINTS.items()})
         for hand, shown in zip(pair, visible, strict=True):
             if shown:
                 pen.hand(hand)
-        pictures.append(picture)
-    return pictures
+        images.append(image)
+    return images
 
 
 @torch.no_grad()
@@ -90,51 +90,57 @@ def draw_depth(hand_params: HandParams, body_model: HandBodyModel, height: int, 
     """Nearness on black, for the depth ControlNets, which were trained on MiDaS' inverse depth.
 
     The nearest visible point is white, the farthest has brightness 51 of 255, and nearness is linear in between: a
-    weak-perspective camera is infinitely far away, where inverse depth is linear in depth. Each picture is normalised
-    by itself, as MiDaS' are.
+    weak-perspective camera is infinitely far away, where inverse depth is linear in depth. Each image is normalised
+    separately, as MiDaS' are.
     """
-    pictures = []
+    images = []
     for seen, vertices, _ in _rasterized(hand_params, body_model, height, width):
         nearness = torch.zeros(height * width, device=vertices.device)
         if len(seen.pixel):
             depth = seen.depth.flatten()[seen.pixel]
             near, far = depth.min(), depth.max()
             nearness[seen.pixel] = 255 - (255 - FARTHEST) * (depth - near) / (far - near).clamp(min=1e-6)
-        pictures.append(_to_picture(nearness.view(height, width, 1).expand(-1, -1, 3)))
-    return pictures
+        images.append(_to_image(nearness.view(height, width, 1).expand(-1, -1, 3)))
+    return images
 
 
 @torch.no_grad()
 def draw_normal(hand_params: HandParams, body_model: HandBodyModel, height: int, width: int) -> list[Image.Image]:
-    """Surface normals as the normal-BAE ControlNet of Stable Diffusion 1.5 knows them (ScanNet's convention).
+    """Surface normals for the normal-BAE ControlNet of Stable Diffusion 1.5 (ScanNet's convention).
 
-    Red grows towards the left of the picture, green upwards and blue towards the viewer, each from 0 (away) over 128
+    Red grows towards the left of the image, green upwards and blue towards the viewer, each from 0 (away) over 128
     (sideways) to 255. The background faces the viewer, (128, 128, 255), like a wall behind the hands.
     """
-    pictures = []
+    images = []
     for seen, vertices, faces in _rasterized(hand_params, body_model, height, width):
         colors = vertices.new_tensor([127.5, 127.5, 255.0]).repeat(height * width, 1)
         if len(seen.pixel):
             normals = F.normalize(seen.interpolate(vertex_normals(vertices[None], faces), faces), dim=-1)
             a, b, c = vertices[faces[seen.face]].unbind(1)
-            inside = torch.linalg.cross(b - a, c - a)[:, 2:] > 0  # of a hand, seen at the wrist
+            inside = torch.linalg.cross(b - a, c - a)[:, 2:] > 0  # of a hand, visible at the wrist
             normals = torch.where(inside, -normals, normals)
-            colors[seen.pixel] = 127.5 * (1 - normals)  # x right, y down, z forward: left, up and front are minus
-        pictures.append(_to_picture(colors.view(height, width, 3)))
-    return pictures
+            colors[seen.pixel] = 127.5 * (
+                1 - normals
+            )  # x right, y down, z forward: left, up and towards the viewer are negative
+        images.append(_to_image(colors.view(height, width, 3)))
+    return images
 
 
 @torch.no_grad()
 def draw_mask(
     hand_params: HandParams, body_model: HandBodyModel, height: int, width: int, margin: float = 0.0
 ) -> list[Image.Image]:
-    """Silhouettes of the visible hands, white on black, mode "L": what an inpainting pipeline is to repaint.
+    """Silhouettes of the visible hands, white on black, mode "L": the area for an inpainting pipeline to repaint.
 
     Args:
-        margin (`float`): widens them by so many metres at the hands' own scale, in a square neighbourhood.
+        hand_params ([`HandParams`]): any batch shape; every row is drawn.
+        body_model ([`HandBodyModel`]): the body that the parameters pose.
+        height (`int`): of the images, pixels.
+        width (`int`): of the images, pixels.
+        margin (`float`): dilates the silhouettes by so many metres at the hands' own scale, in a square neighbourhood.
     """
     rows = hand_params.reshape(-1)
-    pictures = []
+    images = []
     for i, (seen, vertices, _) in enumerate(_rasterized(rows, body_model, height, width)):
         mask = torch.zeros(height * width, device=vertices.device)
         mask[seen.pixel] = 255.0
@@ -143,8 +149,8 @@ def draw_mask(
         pixels = min(pixels, max(height, width))
         for size, padding in (((2 * pixels + 1, 1), (pixels, 0)), ((1, 2 * pixels + 1), (0, pixels))):
             mask = F.max_pool2d(mask, size, stride=1, padding=padding) if pixels else mask
-        pictures.append(_to_picture(mask[0]))
-    return pictures
+        images.append(_to_image(mask[0]))
+    return images
 
 
 CONDITIONS = {"openpose": draw_openpose, "depth": draw_depth, "normal": draw_normal, "mask": draw_mask}
@@ -158,17 +164,17 @@ def draw_condition(
         raise ValueError(f"`kind` must be one of {', '.join(CONDITIONS)}, got {kind!r}.")
     width, height = size if isinstance(size, (tuple, list)) and len(size) == 2 else (size, size)
     body_model = procedural_body() if body_model is None else body_model
-    pictures = CONDITIONS[kind](hand_params, body_model, height, width)
-    return pictures if hand_params.batch_shape else pictures[0]
+    images = CONDITIONS[kind](hand_params, body_model, height, width)
+    return images if hand_params.batch_shape else images[0]
 
 
 class _Pen:
-    """Draws points and bones of one picture; `points` are `(x, y)` in pixels."""
+    """Draws points and bones on an image; `points` are `(x, y)` in pixels."""
 
-    def __init__(self, picture: Image.Image):
-        self.size = picture.size
-        self.draw = ImageDraw.Draw(picture)
-        self.unit = min(picture.size) / _REFERENCE_SIZE
+    def __init__(self, image: Image.Image):
+        self.size = image.size
+        self.draw = ImageDraw.Draw(image)
+        self.unit = min(image.size) / _REFERENCE_SIZE
 
     def hand(self, points: list[Point]) -> None:
         for (start, end), color in zip(OPENPOSE_HAND_EDGES, HAND_EDGE_COLORS, strict=True):
@@ -214,9 +220,9 @@ class _Pen:
 def _rasterized(
     hand_params: HandParams, body_model: HandBodyModel, height: int, width: int
 ) -> Iterator[tuple[Fragments, torch.Tensor, torch.Tensor]]:
-    """For every row what the rasteriser saw of the visible hands, and their vertices and faces.
+    """For every row, the fragments of the visible hands with their vertices and faces.
 
-    Faces that look away count too: a hand ends at the wrist, and there its inside may show.
+    Back faces are drawn as well: a hand mesh is open at the wrist, where its inside may be visible.
     """
     _check_size(height, width)
     cameras = hand_params.camera.to(body_model.device).reshape(-1, 3)
@@ -233,7 +239,7 @@ def _mean(points: list[Point], names: tuple[str, ...]) -> Point:
     return tuple(sum(axis) / len(chosen) for axis in zip(*chosen, strict=True))
 
 
-def _to_picture(pixels: torch.Tensor) -> Image.Image:
+def _to_image(pixels: torch.Tensor) -> Image.Image:
     return Image.fromarray(pixels.round().clamp(0, 255).byte().cpu().numpy())
 
 

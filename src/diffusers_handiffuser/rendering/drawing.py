@@ -1,4 +1,4 @@
-"""Pictures of hand parameters for people to look at: shaded meshes and 2D skeletons, with no GL and no display."""
+"""Images of hand parameters for people to look at: shaded meshes and 2D skeletons, without OpenGL or a display."""
 
 import torch
 from PIL import Image, ImageDraw
@@ -24,10 +24,11 @@ def draw_hand_mesh(
     Args:
         hand_params ([`HandParams`]): any batch shape; every row is drawn.
         body_model ([`HandBodyModel`]): the body that the parameters pose.
-        height, width (`int`): pixels; `width` defaults to `height`.
+        height (`int`): of the images, pixels.
+        width (`int`, *optional*): of the images, pixels; defaults to `height`.
 
     Returns:
-        `list` of `PIL.Image.Image`: one per row, empty paper where no hand is visible.
+        `list` of `PIL.Image.Image`: one per row, blank if no hand is visible.
     """
     width = height if width is None else width
     _check_size(height, width)
@@ -40,12 +41,12 @@ def draw_hand_mesh(
 
 
 def draw_skeleton(image: Image.Image, joints_2d: torch.Tensor, hand_visible: torch.Tensor) -> Image.Image:
-    """The 2D joints of the visible hands over an image, each finger in its colour.
+    """Draws the 2D joints of the visible hands on a copy of an image, each finger in its own colour.
 
     The wrist is white, a disc on the left hand and a square on the right.
 
     Args:
-        image (`PIL.Image.Image`): drawn upon in a copy.
+        image (`PIL.Image.Image`): the image; it is not changed.
         joints_2d (`torch.Tensor` of shape `(2, 21, 2)`): in `[-1, 1]` over the image's square, as in [`HandGeometry`].
         hand_visible (`torch.Tensor` of shape `(2,)`, `bool`): [left, right].
 
@@ -56,10 +57,10 @@ def draw_skeleton(image: Image.Image, joints_2d: torch.Tensor, hand_visible: tor
         raise ValueError(f"`joints_2d` must be of one row, of shape (2, 21, 2), got {tuple(joints_2d.shape)}.")
     if tuple(hand_visible.shape) != (2,):
         raise ValueError(f"`hand_visible` must have shape (2,), got {tuple(hand_visible.shape)}.")
-    picture = image.convert("RGB").copy()
-    pen = ImageDraw.Draw(picture)
-    points = square_to_pixels(joints_2d.detach().float().cpu(), picture.height, picture.width).tolist()
-    unit = max(1.0, min(picture.size) / 128)
+    image = image.convert("RGB").copy()
+    pen = ImageDraw.Draw(image)
+    points = square_to_pixels(joints_2d.detach().float().cpu(), image.height, image.width).tolist()
+    unit = max(1.0, min(image.size) / 128)
     for hand, (side, visible) in enumerate(zip(SIDES, hand_visible.tolist(), strict=True)):
         if not visible:
             continue
@@ -74,17 +75,17 @@ def draw_skeleton(image: Image.Image, joints_2d: torch.Tensor, hand_visible: tor
                 pen.rectangle(box, fill=color, outline=(0, 0, 0))
             else:
                 pen.ellipse(box, fill=color, outline=(0, 0, 0) if joint == 0 else None)
-    return picture
+    return image
 
 
 @torch.no_grad()
 def draw_preview(
     images: Image.Image | list[Image.Image], hand_params: HandParams, body_model: HandBodyModel, size: int = 256
 ) -> Image.Image:
-    """Picture, 3D hands, and the picture with its skeleton, side by side; one line per row.
+    """The image, the 3D hands, and the image with its skeleton, side by side; one line per row.
 
     Args:
-        images (`PIL.Image.Image` or list): `B` pictures.
+        images (`PIL.Image.Image` or list): `B` images.
         hand_params ([`HandParams`]): `B` rows.
         body_model ([`HandBodyModel`]): the body that the parameters pose.
         size (`int`): height of a line, pixels.
@@ -96,22 +97,22 @@ def draw_preview(
     images = [images] if isinstance(images, Image.Image) else list(images)
     rows = hand_params.reshape(-1)
     if not images:
-        raise ValueError("`images` must hold at least one picture.")
+        raise ValueError("`images` must hold at least one image.")
     if len(images) != len(rows):
         raise ValueError(f"`images` must be as many as `hand_params` has rows ({len(rows)}), got {len(images)}.")
     lines = []
     joints_2d = body_model(rows.to(body_model.device)).joints_2d
     for i, image in enumerate(images):
         width = max(1, round(size * image.width / image.height))
-        picture = image.convert("RGB").resize((width, size), Image.Resampling.BICUBIC)
+        resized = image.convert("RGB").resize((width, size), Image.Resampling.BICUBIC)
         mesh = draw_hand_mesh(rows[i], body_model, size, width)[0]
-        lines.append([picture, mesh, draw_skeleton(picture, joints_2d[i], rows.hand_visible[i])])
-    preview = Image.new("RGB", (max(sum(p.width for p in line) for line in lines), size * len(lines)))
+        lines.append([resized, mesh, draw_skeleton(resized, joints_2d[i], rows.hand_visible[i])])
+    preview = Image.new("RGB", (max(sum(image.width for image in line) for line in lines), size * len(lines)))
     for row, line in enumerate(lines):
         left = 0
-        for picture in line:
-            preview.paste(picture, (left, row * size))
-            left += picture.width
+        for image in line:
+            preview.paste(image, (left, row * size))
+            left += image.width
     return preview
 
 
@@ -124,7 +125,7 @@ def _shade(
     width: int,
     supersampling: int = 2,
 ) -> Image.Image:
-    """One mesh: vertices `(V, 3)` in metres, faces `(F, 3)`, vertex colours `(V, 3)` in `[0, 1]`, camera `(3,)`."""
+    """Renders a mesh: vertices `(V, 3)`, metres, faces `(F, 3)`, colours `(V, 3)` in `[0, 1]`, camera `(3,)`."""
     fine_height, fine_width = height * supersampling, width * supersampling
     paper = torch.tensor(_PAPER).expand(fine_height * fine_width, 3).clone()
     if len(faces):

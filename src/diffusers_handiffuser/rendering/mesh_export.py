@@ -1,7 +1,7 @@
 """Writes triangle meshes as Wavefront OBJ or binary glTF, for viewers and modelling programs.
 
-Both formats look along -z with y up, so the camera frame (y down, z forward) is turned half round its x axis on the
-way out. Units are metres.
+Viewers of both formats look along -z with y up, so the camera frame (y down, z forward) is rotated by half a turn
+about its x axis. Units are metres.
 """
 
 import json
@@ -22,7 +22,7 @@ _VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
 
 
 def meshes_of_one_row(hand_params: HandParams, body_model: HandBodyModel) -> list[HandMesh]:
-    """The visible hands of the only row; a `ValueError` if there is another number of rows."""
+    """The visible hands of the only row; raises a `ValueError` unless there is exactly one."""
     rows = hand_params.reshape(-1)
     if len(rows) != 1:
         raise ValueError(f"`hand_params` must be one row, such as hands[0], got {len(rows)} rows.")
@@ -30,7 +30,7 @@ def meshes_of_one_row(hand_params: HandParams, body_model: HandBodyModel) -> lis
 
 
 def write_obj(path: str | os.PathLike, meshes: Sequence[HandMesh]) -> None:
-    """One object per mesh, without colours."""
+    """Writes Wavefront OBJ: one object per mesh, without colours."""
     lines, offset = ["# metres, y up"], 1
     for mesh in meshes:
         lines.append(f"o {mesh.name}")
@@ -42,14 +42,14 @@ def write_obj(path: str | os.PathLike, meshes: Sequence[HandMesh]) -> None:
 
 
 def write_glb(path: str | os.PathLike, meshes: Sequence[HandMesh]) -> None:
-    """glTF 2.0 in one file, see [`glb_bytes`]."""
+    """Writes binary glTF 2.0, see [`glb_bytes`]."""
     content = glb_bytes(meshes)
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
 
 def glb_bytes(meshes: Sequence[HandMesh]) -> bytes:
-    """Binary glTF 2.0; one node per mesh, none of them empty. No mesh at all makes a legal, empty scene."""
+    """Binary glTF 2.0 with one node per non-empty mesh; without any mesh, a valid empty scene."""
     chunks: list[bytes] = []
     views, accessors, shapes, nodes, materials = [], [], [], [], []
 

@@ -1,4 +1,4 @@
-"""The meshes of visible hands, for whatever draws or writes them."""
+"""Meshes of the visible hands, for drawing and export."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from ..hands.params import HandParams
 from ..hands.skeleton import SIDES
 
 HAND_COLORS = {"left": (0.55, 0.72, 0.90), "right": (0.93, 0.72, 0.55)}
-"""The left hand is bluish, the right one orange."""
+"""Bluish for the left hand, orange for the right."""
 
 
 class HandMesh(NamedTuple):
@@ -30,7 +30,7 @@ class HandMesh(NamedTuple):
 
 
 def visible_meshes(hand_params: HandParams, body_model: HandBodyModel) -> Iterator[list[HandMesh]]:
-    """For every row the meshes of its visible hands, the left one first.
+    """For every row, the meshes of its visible hands, the left one first.
 
     Args:
         hand_params ([`HandParams`]): any batch shape, on any device.
@@ -49,7 +49,7 @@ def visible_meshes(hand_params: HandParams, body_model: HandBodyModel) -> Iterat
 
 
 def join_meshes(meshes: Sequence[HandMesh], device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """One mesh of several, perhaps of none: vertices `(V, 3)`, faces `(F, 3)` and vertex colours `(V, 3)`."""
+    """Joins any number of meshes into one: vertices `(V, 3)`, faces `(F, 3)` and vertex colours `(V, 3)`."""
     vertices = [torch.empty(0, 3, device=device)]
     faces = [torch.empty(0, 3, dtype=torch.long, device=device)]
     colors = [torch.empty(0, 3, device=device)]

@@ -1,4 +1,4 @@
-"""How a notebook shows `HandParams`: small pictures of the rows."""
+"""Notebook previews of `HandParams`: small images of the rows."""
 
 import base64
 import html
@@ -18,7 +18,7 @@ _HTML_SIZE = 128
 def draw_rows(
     hand_params: HandParams, size: int, body_model: HandBodyModel | None = None, max_rows: int = 16
 ) -> Image.Image:
-    """See `HandParams.show`. Row `i` stands in line `i // 4`, column `i % 4`."""
+    """See `HandParams.show`. Row `i` is in line `i // 4`, column `i % 4`."""
     if max_rows < 1:
         raise ValueError(f"`max_rows` must be at least 1, got {max_rows}.")
     rows = hand_params.reshape(-1)[:max_rows]
@@ -33,7 +33,7 @@ def draw_rows(
 
 
 def preview_html(hand_params: HandParams) -> str:
-    """The text of `repr` and a small picture of the first rows, inside the page (no file, no address)."""
+    """The `repr` and a small image of the first rows, embedded in the HTML."""
     count = hand_params.global_orient[..., 0].numel()
     text = html.escape(repr(hand_params))
     if count == 0:
@@ -41,5 +41,5 @@ def preview_html(hand_params: HandParams) -> str:
     note = f"<div>the first {HTML_ROWS} of {count} rows</div>" if count > HTML_ROWS else ""
     file = io.BytesIO()
     draw_rows(hand_params, _HTML_SIZE, max_rows=HTML_ROWS).save(file, "PNG")
-    picture = base64.b64encode(file.getvalue()).decode()
-    return f'<pre>{text}</pre><img alt="hands" src="data:image/png;base64,{picture}">{note}'
+    image = base64.b64encode(file.getvalue()).decode()
+    return f'<pre>{text}</pre><img alt="hands" src="data:image/png;base64,{image}">{note}'

@@ -1,7 +1,7 @@
-"""A batched z-buffer in torch alone: any device, no GL, no display, no compiled extension.
+"""A batched z-buffer in pure torch: any device, no OpenGL, no display, no compiled extension.
 
-It finds, for every pixel, the nearest face and where in that face the pixel's centre lies; colour is the caller's
-affair.
+For every pixel it finds the nearest face and the barycentric coordinates of the pixel's centre in it; shading is left
+to the caller.
 """
 
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ import torch.nn.functional as F
 
 @dataclass
 class Fragments:
-    """What a rasteriser saw: one entry for each of the `N` pixels that a face covers.
+    """The result of rasterization: one entry for each of the `N` pixels that a face covers.
 
     Args:
-        pixel (`torch.LongTensor` of shape `(N,)`): index into the flattened `(B, H, W)` picture.
+        pixel (`torch.LongTensor` of shape `(N,)`): index into the flattened `(B, H, W)` images.
         image (`torch.LongTensor` of shape `(N,)`): the batch row, `0 ... B - 1`.
         face (`torch.LongTensor` of shape `(N,)`): the nearest face.
         barycentric (`torch.Tensor` of shape `(N, 3)`): weights of that face's corners.
@@ -29,7 +29,7 @@ class Fragments:
     depth: torch.Tensor
 
     def interpolate(self, values: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
-        """Values at vertices `(B, V, C)` to values at fragments `(N, C)`."""
+        """Interpolates values at vertices `(B, V, C)` to values at fragments `(N, C)`."""
         corners = faces[self.face] + (self.image * values.shape[1])[:, None]
         return (values.flatten(0, 1)[corners] * self.barycentric[..., None]).sum(1)
 
@@ -37,15 +37,16 @@ class Fragments:
 def rasterize(
     screen: torch.Tensor, faces: torch.Tensor, height: int, width: int, cull_backfaces: bool = True
 ) -> Fragments:
-    """Covers pixels with triangles.
+    """Rasterizes triangles.
 
     Args:
         screen (`torch.Tensor` of shape `(B, V, 3)`): x and y in pixels (the first pixel covers 0 to 1), and depth,
             growing away from the viewer.
         faces (`torch.LongTensor` of shape `(F, 3)`): counter-clockwise seen from outside, in a frame of x right, y
             down, z forward.
-        height, width (`int`): of the picture.
-        cull_backfaces (`bool`): leave out faces that look away from the viewer.
+        height (`int`): of the images, pixels.
+        width (`int`): of the images, pixels.
+        cull_backfaces (`bool`): leave out faces that point away from the viewer.
 
     Returns:
         [`Fragments`].
@@ -67,7 +68,7 @@ def rasterize(
     row = torch.div(offset, columns[box], rounding_mode="floor")
     px, py = left[box] + offset - row * columns[box], top[box] + row
 
-    # Barycentric coordinates are planes a x + b y + c over the picture.
+    # Barycentric coordinates are planes a x + b y + c over the image.
     inverse = 1 / area[drawn]
     planes = []
     for i, j in ((1, 2), (2, 0)):

@@ -1,4 +1,4 @@
-"""An interactive view of the hands' meshes: one HTML page that holds the mesh (glTF) and a small WebGL viewer.
+"""An interactive view of hand meshes: one HTML page with the mesh (glTF) and a small WebGL viewer.
 
 The page fetches nothing, so it works offline, in a notebook and as a file.
 """
@@ -27,7 +27,7 @@ def hands_glb(
 
 
 class HandView:
-    """A mesh to turn with the mouse. As the last expression of a notebook cell it is displayed.
+    """A mesh to rotate with the mouse, displayed as the last expression of a notebook cell.
 
     Args:
         glb (`bytes`): binary glTF, such as `HandParams.to_glb` makes.
@@ -50,7 +50,7 @@ class HandView:
 
     @property
     def html(self) -> str:
-        """The whole page."""
+        """The HTML page."""
         return _page().replace("@GLB@", base64.b64encode(self.glb).decode())
 
     def save(self, path: str | os.PathLike) -> Path:
@@ -67,5 +67,5 @@ class HandView:
 
 @functools.cache
 def _page() -> str:
-    """The viewer, with `@GLB@` where the mesh goes."""
+    """The viewer, with the placeholder `@GLB@` for the mesh."""
     return Path(__file__).with_name("viewer.html").read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
-"""The procedural world: gestures, captions, scenes, and rendered pictures with exact hand parameters.
+"""The studio: procedural gestures, captions, scenes and rendered images with exact hand parameters.
 
-Everything here is computed from the licence-free body; no photograph and no licensed model goes in.
+Everything is computed from the licence-free body, without photographs or licensed models.
 """
 
 from .captions import describe

@@ -1,4 +1,4 @@
-"""Captions: several ways to say what a scene shows, each leaving out some of it."""
+"""Captions: random descriptions of a scene, each of which omits some of its attributes."""
 
 import random
 
@@ -28,8 +28,8 @@ def describe(scene: Scene, rng: random.Random) -> str:
         rng (`random.Random`): chooses the words.
 
     Returns:
-        `str`: lower case but for names, without a full stop. The gesture is always told; the side nearly always; the
-        rest often.
+        `str`: lower case except for names, without a full stop. Always mentions the gesture, nearly always the side,
+        often the other attributes.
     """
     gestures = {side: gesture_by_name(name) for side, name in scene.gestures.items()}
     if scene.kind == "person":
@@ -79,7 +79,7 @@ def _person(scene: Scene, gestures: dict[str, Gesture], rng: random.Random) -> s
 
 
 def _action(gesture: Gesture, rng: random.Random) -> str:
-    """What a hand does, to stand after "a right hand"."""
+    """What a hand does, as in "a right hand ..."."""
     phrase = rng.choice(gesture.phrases)
     if gesture.name.startswith("fingers_"):
         return f"with {_with_the(phrase)}"
@@ -90,7 +90,7 @@ def _action(gesture: Gesture, rng: random.Random) -> str:
 
 
 def _deed(gesture: Gesture, rng: random.Random) -> str:
-    """What a person does, to stand before "with the right hand"."""
+    """What a person does, as in "... with the right hand"."""
     phrase = rng.choice(gesture.phrases)
     if gesture.name.startswith("fingers_"):
         return f"holding {_with_the(phrase)}"

@@ -1,4 +1,4 @@
-"""From scenes to pictures: poses, colours and renders a batch of scenes on the procedural body."""
+"""From scenes to images: poses, colours and renders batches of scenes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,12 +13,12 @@ from .skin import SkinTexture, dress, hand_and_forearm_faces, skin_color
 
 
 class Studio:
-    """Draws scenes.
+    """Renders scenes.
 
     Args:
-        body_model ([`HandBodyModel`], *optional*): the procedural body by default; skin and clothes are painted for
-            it.
-        size (`int`): pixels per side of a picture.
+        body_model ([`HandBodyModel`], *optional*): the body to render; by default the procedural one, which skin and
+            clothes are designed for.
+        size (`int`): pixels per side of an image.
     """
 
     def __init__(self, body_model: HandBodyModel | None = None, size: int = 128):
@@ -40,24 +40,22 @@ class Studio:
         """Renders scenes.
 
         Args:
-            scenes (sequence of [`Scene`]): `B` of them, of any kinds.
-            hand_params ([`HandParams`], *optional*): `B` bodies and cameras instead of those that the scenes pose.
+            scenes (sequence of [`Scene`]): `B` scenes of any kinds.
+            hand_params ([`HandParams`], *optional*): `B` bodies and cameras that replace those of the scenes.
 
         Returns:
-            pictures `(B, 3, size, size)` in `[0, 1]`, and their exact [`HandParams`], `B` rows.
+            `tuple`: images `(B, 3, size, size)` in `[0, 1]`, and their exact [`HandParams`] of batch shape `(B,)`.
         """
         hand_params = pose_scenes(scenes, self.body_model) if hand_params is None else hand_params
         device = self.body_model.device
         vertices = self.body_model.full_mesh(hand_params.to(device)).vertices
-        pictures = torch.empty(len(scenes), 3, self.size, self.size)
+        images = torch.empty(len(scenes), 3, self.size, self.size)
         for part in self._faces:
             rows = [i for i, scene in enumerate(scenes) if _part(scene) == part]
             if rows:
                 chosen = [scenes[i] for i in rows]
-                pictures[rows] = self._draw_part(
-                    part, chosen, vertices[rows], hand_params.camera[rows].to(device)
-                ).cpu()
-        return pictures, hand_params
+                images[rows] = self._draw_part(part, chosen, vertices[rows], hand_params.camera[rows].to(device)).cpu()
+        return images, hand_params
 
     def _draw_part(
         self, part: str, scenes: Sequence[Scene], vertices: torch.Tensor, camera: torch.Tensor
@@ -92,19 +90,19 @@ class Studio:
 
 
 def check_size(size: int) -> None:
-    """Refuses pictures too small to show a hand."""
+    """Refuses images that are too small to show a hand."""
     if size < 16:
         raise ValueError(f"`size` must be at least 16 pixels, got {size}.")
 
 
 def _part(scene: Scene) -> str:
-    """Which faces of the body a scene shows."""
+    """The name of the faces that a scene shows."""
     if scene.kind == "person":
         return "person"
     return "both" if len(scene.gestures) == 2 else next(iter(scene.gestures))
 
 
 def _index_in(part: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
-    """Where each face of a part stands among all faces."""
+    """The index of each face of a part among all faces."""
     numbers = {tuple(face): i for i, face in enumerate(faces.tolist())}
     return torch.tensor([numbers[tuple(face)] for face in part.tolist()], device=faces.device)

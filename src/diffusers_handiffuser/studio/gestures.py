@@ -1,8 +1,8 @@
-"""Named hand poses and finger-by-finger poses, from anatomical angles to SMPL-H's 45 numbers.
+"""Named gestures and finger-by-finger poses, from anatomical angles to SMPL-H's 45 pose parameters.
 
-Angles are written for the left hand, in degrees: flexion bends towards the palm, abduction is positive towards the
-thumb. The right hand is the mirror image. Where a thumb rests on a finger, its angles were solved once by least
-squares on the procedural hand so that skin meets skin; they are stored as the numbers they came to.
+Angles are those of the left hand, in degrees: flexion bends towards the palm, abduction is positive towards the thumb.
+The right hand is the mirror image. Where a thumb rests on a finger, its angles are the stored solution of a least
+squares fit on the procedural hand that brings the skins into contact.
 """
 
 import math
@@ -40,17 +40,17 @@ _THUMB_OVER_PALM = (34.0, 34.0, 30.0, 40.0, 45.0)
 
 @dataclass(frozen=True)
 class Gesture:
-    """A hand pose with the words for it.
+    """A hand pose with its names.
 
     Args:
-        name (`str`): identifier, as it stands in a data set's rows.
-        phrases (`tuple` of `str`): what captions call it, with its article, to stand after "a hand making" or alone.
+        name (`str`): identifier, as used in data set rows.
+        phrases (`tuple` of `str`): names for captions, with an article; used after "a hand making" or alone.
         fingers (`dict`): `(knuckle, middle, end flexion, abduction)` of index, middle, ring and pinky, degrees.
         thumb (`tuple`): opposition, adduction, twist, knuckle and end flexion, degrees.
         extended (`frozenset` of `str`): the fingers a viewer would count as extended.
-        views (`dict`): how often it is shown from the palm, the back and the side.
-        thumb_up (`float`): 1 turns the hand in the picture's plane until the thumb is up, -1 until it is down; 0
-            leaves the fingers up.
+        views (`dict`): probabilities of the views from the palm, the back and the side.
+        thumb_up (`float`): 1 rotates the hand in the image plane until the thumb points up, -1 until it points down;
+            0 leaves the fingers up.
     """
 
     name: str
@@ -356,7 +356,7 @@ def _listed(fingers: list[str]) -> str:
 
 
 def gesture_by_name(name: str) -> Gesture:
-    """The gesture that a data set's row names: one of `GESTURES` or `fingers_01100` (thumb to pinky, 1 = extended)."""
+    """The gesture of a name in a data set row: one of `GESTURES` or `fingers_01100` (thumb to pinky, 1 = extended)."""
     if name in GESTURES:
         return GESTURES[name]
     code = name.removeprefix("fingers_")

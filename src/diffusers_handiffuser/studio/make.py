@@ -1,4 +1,4 @@
-"""Writes a data set of studio pictures: a folder that both trainers, and Hugging Face `datasets`, read."""
+"""Writes data sets of studio images: folders for the trainers of both stages and Hugging Face `datasets`."""
 
 import functools
 import json
@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from ..hands import HandBodyModel
+from ..utils.atomic_files import write_then_rename
 from .captions import describe
 from .draw import Studio, check_size
 from .scenes import SPLITS, pose_scenes, sample_scene
@@ -32,25 +33,25 @@ def make_dataset(
     device: str = "cpu",
     progress: bool = True,
 ) -> Path:
-    """Draws scenes `0 ... num - 1` of a split into `folder`.
+    """Renders scenes `0 ... num - 1` of a split into `folder`.
 
     A row of `metadata.jsonl` holds `file_name`, `text`, the seven `HandParams` fields as flat lists, `source`, `crop`
-    (none: the picture is whole) and `scene`, the words the picture was made from. Rows depend on seed, split and index
-    alone, not on how many are made or by how many workers (a value of a picture may be rounded otherwise).
+    (null: the image is whole) and `scene`, the attributes of the scene. A row depends only on seed, split and index,
+    not on the number of rows or workers (pixel values may differ by rounding).
 
     Args:
-        folder (path): made if absent; must not hold a data set yet.
-        num (`int`): how many rows.
+        folder (path): created if it does not exist; must not hold a data set yet.
+        num (`int`): number of rows.
         split (`str`): `"train"` or `"test"`, which never share a combination of gesture, side, background and skin.
-        seed (`int`): another seed, other scenes.
+        seed (`int`): seed of the scenes.
         size (`int`): pixels per side.
-        images (`bool`): without pictures the rows serve the first stage alone and take a fraction of the time.
-        workers (`int`): processes, one thread each.
-        device (`str`): what draws, `"cpu"` or `"cuda"`. Rows are the same up to rounding.
-        progress (`bool`): show a bar.
+        images (`bool`): `False` writes rows for the first stage only, in a fraction of the time.
+        workers (`int`): number of processes, one thread each.
+        device (`str`): device that renders, `"cpu"` or `"cuda"`; rows are equal up to rounding.
+        progress (`bool`): show a progress bar.
 
     Returns:
-        `Path`: the written `metadata.jsonl`. It appears last: a folder without it is an unfinished one.
+        `Path`: the written `metadata.jsonl`. It appears last: a folder without it is incomplete.
     """
     if num < 1:
         raise ValueError(f"`num` must be at least 1, got {num}.")
@@ -62,17 +63,18 @@ def make_dataset(
     folder = Path(folder)
     metadata = folder / "metadata.jsonl"
     if metadata.exists():
-        raise ValueError(f"`folder` must not hold a data set yet, but {metadata} exists.")
+        raise ValueError(f"{folder} must not hold a data set yet, but has a {metadata.name}.")
     (folder / "images" if images else folder).mkdir(parents=True, exist_ok=True)
     jobs = [
         (str(folder), split, seed, start, min(start + _BATCH, num), size, images, device)
         for start in range(0, num, _BATCH)
     ]
-    temporary = metadata.with_suffix(".jsonl.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
+    with (
+        write_then_rename(metadata.with_suffix(".jsonl.tmp"), metadata) as temporary,
+        temporary.open("w", encoding="utf-8") as file,
+    ):
         for rows in _bar(_run(jobs, workers), len(jobs), progress):
             file.writelines(json.dumps(row) + "\n" for row in rows)
-    os.replace(temporary, metadata)
     return metadata
 
 
@@ -93,18 +95,18 @@ def _bar(items: Iterable[list[dict]], total: int, progress: bool) -> Iterable[li
 
 def _make_rows(job: tuple) -> list[dict]:
     folder, split, seed, start, stop, size, images, device = job
-    # Always a whole batch: how many scenes are computed together shows in the last bits of a row.
+    # Always a whole batch: the batch size affects the last bits of a row.
     scenes = [sample_scene(seed, split, start + i) for i in range(_BATCH)]
     if images:
-        pictures, hand_params = _studio(size, device).draw(scenes)
+        drawn, hand_params = _studio(size, device).draw(scenes)
     else:
-        pictures, hand_params = None, pose_scenes(scenes, _body(device))
+        drawn, hand_params = None, pose_scenes(scenes, _body(device))
     rows = []
     for i, scene in enumerate(scenes[: stop - start]):
         row: dict[str, Any] = {"text": describe(scene, random.Random(scene.seed))}
-        if pictures is not None:
+        if drawn is not None:
             row["file_name"] = f"images/{start + i:06d}.png"
-            pixels = (pictures[i].permute(1, 2, 0) * 255).round().byte().numpy()
+            pixels = (drawn[i].permute(1, 2, 0) * 255).round().byte().numpy()
             Image.fromarray(pixels).save(os.path.join(folder, row["file_name"]))
         params = hand_params[i].to_dict()
         row |= {k: v if k == "hand_visible" else [round(x, 6) for x in v] for k, v in params.items()}
@@ -120,5 +122,5 @@ def _studio(size: int, device: str) -> Studio:
 
 @functools.lru_cache(maxsize=1)
 def _body(device: str) -> HandBodyModel:
-    """One per process; all that rows without pictures need."""
+    """One per process; rows without images need nothing else."""
     return HandBodyModel.procedural().to(device)

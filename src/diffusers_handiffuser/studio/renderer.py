@@ -1,4 +1,4 @@
-"""Pictures of posed bodies: soft key light, shadow, ambient occlusion, procedural backgrounds; batched, CPU or GPU."""
+"""Renders posed bodies: soft key light, shadow, ambient occlusion, procedural backgrounds; batched, CPU or GPU."""
 
 from collections.abc import Callable
 
@@ -18,20 +18,20 @@ def render(
     background: torch.Tensor,
     supersampling: int = 2,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draws one mesh per picture.
+    """Renders one mesh per image.
 
     Args:
         vertices (`torch.Tensor` of shape `(B, V, 3)`): metres, camera frame.
-        faces (`torch.LongTensor` of shape `(F, 3)`).
+        faces (`torch.LongTensor` of shape `(F, 3)`): vertex indices.
         camera (`torch.Tensor` of shape `(B, 3)`): weak perspective, as in `HandParams`.
         size (`int`): pixels per side.
-        albedo: function of [`Fragments`] to `(N, 3)` colours in `[0, 1]`.
+        albedo (`Callable`): maps [`Fragments`] to `(N, 3)` colours in `[0, 1]`.
         light (`torch.Tensor` of shape `(B, 3)`): direction towards the light, camera frame.
-        background (`torch.Tensor` of shape `(B, 3, size, size)`): what stands behind.
+        background (`torch.Tensor` of shape `(B, 3, size, size)`): background images.
         supersampling (`int`): samples per pixel and axis.
 
     Returns:
-        pictures `(B, 3, size, size)` in `[0, 1]`, and coverage `(B, 1, size, size)`.
+        `tuple`: images `(B, 3, size, size)` in `[0, 1]`, and coverage `(B, 1, size, size)`.
     """
     batch, fine = len(vertices), size * supersampling
     scale = camera[:, None, :1]
@@ -45,7 +45,7 @@ def render(
     lit = _shadow(vertices, faces, seen, normal, light, screen)
     open_sky = _ambient_occlusion(seen, fine)
 
-    # Light wraps further round skin in red than in blue.
+    # Light wraps further around skin in red than in blue.
     wrap = torch.stack([((facing + k) / (1 + k)).clamp(0, 1) for k in (0.35, 0.18, 0.12)], -1)
     halfway = F.normalize(towards + towards.new_tensor([0.0, 0.0, -1.0]), dim=-1)
     gloss = 0.13 * (normal * halfway).sum(-1).clamp(0, 1) ** 22 * lit * (facing > 0)
@@ -54,15 +54,15 @@ def render(
     shade = shade + 0.72 * wrap * ((0.25 + 0.75 * lit) * open_sky.sqrt())[:, None]
     color = albedo(seen) * shade + gloss[:, None]
 
-    picture = background.repeat_interleave(supersampling, 2).repeat_interleave(supersampling, 3)
-    picture = picture.permute(0, 2, 3, 1).reshape(-1, 3).clone()
-    picture[seen.pixel] = color
+    image = background.repeat_interleave(supersampling, 2).repeat_interleave(supersampling, 3)
+    image = image.permute(0, 2, 3, 1).reshape(-1, 3).clone()
+    image[seen.pixel] = color
     coverage = torch.zeros(batch * fine * fine, 1, dtype=vertices.dtype, device=vertices.device)
     coverage[seen.pixel] = 1
-    picture, coverage = (
-        F.avg_pool2d(t.view(batch, fine, fine, -1).permute(0, 3, 1, 2), supersampling) for t in (picture, coverage)
+    image, coverage = (
+        F.avg_pool2d(t.view(batch, fine, fine, -1).permute(0, 3, 1, 2), supersampling) for t in (image, coverage)
     )
-    return picture.clamp(0, 1), coverage
+    return image.clamp(0, 1), coverage
 
 
 def _shadow(
@@ -74,8 +74,8 @@ def _shadow(
     screen: torch.Tensor,
     resolution: int = 192,
 ) -> torch.Tensor:
-    """`(N,)` 0 in shadow, 1 in light: a percentage-closer shadow map of what the picture shows."""
-    # The map covers the drawn part: vertices inside the picture, with some room around it.
+    """`(N,)` 0 in shadow, 1 in light: a percentage-closer shadow map."""
+    # The map covers the vertices in and near the image.
     fine = seen.depth.shape[-1]
     inside = ((screen[..., :2] > -0.15 * fine) & (screen[..., :2] < 1.15 * fine)).all(-1, keepdim=True)
     used = torch.zeros(vertices.shape[1], dtype=torch.bool, device=vertices.device)
@@ -111,7 +111,7 @@ def _shadow(
 
 
 def _ambient_occlusion(seen: Fragments, fine: int) -> torch.Tensor:
-    """`(N,)` 1 in the open, down to 0.6 where the surroundings stand closer to the viewer."""
+    """`(N,)` 1 in the open, down to 0.6 where the surroundings are closer to the viewer."""
     covered = torch.isfinite(seen.depth)
     farthest = seen.depth.masked_fill(~covered, -torch.inf).amax((1, 2), keepdim=True)
     depth = torch.where(covered, seen.depth, torch.nan_to_num(farthest, neginf=0.0) + 0.02)[:, None]
@@ -122,16 +122,16 @@ def _ambient_occlusion(seen: Fragments, fine: int) -> torch.Tensor:
 
 
 def draw_background(color: torch.Tensor, texture: str, size: int, generator: torch.Generator) -> torch.Tensor:
-    """One background.
+    """Draws a background.
 
     Args:
-        color (`torch.Tensor` of shape `(3,)`).
+        color (`torch.Tensor` of shape `(3,)`): base colour in `[0, 1]`.
         texture (`str`): `"plain"`, `"striped"`, `"checkered"`, `"dotted"` or `"blurry"`.
         size (`int`): pixels per side.
-        generator (`torch.Generator`): CPU; decides phase, angle and spacing.
+        generator (`torch.Generator`): on the CPU; determines phase, angle and spacing.
 
     Returns:
-        `torch.Tensor` of shape `(3, size, size)` in `[0, 1]`: its mean stays near `color`.
+        `torch.Tensor` of shape `(3, size, size)` in `[0, 1]`, with a mean near `color`.
     """
     axis = (torch.arange(size) + 0.5) / size * 2 - 1
     v, u = torch.meshgrid(axis, axis, indexing="ij")

@@ -1,8 +1,7 @@
-"""What stands in front of the studio's camera: scenes drawn at random, their captions, and their exact parameters.
+"""Random scenes for the studio's camera, and their exact hand parameters.
 
-A scene is one person who faces the camera. Close-ups show one raised hand, or both; the third kind shows the person
-from the waist up. Everything about a scene follows from its seed, its split and its index, so a data set of any size
-begins with the same rows.
+A scene is one person facing the camera. Close-ups show one raised hand or both; the third kind shows the person from
+the waist up. A scene is a function of seed, split and index, so data sets of any size begin with the same rows.
 """
 
 import math
@@ -62,19 +61,21 @@ _HELD_OUT = 10
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything a picture shows, in words.
+    """The attributes of an image, as words.
 
     Args:
         kind (`str`): one of `KINDS`.
-        gestures (`dict` of `str` to `str`): gesture by side; a side that is absent is not raised.
-        views (`dict` of `str` to `str`): `"palm"`, `"back"` or `"side"` by side: what of the hand the camera sees.
-        skin (`str`): of `SKIN_TONES`.
-        sleeve (`str`): of `COLORS`, or `"bare"`; for a person the colour of the shirt.
-        background, texture, light (`str`): of `COLORS`, `TEXTURES`, `LIGHTS`.
-        seed (`int`): decides what the words leave open: body shape, exact angles, framing.
+        gestures (`dict` of `str` to `str`): gesture by side; the hand of a missing side is lowered.
+        views (`dict` of `str` to `str`): by side, what the camera sees of the hand: `"palm"`, `"back"` or `"side"`.
+        skin (`str`): one of `SKIN_TONES`.
+        sleeve (`str`): one of `COLORS`, or `"bare"`; for a person the colour of the shirt.
+        background (`str`): one of `COLORS`.
+        texture (`str`): one of `TEXTURES`.
+        light (`str`): one of `LIGHTS`.
+        seed (`int`): determines everything else: body shape, exact angles, framing.
 
-    A word that is not in these tables, or a number of hands that the kind does not show, raises a `ValueError` that
-    names the field.
+    Raises a `ValueError` that names the field for a word that is not in these tables, or a number of hands that does
+    not match the kind.
     """
 
     kind: str
@@ -110,18 +111,20 @@ class Scene:
                 raise ValueError(f"`{name}` must be one of {', '.join(words)}, got {getattr(self, name)!r}.")
 
     def to_dict(self) -> dict:
-        """What a data set's row holds under `scene`; `Scene(**row["scene"])` is the scene again."""
+        """The `scene` column of a data set row; `Scene(**row["scene"])` restores the scene."""
         return asdict(self)
 
 
 def is_held_out(gesture: str, side: str, background: str, skin: str) -> bool:
-    """Whether a combination is kept for testing: one in ten, decided by a checksum of the words, the same for ever."""
+    """Whether a combination is reserved for testing: one in ten, by a checksum of the words that never changes."""
     return zlib.crc32(f"{gesture}|{side}|{background}|{skin}".encode()) % _HELD_OUT == 0
 
 
 def scene_split(scene: Scene) -> str | None:
-    """`"test"` if every raised hand is a held-out combination, `"train"` if none is, and `None` if they differ:
-    such a scene belongs to neither split."""
+    """The split of a scene: `"test"` if every raised hand is a held-out combination, `"train"` if none is.
+
+    `None` if they differ: such a scene belongs to neither split.
+    """
     held_out = {is_held_out(gesture, side, scene.background, scene.skin) for side, gesture in scene.gestures.items()}
     return None if len(held_out) == 2 else "test" if held_out == {True} else "train"
 
@@ -130,9 +133,9 @@ def sample_scene(seed: int, split: str, index: int, kind: str | None = None) -> 
     """Draws scene `index` of a data set.
 
     Args:
-        seed (`int`): of the data set.
+        seed (`int`): seed of the data set.
         split (`str`): `"train"` or `"test"`.
-        index (`int`): the row.
+        index (`int`): index of the row.
         kind (`str`, *optional*): one of `KINDS`; drawn by default.
     """
     if split not in SPLITS:
@@ -159,7 +162,7 @@ def _draw_scene(rng: random.Random, kind: str | None) -> Scene:
         names, weights = zip(*gesture.views.items(), strict=True)
         views[side] = rng.choices(names, weights)[0]
         if gesture.thumb_up and kind != "close_up":
-            # Seen from the other side, the hand would point away from the body and out of the picture.
+            # From the other side, the hand would point away from the body and out of the image.
             views[side] = "back" if gesture.thumb_up > 0 else "palm"
     sleeve = "bare" if kind != "person" and rng.random() < 0.35 else rng.choice(list(COLORS))
     return Scene(
@@ -182,15 +185,15 @@ def _draw_gesture(rng: random.Random) -> Gesture:
 
 
 def pose_scenes(scenes: Sequence[Scene], body_model: HandBodyModel) -> HandParams:
-    """The exact parameters of scenes, framed by their own camera.
+    """The exact parameters of scenes, including the camera that frames each of them.
 
     Args:
-        scenes (sequence of [`Scene`]): `B` of them.
-        body_model ([`HandBodyModel`]): the body that will be drawn; framing needs its size.
+        scenes (sequence of [`Scene`]): `B` scenes.
+        body_model ([`HandBodyModel`]): the body to be drawn; its size determines the framing.
 
     Returns:
-        [`HandParams`] of `B` rows. A hand is visible if the scene raises it and at least 13 of its 21 joints lie in
-        the picture.
+        [`HandParams`] of batch shape `(B,)`. A hand is visible if the scene raises it and at least 13 of its 21 joints
+        lie in the image.
     """
     if not scenes:
         raise ValueError("`scenes` must hold at least one scene.")
@@ -206,7 +209,7 @@ def pose_scenes(scenes: Sequence[Scene], body_model: HandBodyModel) -> HandParam
 
 
 def _pose(scenes: Sequence[Scene]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Joint rotations `(B, 52, 3)`, radians, and betas `(B, 10)`: chance scene by scene, geometry for all at once."""
+    """Joint rotations `(B, 52, 3)`, radians, and betas `(B, 10)`; random per scene, geometry in one batch."""
     turns, betas, arms = [], [], []
     for scene in scenes:
         rng = random.Random(scene.seed)
@@ -249,10 +252,10 @@ def _pose(scenes: Sequence[Scene]) -> tuple[torch.Tensor, torch.Tensor]:
 
 @dataclass
 class _Arm:
-    """A left arm in numbers: directions in the body frame, angles in degrees.
+    """The pose of a left arm: directions in the body frame, angles in degrees.
 
-    The hand starts with its fingers along `distal` and its palm to the viewer; it is turned about its own vertical by
-    `hand_turn`, then by `roll` in the plane of the picture, then by `yaw` about the body's vertical.
+    The hand starts with its fingers along `distal` and its palm towards the viewer; it is rotated about its own
+    vertical by `hand_turn`, then by `roll` in the image plane, then by `yaw` about the body's vertical.
     """
 
     upper: tuple[float, float, float]
@@ -273,7 +276,7 @@ def _raised_arm(scene: Scene, gesture: Gesture, view: str, rng: random.Random) -
     roll = gesture.thumb_up * -90.0 * (1.0 if view == "palm" else -1.0) + tilt
     yaw = 0.0
     if gesture.thumb_up:
-        # The hand lies across, so the forearm comes from the side: with the elbow out, before the chest of a person.
+        # The hand is horizontal, so the forearm comes from the side: elbow out, in front of the chest of a person.
         places = {"close_up": (0.60, -0.75, 0.25), "two_hands": (0.93, -0.35, 0.15), "person": (0.55, -0.65, 0.50)}
         upper, inward = places[scene.kind], 0.0
         yaw = 28.0 if scene.kind == "person" else 0.0
@@ -297,7 +300,7 @@ def _lowered_arm(rng: random.Random) -> _Arm:
 
 
 def _jittered(gesture: Gesture, rng: random.Random) -> tuple[list[list[float]], list[float]]:
-    """No two people make a gesture alike; the standard deviations are degrees."""
+    """Random variation of a gesture; the standard deviations are degrees."""
     fingers = [
         [angle + rng.gauss(0, spread) for angle, spread in zip(gesture.fingers[f], (3, 4, 3, 1.5), strict=True)]
         for f in LONG_FINGERS
@@ -306,13 +309,14 @@ def _jittered(gesture: Gesture, rng: random.Random) -> tuple[list[list[float]], 
 
 
 def _arm_to(upper: torch.Tensor, forearm: torch.Tensor, hand: torch.Tensor) -> torch.Tensor:
-    """Local rotations that put a left arm's bones along two directions and its hand into a frame.
+    """Local rotations that align a left arm's bones with two directions and its hand with a frame.
 
-    The twist between shoulder and hand is shared out, 35 % in the shoulder, 35 % in the elbow and 30 % in the wrist,
-    as linear blend skinning collapses a joint that takes it all.
+    The twist between shoulder and hand is split into 35 % in the shoulder, 35 % in the elbow and 30 % in the wrist,
+    because linear blend skinning collapses a joint that takes all of it.
 
     Args:
-        upper, forearm (`torch.Tensor` of shape `(..., 3)`): directions, body frame.
+        upper (`torch.Tensor` of shape `(..., 3)`): direction of the upper arm, body frame.
+        forearm (`torch.Tensor` of shape `(..., 3)`): direction of the forearm, body frame.
         hand (`torch.Tensor` of shape `(..., 3, 3)`): rotation of the hand, body frame.
 
     Returns:
@@ -340,11 +344,11 @@ def _frame(scene: Scene, joints: torch.Tensor, raised: torch.Tensor) -> torch.Te
     points = joints[raised].flatten(0, 1)
     low, high = points.amin(0), points.amax(0)
     centre, extent = (low + high) / 2, float((high - low).max()) / 2
-    # A fist is not blown up to the size of an open hand.
+    # A fist is not enlarged to the size of an open hand.
     wished = rng.uniform(6.2, 8.0) if scene.kind == "close_up" else rng.uniform(3.9, 4.6)
     scale = min(wished, 0.90 / extent)
     room = max(0.0, 0.95 - scale * extent)
-    # A close-up has the forearm below the hand, so the hand stands a little above the middle.
+    # A close-up shows the forearm below the hand, so the hand is a little above the centre.
     shift = (0.0, -0.02 * scale if scene.kind == "close_up" else 0.0)
     offset = [max(-room, min(room, rng.gauss(0, 0.07) + s)) / scale for s in shift]
     return torch.tensor([scale, float(-centre[0]) + offset[0], float(-centre[1]) + offset[1]])

@@ -1,7 +1,9 @@
-"""What the procedural body is coloured like: skin with nails, creases and palms, a face, hair, clothes.
+"""Colours of the procedural body: skin with nails, creases and palms, a face, hair, clothes.
 
-Colours are looked up by where a point lies on the body at rest, so they stay put however it moves.
+They are functions of the position on the body at rest, so they move with the body.
 """
+
+from itertools import pairwise
 
 import torch
 
@@ -35,7 +37,7 @@ class SkinTexture:
     Args:
         rest_vertices (`torch.Tensor` of shape `(V, 3)`): T-pose, metres, body frame.
         rest_normals (`torch.Tensor` of shape `(V, 3)`): unit.
-        faces (`torch.LongTensor` of shape `(F, 3)`).
+        faces (`torch.LongTensor` of shape `(F, 3)`): vertex indices.
         rest_joints (`torch.Tensor` of shape `(52, 3)`): metres.
         fingertips (`torch.Tensor` of shape `(5, 3)`): of the left hand, thumb to pinky, metres.
     """
@@ -66,6 +68,7 @@ class SkinTexture:
         return self.masks[face, cell[:, 0] * _GRID + cell[:, 1]]
 
     def to(self, device: torch.device | str) -> "SkinTexture":
+        """Moves the masks to a device, in place."""
         self.masks = self.masks.to(device)
         return self
 
@@ -73,7 +76,7 @@ class SkinTexture:
 def skin_color(masks: torch.Tensor, tone: torch.Tensor) -> torch.Tensor:
     """`(N, 3)` colours from `(N, 5)` masks and `(N, 3)` tones.
 
-    Palms have little of the pigment that tells tones apart: all are drawn to one pink, dark skin's the furthest.
+    Palms have little of the pigment that distinguishes tones: all are blended towards one pink, dark skin the most.
     """
     palm, blush, crease, nail, edge = masks.split(1, -1)
     color = tone + 0.45 * palm * (tone.new_tensor([0.95, 0.70, 0.60]) - tone)
@@ -84,7 +87,7 @@ def skin_color(masks: torch.Tensor, tone: torch.Tensor) -> torch.Tensor:
 
 
 def skin_tones(palm: torch.Tensor) -> torch.Tensor:
-    """`SKIN_TONES` where the `palm` `(...)`, 0 to 1, of what is seen is a palm's: `(..., 8, 3)` colours."""
+    """The colours `(..., 8, 3)` of `SKIN_TONES` for fractions of palm `(...)` in `[0, 1]` among the visible skin."""
     tones = torch.tensor(list(SKIN_TONES.values()))
     masks = torch.nn.functional.pad(palm.flatten()[:, None], (0, NUM_MASKS - 1)).repeat_interleave(len(tones), 0)
     colors = skin_color(masks, tones.repeat(palm.numel(), 1))
@@ -97,10 +100,11 @@ def dress(
     """Clothes, hair and a face over skin.
 
     Args:
-        rest (`torch.Tensor` of shape `(N, 3)`): where the fragments lie on the body at rest, metres.
-        skin, sleeve (`torch.Tensor` of shape `(N, 3)`): colours.
-        sleeve_end (`torch.Tensor` of shape `(N,)`): how far along the arm the sleeve reaches, metres from the middle.
-        bare (`torch.Tensor` of shape `(N,)`, `bool`): no sleeve.
+        rest (`torch.Tensor` of shape `(N, 3)`): positions of the fragments on the body at rest, metres.
+        skin (`torch.Tensor` of shape `(N, 3)`): colours of the skin.
+        sleeve (`torch.Tensor` of shape `(N, 3)`): colours of the sleeves.
+        sleeve_end (`torch.Tensor` of shape `(N,)`): end of the sleeve along the arm, metres from the body's centre.
+        bare (`torch.Tensor` of shape `(N,)`, `bool`): whether the arm has no sleeve.
 
     Returns:
         `torch.Tensor` of shape `(N, 3)`: colours.
@@ -184,7 +188,7 @@ def _hand_masks(
 
 def _distance_to_polyline(points: torch.Tensor, line: torch.Tensor) -> torch.Tensor:
     best = torch.full((len(points),), torch.inf)
-    for a, b in zip(line[:-1], line[1:], strict=True):
+    for a, b in pairwise(line):
         t = (((points - a) @ (b - a)) / ((b - a) @ (b - a))).clamp(0, 1)
         best = torch.minimum(best, (points - a - t[:, None] * (b - a)).norm(dim=-1))
     return best
@@ -200,7 +204,7 @@ def _unit(vector: torch.Tensor) -> torch.Tensor:
 
 
 def hand_and_forearm_faces(body_model: HandBodyModel, faces: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Faces whose corners follow the elbow, the wrist or a finger of one side: what a close-up draws of it."""
+    """Faces whose corners follow the elbow, the wrist or a finger of one side, which close-ups render."""
     weights = body_model.template.new_zeros(len(body_model.template), len(JOINT_NAMES))
     weights.scatter_add_(1, body_model.influences.long(), body_model.influence_weights)
     result = {}

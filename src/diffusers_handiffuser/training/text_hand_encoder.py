@@ -1,6 +1,6 @@
-"""Prepares a Text+Hand encoder for stage 2 where there is no CLIP to start from.
+r"""Prepares a Text+Hand encoder for stage 2 where there is no CLIP to start from.
 
-    python -m diffusers_handiffuser.training.text_hand_encoder --pretrained_vae_model_name_or_path VAE/vae \\
+    python -m diffusers_handiffuser.training.text_hand_encoder --pretrained_vae_model_name_or_path VAE/vae \
         --tokenizer_name TOKENIZER --train_data_dir DATA --output_dir OUT --resolution 128 --max_train_minutes 10
 
 A small decoder, thrown away afterwards, predicts two things on a coarse grid from the encoder's states of caption and
@@ -65,7 +65,7 @@ def joint_maps(joints_2d: torch.Tensor, hand_visible: torch.Tensor, size: int) -
     centres = (torch.arange(size, device=joints_2d.device) + 0.5) / size * 2 - 1
     along = torch.exp(-((joints_2d[..., None].float() - centres) ** 2) / (2 * _MAP_WIDTH**2))
     bumps = along[..., 1, :, None] * along[..., 0, None, :] * hand_visible[:, :, None, None, None]
-    fingers = [bumps[:, :, _FINGER_OF_JOINT == finger].amax(2) for finger in range(6)]
+    fingers = [bumps[:, :, finger == _FINGER_OF_JOINT].amax(2) for finger in range(6)]
     return _MAP_SCALE * torch.stack(fingers, 2).flatten(1, 2)
 
 

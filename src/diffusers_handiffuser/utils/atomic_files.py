@@ -39,14 +39,22 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     refuse_special_file(path)
-    temporary = temporary_path(path)
     tidy_once(path.parent)
+    with errors_name(path), write_then_rename(temporary_path(path), path) as temporary:
+        yield temporary
+
+
+@contextlib.contextmanager
+def write_then_rename(temporary: Path, path: Path) -> Iterator[Path]:
+    """Yields `temporary` to write to, for a format whose unfinished files have a name of their own.
+
+    At the end it replaces `path`; after an error it is removed.
+    """
     with _used(temporary):
         try:
-            with errors_name(path):
-                temporary.unlink(missing_ok=True)
-                yield temporary
-                os.replace(temporary, path)
+            temporary.unlink(missing_ok=True)
+            yield temporary
+            os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -163,8 +171,10 @@ def tidy_once(folder: Path) -> None:
 
 
 def tidy(folder: Path) -> None:
-    """Removes temporary paths in a folder that were left there by processes that were killed: what is older than a
-    day, and what an earlier process of this number has left on this machine."""
+    """Removes temporary paths that killed processes left in a folder.
+
+    These are the ones older than a day, and those of an earlier process with this one's number on this machine.
+    """
     for path in folder.iterdir() if folder.is_dir() else ():
         match = _TEMPORARY_FILE.fullmatch(path.name) or _TEMPORARY_FOLDER.fullmatch(path.name)
         if match is None or path.absolute() in _in_use:

@@ -1,9 +1,33 @@
-"""Old import paths, kept for one release."""
+"""Old import paths and names, kept for one release."""
 
+import functools
 import importlib
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+_Function = TypeVar("_Function", bound=Callable)
+
+
+def renamed_argument(old: str, new: str) -> Callable[[_Function], _Function]:
+    """A decorator for functions that also take an argument by its old name, with a `FutureWarning`.
+
+    Args:
+        old (`str`): the old name of the argument.
+        new (`str`): its name in the function's signature.
+    """
+
+    def decorate(function: _Function) -> _Function:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if old in kwargs and new not in kwargs:
+                warnings.warn(f"`{old}` is deprecated: use `{new}`.", FutureWarning, stacklevel=2)
+                kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return call  # type: ignore[return-value]
+
+    return decorate
 
 
 def moved_names(module: str, new_modules: Mapping[str, str]) -> Callable[[str], Any]:
@@ -40,5 +64,23 @@ def moved_module(module: str, *new_modules: str) -> Callable[[str], Any]:
                     warnings.warn(f"`{module}.{name}` moved to `{new}.{name}`.", FutureWarning, stacklevel=2)
                     return getattr(found, name)
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return getattribute
+
+
+def renamed_names(module: str, new_names: Mapping[str, str]) -> Callable[[str], Any]:
+    """A module's `__getattr__` that finds names under the names that they now have there, with a `FutureWarning`.
+
+    Args:
+        module (`str`): the module, its `__name__`.
+        new_names (mapping of `str` to `str`): the new name for each old one.
+    """
+
+    def getattribute(name: str) -> Any:
+        if name not in new_names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        new = new_names[name]
+        warnings.warn(f"`{module}.{name}` is now `{module}.{new}`.", FutureWarning, stacklevel=2)
+        return getattr(importlib.import_module(module), new)
 
     return getattribute

@@ -1,7 +1,7 @@
 """Objects of two imports of this package in one process.
 
-Notebooks that delete modules from `sys.modules`, or reload them, make two classes of one name, and an object is of one
-of them. `wanted a TextHandEncoder, got TextHandEncoder` would not tell.
+Notebooks that delete modules from `sys.modules`, or reload them, create two classes of one name. The usual message,
+`wanted a TextHandEncoder, got TextHandEncoder`, would be of no help.
 """
 
 _PACKAGE = __name__.partition(".")[0]
@@ -13,7 +13,7 @@ def refuse_other_import(name: str, value: object, wanted: type) -> None:
         return
     if any(base.__name__ == wanted.__name__ and is_ours(base) for base in type(value).__mro__):
         raise TypeError(
-            f"`{name}` is a {wanted.__name__} of another import of {_PACKAGE} in this process; load or make it anew, "
+            f"`{name}` is a {wanted.__name__} of another import of {_PACKAGE} in this process; load or make it again, "
             "or restart the process."
         )
 

@@ -1,8 +1,8 @@
-"""What a type checker is told of diffusers, whose own hints do not say it.
+"""Type hints that diffusers lacks.
 
-`MixinBase` is for mixins that stand before one of diffusers' classes in the bases of a class, and call and override
-what they find behind them: to a type checker what all of those classes have in common, when the program runs nothing.
-The decorators are diffusers' own, and leave a function its type.
+`MixinBase` is the base of mixins that precede one of diffusers' classes in a class's bases and call or override its
+methods: to a type checker, what all of those classes have in common; at run time, `object`. The decorators are
+diffusers' own, and keep a function's type.
 """
 
 from collections.abc import Callable

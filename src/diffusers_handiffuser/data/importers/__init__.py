@@ -1,10 +1,10 @@
-"""From what other tools write to rows: hand estimators, motion capture, hand landmarks.
+"""Importers: convert the output of hand estimators, motion capture and landmark detectors to rows.
 
-- `mano`: MANO parameters of hands in pictures, as HaMeR, WiLoR and their kin estimate them;
+- `mano`: MANO parameters of hands in images, as estimated by HaMeR, WiLoR and similar tools;
 - `motion`: AMASS sequences of SMPL-H poses with captions, such as HumanML3D's, for stage 1;
-- `landmarks`: 21 hand landmarks, in the picture or in 3D, as MediaPipe detects them.
+- `landmarks`: 21 hand landmarks, in the image or in 3D, as detected by MediaPipe.
 
-What the tools write stays under the licences of the tools and of the data they were made from.
+The output of a tool stays under the licences of the tool and of the data it was made from.
 """
 
 from ...detection.landmarks import FittedHands, LandmarkHand, fit_landmarks, mediapipe_hands

@@ -1,23 +1,23 @@
-"""Hands in pictures as estimators of MANO parameters write them: HaMeR, WiLoR and tools made of them.
+"""Imports hands from estimators of MANO parameters: HaMeR, WiLoR and tools built on them.
 
-What these tools write, as read in their sources (geopavlakos/hamer: `demo.py`, `hamer/models/hamer.py`,
+The output of these tools, according to their source code (geopavlakos/hamer: `demo.py`, `hamer/models/hamer.py`,
 `hamer/datasets/vitdet_dataset.py`, `hamer/utils/renderer.py`; rolpotamias/WiLoR: `demo.py`; warmshao/WiLoR-mini:
 `wilor_hand_pose3d_estimation_pipeline.py`):
 
-* `global_orient` and `hand_pose` are rotation matrices (1 and 15 of them), which reach MANO without a mean pose being
-  added, so zero rotation is the flat hand, as here. WiLoR-mini turns them into axis-angle.
-* There is one network, for right hands. Left hands are shown to it flipped, so rotations, 3D joints and `pred_cam` of
-  a left hand are those of a right hand in the flipped crop. To undo that, x is negated: (x, -y, -z) of an axis-angle,
-  x of the joints, the second number of `pred_cam`. HaMeR's and WiLoR's demos do it for the camera and, when drawing,
-  for the mesh, but not for the rotations; WiLoR-mini does it for all.
+* `global_orient` and `hand_pose` are rotation matrices (1 and 15 of them), passed to MANO without adding a mean pose,
+  so zero rotation is the flat hand, as here. WiLoR-mini converts them to axis-angle.
+* There is one network, for right hands. It sees left hands flipped, so rotations, 3D joints and `pred_cam` of a left
+  hand are those of a right hand in the flipped crop. To undo the flip, negate x: (x, -y, -z) of an axis-angle, x of
+  the joints, the second number of `pred_cam`. HaMeR's and WiLoR's demos do so for the camera and, when drawing, for
+  the mesh, but not for the rotations; WiLoR-mini does so for all of them.
 * `pred_cam` = (s, tx, ty) draws a point (X, Y, Z) of MANO's frame near `box_center + box_size / 2 * s * (X + tx, Y +
-  ty)`, in pixels. `pred_cam_t_full` (from `cam_crop_to_full`) is the same as a translation for a perspective camera in
-  the middle of the picture whose focal length is 5000 / 256 times the picture's longer side.
-* `pred_keypoints_3d` are 21 joints in OpenPose's order, metres, not moved by the camera's translation. MANO turns a
-  hand about its wrist, which lies at (0.0957, 0.0064, 0.0062) in the mean right hand and not at the origin.
-* MANO's frame at rest is that of a right arm stretched sideways in SMPL-H's T-pose, so `global_orient` is the rotation
-  of SMPL-H's wrist into the camera frame. MANO's `betas` are shapes of hands and mean nothing to SMPL-H, whose betas
-  are shapes of bodies: they are not used, the hand's size goes into the camera.
+  ty)`, in pixels. `pred_cam_t_full` (from `cam_crop_to_full`) is the equivalent translation for a perspective camera
+  in the middle of the image whose focal length is 5000 / 256 times the image's longer side.
+* `pred_keypoints_3d` are 21 joints in OpenPose's order, in metres, without the camera's translation. MANO rotates a
+  hand about its wrist, which lies at (0.0957, 0.0064, 0.0062) in the mean right hand, not at the origin.
+* MANO's rest frame is that of a right arm stretched sideways in SMPL-H's T-pose, so `global_orient` is the rotation of
+  SMPL-H's wrist into the camera frame. MANO's `betas` describe hands and SMPL-H's describe bodies, so they are not
+  used; the hand's size goes into the camera.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,26 +53,27 @@ def import_mano_hands(
     flipped_camera: bool = True,
     body_model: HandBodyModel | None = None,
 ) -> PlacedHands:
-    """Turns estimated hands into people.
+    """Fits people to estimated hands.
 
     A hand is a dict with `global_orient` and `hand_pose` (axis-angle or matrices, arrays or lists, with or without
     dimensions of size 1; also inside a dict `pred_mano_params`), `is_right` (or `right`), `img_size` (width, height),
     and a camera: `pred_cam_t_full` (or `cam_t`) with `scaled_focal_length` (or `focal_length`), in pixels, for a
-    camera in the middle of the picture; or `pred_cam`, `box_center` and `box_size`. If it has `pred_keypoints_3d`,
-    they say how large the hand is and where; else it has the size of the body model's and MANO's mean wrist.
+    camera in the middle of the image; or `pred_cam`, `box_center` and `box_size`. `pred_keypoints_3d`, if given, set
+    the size and position of the hand; otherwise it has the body model's size and MANO's mean wrist.
 
     Args:
-        people (sequence): for each person one hand, or a list of one or two hands, of different sides. Which hands of
-            a picture belong together the estimators do not say.
+        people (sequence): for each person one hand, or a list of one or two hands of different sides. The estimators
+            do not say which hands of an image belong together.
         flipped_pose (`bool`): rotations and 3D joints of left hands are those of the flipped crop, as the networks
             of HaMeR and WiLoR return them. `False` for WiLoR-mini.
-        flipped_camera (`bool`): so is `pred_cam` of left hands. `False` for WiLoR-mini, and for what is saved after
-            the line of HaMeR's and WiLoR's `demo.py` that multiplies it. `pred_cam_t_full` is never flipped.
-        body_model ([`HandBodyModel`], *optional*): the body that wears the hands; else the procedural one.
+        flipped_camera (`bool`): `pred_cam` of left hands is that of the flipped crop. `False` for WiLoR-mini, and for
+            output saved after the line of HaMeR's and WiLoR's `demo.py` that multiplies it. `pred_cam_t_full` is
+            never flipped.
+        body_model ([`HandBodyModel`], *optional*): the body of the people; the procedural one by default.
 
     Returns:
-        [`PlacedHands`]: one row per person, see `placing` for the body that is assumed, and how far the hands' joints
-        are drawn from where the estimator has them.
+        [`PlacedHands`]: one row per person, see `placing` for the assumed body, and the distance between the joints
+        and the estimator's.
     """
     body_model = procedural_body() if body_model is None else body_model
     if not len(people):
@@ -100,7 +101,7 @@ def import_mano_hands(
 
 
 class _Hand:
-    """One estimated hand, un-flipped: how it is posed, and the camera that draws it."""
+    """The pose and camera of one estimated hand, with the flip undone."""
 
     def __init__(self, hand: Mapping[str, Any], where: str, flipped_pose: bool, flipped_camera: bool):
         values = {**hand, **hand.get("pred_mano_params", {})}
@@ -131,7 +132,7 @@ class _Hand:
             self.focal_length = self._numbers("focal_length", None).mean()
             if not self.translation[2] > 0:
                 raise ValueError(
-                    f"{where}: the hand must be before the camera, got `cam_t` {self.translation.tolist()}"
+                    f"{where}: the hand must be in front of the camera, got `cam_t` {self.translation.tolist()}"
                 )
         else:
             scale, *shift = self._numbers("weak_camera", 3)
@@ -142,14 +143,14 @@ class _Hand:
                 raise ValueError(f"{where}: `pred_cam` must have a positive scale, got {float(scale)}")
 
     def draw(self, points: torch.Tensor) -> torch.Tensor:
-        """Points `(N, 3)` of MANO's frame to pixels `(N, 2)`."""
+        """Projects points `(N, 3)` in MANO's frame to pixels `(N, 2)`."""
         if not self.perspective:
             return self.box_center + self.scale * (points[:, :2] + self.shift)
         points = points + self.translation
         return self.image_size / 2 + self.focal_length * points[:, :2] / points[:, 2:]
 
     def pixels_per_metre(self) -> torch.Tensor:
-        """At the wrist."""
+        """The scale at the wrist."""
         if not self.perspective:
             return self.scale
         return self.focal_length / (self.wrist[2] + self.translation[2])
@@ -162,7 +163,7 @@ class _Hand:
             return rotvec_to_rotmat(values.reshape(number, 3))
         raise ValueError(
             f"{self.where}: `{name}` must hold {number} rotations, as axis-angle ({3 * number} numbers) or matrices "
-            f"({9 * number}); PCA coefficients are not taken; got {values.numel()} numbers"
+            f"({9 * number}); PCA coefficients are not supported; got {values.numel()} numbers"
         )
 
     def _numbers(self, name: str, number: int | None) -> torch.Tensor:

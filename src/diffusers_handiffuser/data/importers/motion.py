@@ -1,17 +1,17 @@
 """Captioned motion capture for stage 1: AMASS sequences of SMPL-H poses, with captions such as HumanML3D's.
 
-What the files hold, as their readers take them (nghorbani/amass, EricGuo5513/HumanML3D `raw_pose_processing.py`): an
-AMASS "SMPL+H G" file is an npz with `poses` (T, 156) axis-angle (root, 21 body joints, 15 left and 15 right finger
-joints, without a mean pose), `betas` (16), `gender`, `trans` (T, 3) and `mocap_framerate`, in a world whose z points
-up. HumanML3D takes every `int(framerate / 20)`-th frame, drops the first seconds of some subsets, cuts by the frames
-in its `index.csv`, and stores a file of captions per clip, a line each: caption, `#`, its words tagged, `#`, start,
-`#`, end in seconds, 0 and 0 for the whole clip. Clips whose names start with M are the others mirrored; training
-mirrors by itself (`--random_flip`).
+The file formats, according to the code that reads them (nghorbani/amass, EricGuo5513/HumanML3D
+`raw_pose_processing.py`): an AMASS "SMPL+H G" file is an npz with `poses` (T, 156) axis-angle (root, 21 body joints,
+15 left and 15 right finger joints, without a mean pose), `betas` (16), `gender`, `trans` (T, 3) and
+`mocap_framerate`, in a world with z up. HumanML3D takes every `int(framerate / 20)`-th frame, drops the first seconds
+of some subsets, cuts at the frames in its `index.csv`, and stores a text file per clip with one caption per line:
+caption, `#`, tagged words, `#`, start, `#`, end in seconds, 0 and 0 for the whole clip. Clips whose names start with M
+are mirrored copies; they are not needed because training mirrors rows itself (`--random_flip`).
 
-Motion capture has no picture, so we choose the camera: it stands level, straight before the person at that frame
-(turned aside by as much as asked for), and frames the part of the body that is asked for with a margin. Nothing is
-known about what a picture would hide; a hand counts as visible if all of its joints lie in the frame. Most subsets of
-AMASS tracked no fingers and store one hand pose for all frames: such clips are refused unless asked for.
+Motion capture has no images, so we choose the camera: level, in front of the person at that frame (rotated by a random
+angle if requested), framing the requested part of the body with a margin. Occlusion is unknown; a hand counts as
+visible if all of its joints lie in the frame. Most subsets of AMASS tracked no fingers and store one hand pose for all
+frames: such clips are refused by default.
 """
 
 import csv
@@ -41,7 +41,7 @@ FRAMINGS = {
 }
 _HUMANML3D_RATE = 20
 _MAX_MOTION_BYTES = 2**30
-_HUMANML3D_SKIPS = {  # seconds, by what is in the path
+_HUMANML3D_SKIPS = {  # seconds, by a part of the path
     "Eyes_Japan_Dataset": 3,
     "MPI_HDM05": 3,
     "TotalCapture": 1,
@@ -64,11 +64,11 @@ class Motion:
     """A sequence of poses.
 
     Args:
-        poses (`np.ndarray` of shape `(T, 156)`): axis-angle of the 52 SMPL-H joints, radians; the root's rotation is
-            into a world whose z points up.
+        poses (`np.ndarray` of shape `(T, 156)`): axis-angle of the 52 SMPL-H joints, radians; the root rotates into
+            a world with z up.
         betas (`np.ndarray` of shape `(10,)`): shape coefficients of SMPL-H.
         frame_rate (`float`): frames per second.
-        name (`str`): where it comes from.
+        name (`str`): the origin of the sequence, for messages and rows.
     """
 
     poses: np.ndarray
@@ -94,7 +94,7 @@ class Motion:
 
 
 def read_motion(path: str | Path) -> Motion:
-    """Reads an AMASS npz; no pickled objects are loaded. Damaged and foreign files raise a `ValueError`."""
+    """Reads an AMASS npz without pickled objects. Raises a `ValueError` for damaged and other files."""
     rates = ("mocap_framerate", "mocap_frame_rate")
     try:
         arrays = read_npz(path, ("poses", "betas", *rates), _MAX_MOTION_BYTES, _MAX_MOTION_BYTES)
@@ -133,14 +133,14 @@ def read_humanml3d_captions(path: str | Path) -> list[Caption]:
 
 
 def humanml3d_clips(index: str | Path, texts: str | Path, amass: str | Path) -> Iterator[tuple[Motion, list[Caption]]]:
-    """The clips of HumanML3D with their captions, from one's own copies of HumanML3D and AMASS.
+    """The clips of HumanML3D with their captions, from your copies of HumanML3D and AMASS.
 
     Args:
         index (path): HumanML3D's `index.csv` (`source_path, start_frame, end_frame, new_name`).
         texts (path): folder of its caption files.
-        amass (path): folder of the AMASS subsets, in place of the `pose_data` of `source_path`.
+        amass (path): folder of the AMASS subsets, which replaces `pose_data` in `source_path`.
 
-    Clips of HumanAct12, which is not part of AMASS, and clips without captions are left out.
+    Clips of HumanAct12, which is not part of AMASS, and clips without captions are skipped.
     """
     with open(index, newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
@@ -190,28 +190,29 @@ def sample_motion(
     body_model: HandBodyModel | None = None,
     source: str = "amass",
 ) -> list[dict[str, Any]]:
-    """Rows of stage 1: frames of a sequence under the captions that tell of them.
+    """Samples captioned frames of a sequence as rows for stage 1.
 
     Args:
         motion ([`Motion`]): see `read_motion`.
         captions (sequence of [`Caption`]): the captions of the sequence.
-        frames_per_caption (`int`): drawn at random from the caption's part, one from each of as many equal pieces.
-        framing (`str`): `"hands"`, `"upper_body"` or `"person"`: what the square picture would hold.
-        margin (`float`): room on each side, as a part of its extent.
-        max_turn (`float`): degrees by which the camera may stand aside, at random to either side.
-        seed (`int`): of frames and turns.
-        allow_still_fingers (`bool`): take sequences whose fingers never move.
-        body_model ([`HandBodyModel`], *optional*): the body that is framed; else the procedural one, whose shapes are
-            its own, so that `betas` are set to zero.
-        source (`str`): for the rows.
+        frames_per_caption (`int`): number of frames per caption, one drawn at random from each of as many equal parts
+            of its time span.
+        framing (`str`): `"hands"`, `"upper_body"` or `"person"`: the part of the body that the square frame contains.
+        margin (`float`): space on each side, as a fraction of that part's extent.
+        max_turn (`float`): largest random rotation of the camera about the person, degrees to either side.
+        seed (`int`): seed of the frames and rotations.
+        allow_still_fingers (`bool`): accept sequences whose fingers never move.
+        body_model ([`HandBodyModel`], *optional*): the body to frame; by default the procedural one, which has shape
+            coefficients of its own, so `betas` are set to zero.
+        source (`str`): the `source` column of the rows.
 
     Returns:
-        `list[dict]`: rows without pictures, for `write_dataset`. Raises `ValueError` if the fingers never move.
+        `list[dict]`: rows without images, for `write_dataset`. Raises a `ValueError` if the fingers never move.
     """
     if framing not in FRAMINGS:
         raise ValueError(f"`framing` must be one of {tuple(FRAMINGS)}, got {framing!r}.")
     if not motion.fingers_move and not allow_still_fingers:
-        raise ValueError(f"the fingers of {motion.name} never move: it tells nothing about hands.")
+        raise ValueError(f"the fingers of {motion.name} never move, so it is of no use for hands.")
     body_model = procedural_body() if body_model is None else body_model
     random = np.random.default_rng(seed)
     frames, texts = [], []
@@ -241,7 +242,7 @@ def _seen_from_the_front(
     pose = torch.from_numpy(motion.poses[list(frames)]).unflatten(-1, (NUM_JOINTS, 3))
     root = rotvec_to_rotmat(pose[:, 0])
     forward = root[:, :2, 2]
-    # Someone who lies has the head or the feet in front: the camera stands at the side that the body faces most.
+    # Someone lying down faces up or down: take the direction of the head as the heading.
     lies = forward.norm(dim=-1, keepdim=True) < 0.1
     forward = torch.where(lies, root[:, :2, 1], forward)
     heading = torch.atan2(forward[:, 1], forward[:, 0]) + turns

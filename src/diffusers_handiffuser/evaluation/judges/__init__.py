@@ -1,1 +1,1 @@
-"""What sees images for the scores: features and crops."""
+"""Feature networks, the studio judge, and the hand crops that they look at."""

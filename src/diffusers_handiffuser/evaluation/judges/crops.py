@@ -1,16 +1,17 @@
-"""Pictures of single hands, cut out by one rule for everything that looks at hands.
+"""Hand crops, by one rule for every metric that looks at hands.
 
-Published scripts cut the middle of the picture, or around what a detector found: the first cuts hands off, the second
-drops the hands that came out worst. Here the joints that a picture was conditioned on say where its hands are.
+Published scripts crop the centre of the image, or around detections: the first cuts hands off, the second leaves out
+the worst hands. Here the crop is around the joints that an image was conditioned on.
 """
 
 import torch
 from PIL import Image
 
 from ...data.geometry import are_inside
+from ...utils.moved import renamed_argument
 
 MARGIN = 0.25
-"""Room on each side of the joints' box, as a part of its longer side: joints lie inside the flesh."""
+"""Margin on each side of the joints' box, relative to its longer side: joints lie inside the flesh."""
 
 
 def hand_boxes(
@@ -18,18 +19,22 @@ def hand_boxes(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The square around each hand.
 
-    Its centre is that of the box around the joints (those outside the picture taken to its edge), its side the longer
-    side of that box and a margin on both sides. A square that leaves the picture is moved back inside; one that is
-    larger than the picture is cut to the picture's width or height, so that a hand inside the picture is never cut.
+    Its centre is that of the joints' bounding box (joints outside the image are clamped to its edge), its side the
+    longer side of that box plus a margin on both sides. A square that leaves the image is moved back inside; one that
+    is larger than the image is clipped to the image's width or height, so that a hand inside the image is never cut.
 
     Args:
         joints (`torch.Tensor` of shape `(..., 21, 2)`): (x, y) in pixels.
-        width, height (`int`): of the picture.
-        margin (`float`): of the box's longer side, on each side.
+        width (`int`): of the image, in pixels.
+        height (`int`): of the image, in pixels.
+        margin (`float`): on each side, relative to the box's longer side.
 
     Returns:
         `tuple`: boxes `(..., 4)`: left, top, right, bottom in whole pixels (int64), and whether a hand has a joint in
-        the picture, `(...)` bool; the box of one that has none says nothing.
+        the image, `(...)` bool; the box of a hand without one is meaningless.
+
+    Raises:
+        ValueError: if `joints` has another shape or `margin` is negative.
     """
     if joints.shape[-2:] != (21, 2):
         raise ValueError(f"`joints` must have shape (..., 21, 2), got {tuple(joints.shape)}.")
@@ -44,39 +49,40 @@ def hand_boxes(
     return torch.cat([corner, corner + side], -1).long(), are_inside(joints.cpu(), width, height).any(-1)
 
 
+@renamed_argument("pictures", "images")
 def hand_crops(
-    pictures: torch.Tensor, joints: torch.Tensor, visible: torch.Tensor, size: int, margin: float = MARGIN
+    images: torch.Tensor, joints: torch.Tensor, visible: torch.Tensor, size: int, margin: float = MARGIN
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The visible hands as pictures of their own, resized with a filter as wide as the scale asks for.
+    """Square crops of the visible hands, resized with antialiasing.
 
     Args:
-        pictures (`torch.Tensor` of shape `(N, H, W, 3)`, uint8): RGB.
+        images (`torch.Tensor` of shape `(N, H, W, 3)`, uint8): RGB.
         joints (`torch.Tensor` of shape `(N, 2, 21, 2)`): (x, y) in pixels, [left, right].
         visible (`torch.Tensor` of shape `(N, 2)`, bool): which hands are wanted.
         size (`int`): pixels per side of the crops.
         margin (`float`): see `hand_boxes`.
 
     Returns:
-        `tuple`: crops `(M, size, size, 3)` uint8, and where they come from, `(M, 2)`: picture and side. A wanted hand
-        without a joint in its picture has none.
+        `tuple`: crops `(M, size, size, 3)` uint8, and `(M, 2)`: the index of each one's image, and its side. A wanted
+        hand without a joint in its image has no crop.
+
+    Raises:
+        ValueError: if `images` has another dtype or shape.
     """
-    if pictures.dtype != torch.uint8 or pictures.ndim != 4 or pictures.shape[-1] != 3:
-        raise ValueError(
-            f"`pictures` must be uint8 of shape (N, H, W, 3), got {pictures.dtype} {tuple(pictures.shape)}."
-        )
-    height, width = pictures.shape[1:3]
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+        raise ValueError(f"`images` must be uint8 of shape (N, H, W, 3), got {images.dtype} {tuple(images.shape)}.")
+    height, width = images.shape[1:3]
     boxes, inside = hand_boxes(joints, width, height, margin)
     places = (visible.cpu() & inside).nonzero()
     crops = torch.empty(len(places), size, size, 3, dtype=torch.uint8)
-    for number, (picture, side) in enumerate(places.tolist()):
-        image = Image.fromarray(pictures[picture].cpu().numpy())
-        crops[number] = as_tensor(
-            image.resize((size, size), Image.Resampling.BICUBIC, box=tuple(boxes[picture, side].tolist()))
-        )
+    for number, (row, side) in enumerate(places.tolist()):
+        image = Image.fromarray(images[row].cpu().numpy())
+        box = tuple(boxes[row, side].tolist())
+        crops[number] = as_tensor(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
     return crops, places
 
 
 def as_tensor(image: Image.Image) -> torch.Tensor:
-    """A picture as `(H, W, 3)` uint8."""
+    """An image as RGB `(H, W, 3)` uint8."""
     data = torch.frombuffer(bytearray(image.convert("RGB").tobytes()), dtype=torch.uint8)
     return data.view(image.height, image.width, 3)

@@ -1,9 +1,9 @@
-"""`StudioFeatureNetwork`: a small network that knows the studio, for feature distances and for judging hands offline.
+"""`StudioFeatureNetwork`: a small classifier of studio images, for feature distances and for judging hands offline.
 
-The FID network's weights cannot be had everywhere, and it was trained on photographs of things. This one was trained
-on the studio's pictures, whole ones and crops of hands, to name what they show; the layer before the names gives the
-features. It is ours and no off-the-shelf judge: distances measured with it cannot be compared with any published FID,
-and what it says of hands is worth as much as its accuracy, which `accuracy.json` beside its weights gives.
+The FID network's weights are not available everywhere, and it was trained on photographs of objects. This one was
+trained to classify studio images, whole ones and hand crops; its penultimate layer gives the features. It is our own:
+distances in its features cannot be compared with any published FID, and its verdicts on hands are as good as its
+accuracy, which is in `accuracy.json` beside the weights.
 """
 
 from pathlib import Path
@@ -18,6 +18,7 @@ from ...hands.skeleton import OPENPOSE_FINGERS
 from ...hub.saving import SavingMixin
 from ...studio import GESTURES
 from ...studio.scenes import COLORS, KINDS, SKIN_TONES, TEXTURES, VIEWS
+from ...utils.moved import renamed_argument
 from ...utils.typing import register_to_config
 
 STUDIO_FEATURES = Path(__file__).parent / "data" / "studio_features"
@@ -35,8 +36,9 @@ HEADS: dict[str, int] = {
     "background": len(COLORS),
     "texture": len(TEXTURES),
 }
-"""What is named, and by how many numbers. `"fingers"` (thumb to pinky, extended or not) and `"raised"` (left, right)
-are yes or no each, the others one of several. The first four are of a hand's crop, the next two of a whole picture."""
+"""Classification heads and their number of logits. `"fingers"` (thumb to pinky, extended or not) and `"raised"` (left,
+right) are binary each, the others one of several classes. The first four apply to hand crops, the next two to whole
+images, the rest to both."""
 YES_OR_NO = ("fingers", "raised")
 
 
@@ -57,11 +59,11 @@ class _Block(nn.Module):
 
 
 class StudioFeatureNetwork(SavingMixin, ModelMixin, ConfigMixin):
-    """Pictures to features, and to names.
+    """Maps images to features, and features to the logits of `HEADS`.
 
     Args:
-        input_size (`int`): pixels per side; pictures of another size are resized (antialiased).
-        block_out_channels (`tuple` of `int`): of the stem and the blocks that follow it; the last are the features.
+        input_size (`int`): pixels per side; images of another size are resized (antialiased).
+        block_out_channels (`tuple` of `int`): of the stem and of each block; the last is the number of features.
     """
 
     _no_split_modules: list[str] = []
@@ -86,18 +88,19 @@ class StudioFeatureNetwork(SavingMixin, ModelMixin, ConfigMixin):
     def input_size(self) -> int:
         return self.config.input_size
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Features of pictures.
+    @renamed_argument("pictures", "images")
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Features of images.
 
         Args:
-            pictures (`torch.Tensor` of shape `(N, 3, H, W)`): RGB, uint8, or floating point in [0, 1].
+            images (`torch.Tensor` of shape `(N, 3, H, W)`): RGB, uint8, or floating point in [0, 1].
 
         Returns:
             `torch.Tensor` of shape `(N, D)`.
         """
-        if pictures.ndim != 4 or pictures.shape[1] != 3:
-            raise ValueError(f"`pictures` must have shape (N, 3, H, W), got {tuple(pictures.shape)}.")
-        values = pictures / 255 if pictures.dtype == torch.uint8 else pictures
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(f"`images` must have shape (N, 3, H, W), got {tuple(images.shape)}.")
+        values = images / 255 if images.dtype == torch.uint8 else images
         values = values.to(self.device, self.dtype)
         size = (self.input_size, self.input_size)
         if values.shape[-2:] != size:
@@ -105,26 +108,26 @@ class StudioFeatureNetwork(SavingMixin, ModelMixin, ConfigMixin):
         return self.blocks(self.stem(2 * values - 1)).mean((-2, -1))
 
     def logits(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
-        """What features say: for each of `HEADS` numbers `(N, K)` before softmax, or sigmoid for `YES_OR_NO`."""
+        """Logits `(N, K)` for each of `HEADS`: of a softmax, or of sigmoids for `YES_OR_NO`."""
         return {name: head(features) for name, head in self.heads.items()}
 
     @classmethod
     def bundled(cls, **kwargs: Any) -> "StudioFeatureNetwork":
-        """The one that comes with the package, on the CPU, in evaluation mode."""
+        """The network bundled with the package, on the CPU, in evaluation mode."""
         return cls.from_pretrained(STUDIO_FEATURES, **kwargs).eval()
 
 
 @torch.no_grad()
 def judge_hands(network: StudioFeatureNetwork, crops: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The studio judge: what the network makes of pictures of hands.
+    """Classifies hand crops.
 
     Args:
         network ([`StudioFeatureNetwork`]): in evaluation mode.
-        crops (`torch.Tensor` of shape `(N, S, S, 3)`, uint8): of `hand_crops`.
+        crops (`torch.Tensor` of shape `(N, S, S, 3)`, uint8): from `hand_crops`.
 
     Returns:
-        `dict`, each `(N,)`: `"side"` (0 left, 1 right), `"fingers"` (how many are extended) and `"gesture"` (its
-        number in `GESTURE_NAMES`).
+        `dict`, each `(N,)`: `"side"` (0 left, 1 right), `"fingers"` (number of extended ones) and `"gesture"` (index
+        in `GESTURE_NAMES`).
     """
     logits = network.logits(network(crops.permute(0, 3, 1, 2)))
     return {
@@ -135,15 +138,15 @@ def judge_hands(network: StudioFeatureNetwork, crops: torch.Tensor) -> dict[str,
 
 
 @torch.no_grad()
-def judge_pictures(network: StudioFeatureNetwork, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What the network makes of whole pictures.
+def judge_images(network: StudioFeatureNetwork, images: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Classifies whole images.
 
     Args:
         network ([`StudioFeatureNetwork`]): in evaluation mode.
-        pictures (`torch.Tensor` of shape `(N, H, W, 3)`, uint8): square.
+        images (`torch.Tensor` of shape `(N, H, W, 3)`, uint8): square.
 
     Returns:
-        `dict`, each `(N,)`: `"background"` and `"skin"`, numbers in the studio's tables `COLORS` and `SKIN_TONES`.
+        `dict`, each `(N,)`: `"background"` and `"skin"`, indices in the studio's tables `COLORS` and `SKIN_TONES`.
     """
-    logits = network.logits(network(pictures.permute(0, 3, 1, 2)))
+    logits = network.logits(network(images.permute(0, 3, 1, 2)))
     return {name: logits[name].argmax(-1).cpu() for name in ("background", "skin")}

@@ -1,1 +1,1 @@
-"""Scores, each with its interval."""
+"""Metrics and their bootstrap intervals."""

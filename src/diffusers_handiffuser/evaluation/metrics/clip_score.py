@@ -1,13 +1,15 @@
-"""CLIPScore: how well pictures agree with their captions, by a CLIP that the user has (Hessel et al., 2021)."""
+"""CLIPScore (Hessel et al., 2021): how well images agree with their captions, by a CLIP that the user provides."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from ...utils.moved import renamed_argument
+
 
 class ClipScorer:
-    """`100 max(0, cos)` of a picture's and its caption's embedding.
+    """`100 max(0, cos)` of the embeddings of an image and its caption.
 
     Args:
         folder (`str` or `Path`): a saved `transformers.CLIPModel` with its tokenizer and image processor. Nothing is
@@ -25,13 +27,14 @@ class ClipScorer:
         self.tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         self.image_processor = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
 
+    @renamed_argument("pictures", "images")
     @torch.no_grad()
-    def __call__(self, pictures: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
-        """Scores `(N,)` of pictures `(N, H, W, 3)` uint8 and their N captions; a long caption is cut, as CLIP does."""
+    def __call__(self, images: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
+        """Scores `(N,)` of images `(N, H, W, 3)` uint8 and their N captions; long captions are truncated."""
         inputs = self.tokenizer(
             list(texts), padding=True, truncation=True, max_length=self.tokenizer.model_max_length, return_tensors="pt"
         )
-        pixels = self.image_processor(list(pictures.cpu().numpy()), return_tensors="pt").pixel_values
+        pixels = self.image_processor(list(images.cpu().numpy()), return_tensors="pt").pixel_values
         device = self.model.device
         out = self.model(
             input_ids=inputs.input_ids.to(device),

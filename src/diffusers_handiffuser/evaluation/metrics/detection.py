@@ -1,7 +1,7 @@
-"""What a hand detector says of pictures: found or missed, sure or not, the right side, the right fingers and places.
+"""Detector metrics: recall, confidence, handedness, finger count, joint error, PCK.
 
-A hand that was not found is a case like any other: it counts as not found, with confidence 0, on the wrong side, with
-the wrong fingers and no joint in its place. The same numbers over found hands alone stand beside.
+A missed hand counts: as not detected, with confidence 0, the wrong side, the wrong finger count and no correct joint.
+The same metrics over detected hands alone end in `_found`.
 """
 
 import itertools
@@ -12,9 +12,10 @@ import torch
 
 from ...detection.detector import Detection
 from ...hands.skeleton import SIDES
+from ...utils.moved import renamed_argument
 
 PCK_THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 11))
-"""Parts of the hand's size."""
+"""Relative to the hand's size."""
 
 _LONG_REACH, _THUMB_REACH = 1.2, 1.2
 _WRIST, _PINKY_KNUCKLE = 0, 17
@@ -23,9 +24,9 @@ _WRIST, _PINKY_KNUCKLE = 0, 17
 def extended_fingers(joints: torch.Tensor) -> torch.Tensor:
     """Which fingers are extended, by a rule that needs no depth.
 
-    A long finger is if its tip is more than 1.2 times as far from the wrist as its middle joint, the thumb if its tip
-    is more than 1.2 times as far from the little finger's knuckle as its own. The rule is ours; 1.2 reads the most
-    hands right of the studio's renders.
+    A long finger is extended if its tip is more than 1.2 times as far from the wrist as its middle joint, the thumb if
+    its tip is more than 1.2 times as far from the little finger's knuckle as its own knuckle is. The rule is ours; 1.2
+    is right for most hands of the studio's renders.
 
     Args:
         joints (`torch.Tensor` of shape `(..., 21, 2 or 3)`): OpenPose order, any unit.
@@ -45,13 +46,16 @@ def extended_fingers(joints: torch.Tensor) -> torch.Tensor:
 
 
 def match_detections(detections: Sequence[Detection], joints: torch.Tensor) -> list[Detection | None]:
-    """For each hand its detection: the assignment with the least sum of mean joint distances; sides do not matter.
+    """Matches hands and detections: the assignment with the smallest sum of mean joint distances, whatever the sides.
 
-    As many hands as there are detections get one, however far it is: how far is told by the joint error.
+    Hands are matched as long as there are detections, however far apart; the joint error shows how far.
 
     Args:
-        detections (`Sequence[Detection]`): of one picture.
+        detections (`Sequence[Detection]`): of one image.
         joints (`torch.Tensor` of shape `(K, 21, 2)`): of its hands, pixels.
+
+    Returns:
+        `list` of K: the [`Detection`] of each hand, or None.
     """
     number = min(len(detections), len(joints))
     points = [np.asarray(detection.landmarks) for detection in detections]
@@ -68,32 +72,33 @@ def match_detections(detections: Sequence[Detection], joints: torch.Tensor) -> l
     return matched
 
 
+@renamed_argument("side_told", "side_named")
 def score_detections(
     detections: Sequence[Detection],
     joints: torch.Tensor,
     wanted: torch.Tensor,
     fingers: torch.Tensor,
     drawn: torch.Tensor | None = None,
-    side_told: bool = True,
+    side_named: bool = True,
 ) -> dict[str, list[float]]:
-    """Scores of one picture's detections.
+    """Scores the detections of one image.
 
     Args:
         detections (`Sequence[Detection]`): what was found.
         joints (`torch.Tensor` of shape `(2, 21, 2)`): where the hands should be, [left, right], pixels.
         wanted (`torch.Tensor` of shape `(2,)`, bool): which hands should be there.
-        fingers (`torch.Tensor` of shape `(2,)`): how many of each hand's fingers should be extended.
-        drawn (`torch.Tensor` of shape `(2,)`, bool, *optional*): the hands whose joints the picture was conditioned
+        fingers (`torch.Tensor` of shape `(2,)`): number of each hand's fingers that should be extended.
+        drawn (`torch.Tensor` of shape `(2,)`, bool, *optional*): the hands whose joints the image was conditioned
             on; only their joint errors count. All by default.
-        side_told (`bool`): whether the side can be judged.
+        side_named (`bool`): whether the caption names the side, so that it can be scored.
 
     Returns:
         `dict` of lists with a number for each hand that should be there: `"detected"`; `"confidence"`, `"handedness"`
-        and `"finger_count"` (0 for a miss), the same with `_found` (only found hands), `"joint_error"` (mean distance
-        as a part of the hand's size, the longer side of its joints' box; only found hands) and `"pck@..."` (the part
-        of the joints within that part of the size; 0 for a miss). Further `"extra_hands"`, one number for the picture:
-        detections that are nobody's. Lists of what does not apply are empty, such as confidence where the detector
-        tells none.
+        and `"finger_count"` (0 for a miss), the same with `_found` (detected hands only), `"joint_error"` (mean
+        distance relative to the hand's size, the longer side of its joints' box; detected hands only) and `"pck@..."`
+        (part of the joints within that distance, relative to the size; 0 for a miss). Also `"extra_hands"`, one number
+        for the image: unmatched detections. Lists that do not apply are empty, such as confidence if the detector
+        gives none.
     """
     sides = wanted.nonzero()[:, 0].tolist()
     matched = match_detections(detections, joints[wanted])
@@ -101,12 +106,12 @@ def score_detections(
     scores: dict[str, list[float]] = {name: [] for name in (*names, *(f"{name}_found" for name in names[1:]))}
     scores |= {name: [] for name in ("joint_error", *(f"pck@{threshold:g}" for threshold in PCK_THRESHOLDS))}
     scores["extra_hands"] = [float(len(detections) - sum(found is not None for found in matched))]
-    tells_confidence = all(detection.confidence is not None for detection in detections)
+    has_confidence = all(detection.confidence is not None for detection in detections)
     for side, found in zip(sides, matched, strict=True):
         values = {"detected": float(found is not None)}
-        if tells_confidence:
+        if has_confidence:
             values["confidence"] = 0.0 if found is None else float(found.confidence or 0.0)
-        if side_told:
+        if side_named:
             values["handedness"] = float(found is not None and found.side == SIDES[side])
         count = -1 if found is None else int(extended_fingers(torch.as_tensor(found.landmarks)).sum())
         values["finger_count"] = float(count == int(fingers[side]))
@@ -120,7 +125,7 @@ def score_detections(
 
 
 def _score_joints(scores: dict[str, list[float]], found: Detection | None, joints: torch.Tensor) -> None:
-    """The 21 joints `(21, 2)` of one hand against the detection that is its own."""
+    """Adds the joint error and PCK of one hand with joints `(21, 2)` and its detection, if there is one."""
     if found is None:
         distances = torch.full((21,), torch.inf)
     else:

@@ -1,9 +1,9 @@
 """Distances between two sets of features: Fréchet (FID) and kernel (KID), with bootstrap intervals.
 
-torchmetrics has both, on pictures; it gives FID no interval and wants subsets of one size for KID, while here a set
-may be as small as the evaluation is, its rows belong to captions, and both distances are taken of parameters too. A
-test holds both equal to torchmetrics. FID is biased upwards on small sets, which no interval mends: compare only FIDs
-of sets of the same size. KID is not: on identical distributions its mean is 0, and it may come out below.
+torchmetrics computes both for images, but gives no interval for FID and needs subsets of equal size for KID. Here sets
+may be small, rows are grouped by caption, and both distances also apply to hand parameters. A test compares both with
+torchmetrics. FID is biased upwards on small sets, which no interval corrects: compare only FIDs of sets of the same
+size. KID is unbiased: its mean on identical distributions is 0, and estimates may be negative.
 """
 
 from collections.abc import Iterator
@@ -18,11 +18,15 @@ def frechet_distance(first: torch.Tensor, second: torch.Tensor) -> float:
     """Fréchet distance between normal distributions with the means and covariances of two sets (Heusel et al., 2017).
 
     `|m1 - m2|² + tr(C1 + C2 - 2 (C1 C2)^½)` in float64. The last trace is the sum of the singular values of
-    `A1 A2ᵀ / sqrt((n1 - 1)(n2 - 1))` for the centred features A: no root of a matrix that need not have a real one,
-    and right also for fewer rows than features.
+    `A1 A2ᵀ / sqrt((n1 - 1)(n2 - 1))` for the centred features A. This avoids the root of a matrix that may not have a
+    real one, and is exact also for fewer rows than features.
 
     Args:
-        first, second (`torch.Tensor` of shape `(N1, D)` and `(N2, D)`): two rows at least.
+        first (`torch.Tensor` of shape `(N1, D)`): at least two rows.
+        second (`torch.Tensor` of shape `(N2, D)`): at least two rows.
+
+    Raises:
+        ValueError: if a set has another shape or is not finite.
     """
     first, second = _checked(first, second)
     return _frechet(first, second)
@@ -32,7 +36,11 @@ def kernel_distance(first: torch.Tensor, second: torch.Tensor) -> float:
     """Unbiased squared maximum mean discrepancy under the kernel `(x·y / D + 1)³` (Bińkowski et al., 2018).
 
     Args:
-        first, second (`torch.Tensor` of shape `(N1, D)` and `(N2, D)`): two rows at least.
+        first (`torch.Tensor` of shape `(N1, D)`): at least two rows.
+        second (`torch.Tensor` of shape `(N2, D)`): at least two rows.
+
+    Raises:
+        ValueError: if a set has another shape or is not finite.
     """
     first, second = _checked(first, second)
     return _Kernels(first, second, _numbered(None, None, len(first), len(second))).discrepancy()
@@ -48,15 +56,21 @@ def frechet_estimate(
 ) -> Estimate:
     """`frechet_distance` with a 95 % interval.
 
-    Whole groups (captions, with all their samples and hands) are resampled, the same of both sets where they share
-    them. A resampled set has fewer different rows and so a larger distance; the interval is the spread of the
-    resampled distances about their mean, laid around the value, from 0 on. `n` is the smaller set's number of rows.
+    Whole groups (captions, with all their samples and hands) are resampled, jointly for both sets where they share
+    groups. A resampled set has fewer distinct rows and so a larger distance; the interval is the spread of the
+    resampled distances about their mean, shifted to the value and cut off at 0. `n` is the size of the smaller set.
 
     Args:
-        first, second: see `frechet_distance`.
-        first_groups, second_groups (`torch.Tensor` of shape `(N1,)` and `(N2,)`, int64, *optional*): which rows
-            belong together; by default every row stands alone, and the sets are independent.
-        seed, resamples (`int`): of the bootstrap.
+        first (`torch.Tensor` of shape `(N1, D)`): at least two rows.
+        second (`torch.Tensor` of shape `(N2, D)`): at least two rows.
+        first_groups (`torch.Tensor` of shape `(N1,)`, int64, *optional*): group of each row; by default every row is
+            its own, and the sets are independent.
+        second_groups (`torch.Tensor` of shape `(N2,)`, int64, *optional*): likewise.
+        seed (`int`): of the bootstrap.
+        resamples (`int`): number of resampled sets.
+
+    Returns:
+        [`Estimate`].
     """
     first, second = _checked(first, second)
     groups = _numbered(first_groups, second_groups, len(first), len(second))
@@ -79,9 +93,9 @@ def kernel_estimate(
 ) -> Estimate:
     """`kernel_distance` with a 95 % interval; arguments and interval as in `frechet_estimate`.
 
-    Rows of one group are not compared with each other, in one set or across both: they are not independent, as the
-    unbiased estimator wants them. So the same rows in the same groups are at a distance of 0, and a group that is
-    drawn twice in resampling does not bring the bias back.
+    Rows of one group are not compared with each other, within a set or across both: the unbiased estimator requires
+    independent rows. The same rows in the same groups are therefore at distance 0, and a group that is drawn twice in
+    resampling does not reintroduce the bias.
     """
     first, second = _checked(first, second)
     groups = _numbered(first_groups, second_groups, len(first), len(second))
@@ -94,7 +108,7 @@ def kernel_estimate(
 def _checked(first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     for name, rows in (("first", first), ("second", second)):
         if rows.ndim != 2 or len(rows) < 2:
-            raise ValueError(f"`{name}` must have shape (N, D) with two rows at least, got {tuple(rows.shape)}.")
+            raise ValueError(f"`{name}` must have shape (N, D) with at least two rows, got {tuple(rows.shape)}.")
         if not rows.isfinite().all():
             raise ValueError(f"`{name}` must be finite.")
     if first.shape[1] != second.shape[1]:
@@ -106,7 +120,7 @@ def _frechet(first: torch.Tensor, second: torch.Tensor) -> float:
     gap = (first.mean(0) - second.mean(0)).square().sum()
     roots = [(rows - rows.mean(0)) / (len(rows) - 1) ** 0.5 for rows in (first, second)]
     traces = sum(root.square().sum() for root in roots)
-    # What matters of A is AᵀA, which R of A = QR has too, with no more rows than there are features.
+    # Only AᵀA matters, and R of A = QR has the same with at most D rows.
     small = [torch.linalg.qr(root, mode="r").R if len(root) > root.shape[1] else root for root in roots]
     common = torch.linalg.svdvals(small[0] @ small[1].T).sum()
     return max(0.0, (gap + traces - 2 * common).item())
@@ -116,8 +130,9 @@ class _Kernels:
     """Kernels of all pairs of rows of different groups, each row weighted by its group.
 
     Args:
-        first, second: features.
-        groups: of their rows, numbered from 0.
+        first (`torch.Tensor` of shape `(N1, D)`): features.
+        second (`torch.Tensor` of shape `(N2, D)`): features.
+        groups (`tuple` of `torch.Tensor`): of their rows, numbered from 0.
     """
 
     def __init__(self, first: torch.Tensor, second: torch.Tensor, groups: tuple[torch.Tensor, torch.Tensor]):
@@ -139,7 +154,7 @@ class _Kernels:
         return self.discrepancies(torch.ones(1, self.number, dtype=torch.float64)).item()
 
     def discrepancies(self, times: torch.Tensor) -> torch.Tensor:
-        """With every group taken so many times, `(R, G)`: `(R,)`, NaN where less than two groups are left of a set."""
+        """Discrepancies `(R,)` with groups taken `times` `(R, G)`; NaN where a set has fewer than two groups left."""
         first, second = (times * sizes for sizes in self.sizes)
         total = times.new_zeros(len(times))
         pairs = ((1, first, first), (1, second, second), (-2, first, second))
@@ -152,7 +167,7 @@ class _Kernels:
 def _numbered(
     first: torch.Tensor | None, second: torch.Tensor | None, first_rows: int, second_rows: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Groups as numbers from 0; by default every row is one."""
+    """Groups numbered from 0; by default every row is its own."""
     if first is None or second is None:
         groups = torch.arange(first_rows + second_rows)
     else:
@@ -163,7 +178,7 @@ def _numbered(
 
 
 def _resampled(groups: tuple[torch.Tensor, torch.Tensor], seed: int, resamples: int) -> Iterator[torch.Tensor]:
-    """How often each group comes, `(G,)`, in each resampling. Sets that share groups are resampled together."""
+    """How often each group is drawn, `(G,)`, in each resampling. Sets that share groups are resampled jointly."""
     members = [ids.unique() for ids in groups]
     number = 1 + max(int(ids.max()) for ids in groups)
     strata = [torch.arange(number)] if torch.isin(*members).any() else members
@@ -174,7 +189,7 @@ def _resampled(groups: tuple[torch.Tensor, torch.Tensor], seed: int, resamples: 
 
 
 def _around(value: float, found: list[float], n: int, seed: int) -> Estimate:
-    """The spread of resampled values about their mean, laid around the value."""
+    """The value, with the spread of the resampled values about their mean as interval."""
     if not found:
         return Estimate(value, float("-inf"), float("inf"), n, seed)
     values = torch.tensor(found, dtype=torch.float64)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 _CHUNK = 100
-"""Resampled sets held at a time."""
+"""Resampled sets in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -14,8 +14,10 @@ class Estimate:
     """A mean over independent cases and its 95 % bootstrap interval.
 
     Args:
-        value, low, high (`float`): the mean and the ends of the interval.
-        n (`int`): how many cases it was taken over.
+        value (`float`): the mean.
+        low (`float`): lower end of the interval.
+        high (`float`): upper end of the interval.
+        n (`int`): number of cases.
         seed (`int`): of the resampling.
     """
 
@@ -36,7 +38,7 @@ class Estimate:
 def bootstrap_mean(values: torch.Tensor, seed: int = 0, resamples: int = 2000) -> Estimate:
     """The mean of `values` `(n,)` and the 2.5 and 97.5 percentiles of the means of `resamples` resampled sets.
 
-    Cases that depend on each other (several samples of one caption) have to be averaged before they come here.
+    Cases must be independent: average several samples of one caption first.
     """
     values = torch.as_tensor(values, dtype=torch.float64)
     if values.ndim != 1 or len(values) == 0:
@@ -55,7 +57,7 @@ class Cases:
     """Scores of rows under names like `"detector/handedness"`; a row counts once, with its mean.
 
     Args:
-        num_rows (`int`): how many rows there are.
+        num_rows (`int`): number of rows.
     """
 
     def __init__(self, num_rows: int):
@@ -63,7 +65,7 @@ class Cases:
         self._sums: dict[str, torch.Tensor] = {}
 
     def add(self, name: str, rows: torch.Tensor | Iterable[int], values: torch.Tensor | Iterable[float]) -> None:
-        """Scores `(N,)` of rows `(N,)`; NaN where a score is not defined."""
+        """Adds scores `(N,)` of rows `(N,)`; NaN where a score is not defined."""
         numbers = torch.as_tensor(rows if isinstance(rows, torch.Tensor) else list(rows), dtype=torch.long).cpu()
         scores = torch.as_tensor(values if isinstance(values, torch.Tensor) else list(values)).double().cpu()
         sums = self._sums.setdefault(name, torch.zeros(2, self.num_rows, dtype=torch.float64))
@@ -87,7 +89,7 @@ class Cases:
         return found
 
     def to_dict(self) -> dict[str, list[float | None]]:
-        """Each row's mean under each name, None where it has none: for JSON."""
+        """For JSON: each row's mean by name, None where it has none."""
         return {
             name: [None if value != value else value for value in self.by_row(name).tolist()] for name in self._sums
         }

@@ -1,6 +1,6 @@
 """Do hands make the gestures of the studio scenes that their captions describe?
 
-The ground truth is the `scene` of each row that `handiffuser data make` wrote; a model sees the caption alone. The
+The ground truth is the `scene` of each row, written by `handiffuser data make`; a model sees only the caption. The
 paper reports no such numbers: the rule below is ours.
 """
 
@@ -15,14 +15,14 @@ from ...studio import GESTURES, Scene, gesture_by_name
 from ...studio.gestures import LONG_FINGERS, Gesture, left_hand_pose
 
 _THUMB_BASE, _THUMB_TIP = 2, 4
-"""Of OpenPose's 21 joints."""
+"""Indices of OpenPose's 21 joints."""
 
 
 class GestureRule:
     """Names the gesture of a hand: the one whose finger rotations are nearest on average over the 15 joints.
 
     All named gestures of the studio and all 32 combinations of extended fingers compete. Gestures of the same fingers
-    (thumbs up and thumbs down) differ by where the thumb points in the picture.
+    (thumbs up and thumbs down) differ by where the thumb points in the image.
     """
 
     def __init__(self) -> None:
@@ -42,11 +42,11 @@ class GestureRule:
 
         Args:
             left_pose (`torch.Tensor` of shape `(45,)`): of the left hand, or of the right one mirrored.
-            thumb_rise (`float`): how far the thumb's tip is above its base in the picture.
+            thumb_rise (`float`): height of the thumb's tip above its base in the image.
             name (`str`): of the gesture.
 
         Returns:
-            `tuple`: the verdict, and degrees.
+            `tuple`: the verdict (`bool`) and the distance in degrees (`float`).
         """
         wanted = gesture_by_name(name)
         distances = self.distances(left_pose)
@@ -61,12 +61,12 @@ class GestureRule:
 def score_hands(
     hand_params: HandParams, scenes: Sequence[Scene], visible: torch.Tensor, body_model: HandBodyModel
 ) -> dict[str, torch.Tensor]:
-    """Scores of hands against the scenes that their captions describe.
+    """Scores hands against the scenes that their captions describe.
 
     Args:
-        hand_params (`HandParams` of batch shape `(N,)`): what is judged.
+        hand_params (`HandParams` of batch shape `(N,)`): the hands to score.
         scenes (`Sequence[Scene]`): N.
-        visible (`torch.Tensor` of shape `(N, 2)`, bool): which hands, [left, right], a picture of the scene shows.
+        visible (`torch.Tensor` of shape `(N, 2)`, bool): hands, [left, right], that an image of the scene shows.
         body_model (`HandBodyModel`): for the direction of thumbs.
 
     Returns:

@@ -1,6 +1,4 @@
-"""What hands of stage 1 can be asked on any data set: may joints bend so, do sides agree with the text, is the
-distribution that of the data?
-"""
+"""Checks of sampled hands for any data set: joint limits, handedness against the caption, Fréchet distance."""
 
 import re
 from collections.abc import Sequence
@@ -25,11 +23,11 @@ def finger_poses(hand_params: HandParams) -> torch.Tensor:
 
 @torch.no_grad()
 def limit_violations(hand_params: HandParams, body_model: HandBodyModel | None = None) -> torch.Tensor:
-    """The part of the visible hands' finger joints that are bent, spread or twisted beyond what hands can do.
+    """Part of the visible hands' finger joints that are bent, spread or twisted beyond anatomical limits.
 
-    A joint's axis-angle is read along its finger's own axes in the rest pose. In degrees, a long finger's knuckle may
-    bend from -30 to 115, its other joints from -20 to 130; the knuckle may spread and twist by 30, the others by 15.
-    The thumb's numbers may each be 75. See `hands.joint_limits` for where these limits come from.
+    A joint's axis-angle is decomposed along its finger's own axes in the rest pose. In degrees, the knuckle of a long
+    finger may bend from -30 to 115, its other joints from -20 to 130; the knuckle may spread and twist by 30, the
+    others by 15. All limits of the thumb are 75. See `hands.joint_limits` for where these limits come from.
 
     Args:
         hand_params ([`HandParams`] of batch shape `(N,)`): the hands to check.
@@ -46,7 +44,7 @@ def limit_violations(hand_params: HandParams, body_model: HandBodyModel | None =
 
 
 def _finger_axes(body_model: HandBodyModel | None) -> torch.Tensor:
-    """Of a right hand's 15 joints: along the finger, the axis of spread, the axis of flexion; `(15, 3, 3)`."""
+    """Axes of a right hand's 15 joints, `(15, 3, 3)`: along the finger, of spread, of flexion."""
     body = procedural_body() if body_model is None else body_model
     joints = body(HandParams.zeros(1).to(body.device)).joints_3d[0, SIDES.index("right")].cpu()
     axes = []
@@ -63,7 +61,7 @@ def named_sides(text: str) -> tuple[bool, bool] | None:
     """The hands that a caption names, (left, right): "left hand", "right fist", "both hands" and the like.
 
     Returns:
-        `tuple`, or None if it names none. "lit from the left" names no hand.
+        `tuple` of `bool`, or None if it names no hand, as in "lit from the left".
     """
     found = {match.group(1).lower() for match in _SIDE_WORD.finditer(text)}
     if _BOTH_WORDS.search(text):
@@ -72,7 +70,7 @@ def named_sides(text: str) -> tuple[bool, bool] | None:
 
 
 def side_consistency(hand_params: HandParams, texts: Sequence[str]) -> torch.Tensor:
-    """Whether just the hands that the text names are visible: 1 or 0, `(N,)`, NaN where it names none.
+    """Whether exactly the hands that the text names are visible: 1 or 0, `(N,)`; NaN where it names none.
 
     Args:
         hand_params ([`HandParams`] of batch shape `(N,)`): the hands to check.

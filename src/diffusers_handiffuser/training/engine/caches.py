@@ -1,5 +1,6 @@
 """Arrays on disk that the processes of a run compute once, each its share."""
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-from ...utils.atomic_files import temporary_path, tidy_once
+from ...utils.atomic_arrays import atomic_array, open_array
 
 
 def cached_together(paths: Any, shapes: Any, dtypes: Any, fill: Callable, accelerator: Accelerator) -> Any:
@@ -39,42 +40,29 @@ def cached_together(paths: Any, shapes: Any, dtypes: Any, fill: Callable, accele
                 "(the same command with --cache_only)"
             )
         _fill_files(paths, shapes, dtypes, fill, accelerator)
-    return {name: _open(path, shapes[name], dtypes[name]) for name, path in paths.items()}
+    return {name: open_array(path, shapes[name], dtypes[name]) for name, path in paths.items()}
 
 
 def _fill_files(paths: Mapping, shapes: Mapping, dtypes: Mapping, fill: Callable, accelerator: Accelerator) -> None:
-    names = broadcast_object_list(
-        [temporary_path(path).name for path in paths.values()]
-    )  # other runs may write them, too
-    temporary = {name: path.with_name(place) for (name, path), place in zip(paths.items(), names, strict=True)}
-    try:
+    temporary: list[Path | None] = [None] * len(paths)
+    with contextlib.ExitStack() as files:
         if accelerator.is_main_process:
-            for name, path in temporary.items():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                tidy_once(path.parent)
-                np.lib.format.open_memmap(path, mode="w+", dtype=dtypes[name], shape=shapes[name])
-        accelerator.wait_for_everyone()
-        arrays = {name: np.load(path, mmap_mode="r+") for name, path in temporary.items()}
+            temporary = [
+                files.enter_context(atomic_array(path, shapes[name], dtypes[name])) for name, path in paths.items()
+            ]
+        # The paths of the main process; other runs may write the same caches to paths of their own.
+        temporary = broadcast_object_list(temporary)
         num_rows, shares = next(iter(shapes.values()))[1], accelerator.num_processes
         bounds = [num_rows * share // shares for share in range(shares + 1)]
         mine = range(bounds[accelerator.process_index], bounds[accelerator.process_index + 1])
-        if mine:
-            fill(arrays, mine)
-        for array in arrays.values():
-            array.flush()
+        _fill_share(dict(zip(paths, temporary, strict=True)), fill, mine)
         accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
-            for name, path in paths.items():
-                os.replace(temporary[name], path)
-    finally:
-        if accelerator.is_main_process:
-            for path in temporary.values():
-                path.unlink(missing_ok=True)
     accelerator.wait_for_everyone()
 
 
-def _open(path: Path, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    array = np.load(path, mmap_mode="r")
-    if array.shape != tuple(shape) or array.dtype != np.dtype(dtype):
-        raise ValueError(f"{path} holds {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}: delete it")
-    return array
+def _fill_share(paths: Mapping, fill: Callable, rows: range) -> None:
+    arrays = {name: np.load(path, mmap_mode="r+") for name, path in paths.items()}
+    if rows:
+        fill(arrays, rows)
+    for array in arrays.values():
+        array.flush()

@@ -97,7 +97,7 @@ def _remove(path: Path) -> None:
 
 
 def _flush(folder: Path) -> None:
-    """fsync of a folder and its files, so that a power failure leaves no name without content."""
+    """Flushes a folder and its files to disk, so that a power failure leaves no name without content."""
     for path in (*folder.rglob("*"), folder):
         descriptor = os.open(path, os.O_RDONLY)
         try:

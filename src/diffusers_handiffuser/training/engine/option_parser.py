@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, NoReturn, TypeVar, get_type_hints
 
 from transformers import HfArgumentParser
 
@@ -52,6 +52,10 @@ class OptionParser(HfArgumentParser):
         group: Any = super().add_argument_group(*args, **kwargs)
         group.add_argument = partial(_add_option, group.add_argument, self.defaults)
         return group
+
+    def error(self, message: str) -> NoReturn:
+        """Prints the error in one line, without the usage, which is some 60 lines long, and exits with code 2."""
+        self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
 
     def parse(self, argv: Sequence[str] | None = None) -> Any:
         """The dataclass, from a command line: this process's by default. Exits with code 2 if it is wrong."""
@@ -118,7 +122,7 @@ def _assembled(kind: type, leaves: Iterator[Any]) -> Any:
 
 
 def read_json_object(text: str) -> JsonObject:
-    """argparse type: a JSON object, inline or as the path of a file."""
+    """Type of an option for argparse: a JSON object, inline or as the path of a file."""
     try:
         value = json.loads(text if text.lstrip().startswith("{") else Path(text).read_text())
     except (OSError, ValueError) as error:

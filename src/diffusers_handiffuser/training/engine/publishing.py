@@ -30,7 +30,7 @@ _PACKAGES = ("diffusers_handiffuser", "torch", "diffusers", "transformers", "acc
 
 
 def open_repository(hub: HubOptions, output_dir: str) -> None:
-    """Makes the repository that the result will be pushed to, so that what is wrong shows before the training.
+    """Creates the repository that the result will be pushed to, so that errors appear before the training.
 
     Raises an `OSError` if the Hub refuses or cannot be reached.
     """
@@ -53,15 +53,16 @@ def finish_run(
     hub: HubOptions,
     base_model: str | None,
 ) -> None:
-    """Ends a run: saves the result in the output folder with a card of the run, and uploads it if that is wanted.
+    """Ends a run: saves the result with its card in the output folder, and uploads it if the options ask for it.
 
     Args:
-        run (`TrainingRun`): done; is closed.
+        run (`TrainingRun`): finished; is closed here.
         trainer (`str`): its module.
         argv (`Sequence[str]`, *optional*): its command line; that of this process by default.
-        save: called in the main process with the objective, as `whole_objective` gives it, and the facts for the
-            card; writes the result and its card.
-        data, hub: options of the trainer.
+        save (callable): called in the main process with the objective, as `whole_objective` yields it, and the facts
+            for the card; writes the result and its card.
+        data (`DataOptions`): of the trainer.
+        hub (`HubOptions`): of the trainer.
         base_model (`str`, *optional*): folder, file or Hub id that the weights come from; `None` if from nothing.
     """
     with run.whole_objective() as whole:

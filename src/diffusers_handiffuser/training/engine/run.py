@@ -244,8 +244,10 @@ class TrainingRun:
         self.accelerator.wait_for_everyone()
 
     def whole_objective(self) -> contextlib.AbstractContextManager[Any]:
-        """The unwrapped objective with the averaged weights, if there are any, in the main process; a collective
-        operation that gives `None` to the others."""
+        """The unwrapped objective, with the averaged weights if there are any; `None` in all but the main process.
+
+        A collective operation.
+        """
         return self.weights.whole_objective()
 
     def log(self, numbers: dict) -> None:
@@ -385,7 +387,11 @@ def prepare_model(model: Any, options: HardwareOptions, device: torch.device) ->
 
 
 def count_training_rows(num_rows: int, num_validation_rows: int) -> int:
-    """Number of rows for training when the last ones are held out; a `ValueError` if there are none."""
+    """Number of rows for training when the last ones are held out; raises a `ValueError` if there are none."""
     if num_rows - num_validation_rows < 1:
-        raise ValueError(f"`num_validation_rows` ({num_validation_rows}) leaves none of {num_rows} rows")
+        fewer = min(max(1, num_rows // 10), num_rows - 1)
+        raise ValueError(
+            f"--num_validation_rows {num_validation_rows} leaves none of {num_rows} rows for training; "
+            f"try --num_validation_rows {fewer}"
+        )
     return num_rows - num_validation_rows

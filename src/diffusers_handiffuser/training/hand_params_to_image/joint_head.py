@@ -18,16 +18,15 @@ NUM_HAND_JOINTS = len(OPENPOSE_HAND_NAMES)
 
 
 class JointHead(ModelMixin, ConfigMixin):
-    """A linear probe for the joints and palms of both hands in features of the U-Net, and for joints in their own
-    states.
+    """A linear probe for joints and palms of both hands in the U-Net's features, and for joints in their own states.
 
-    It can only read what is linearly decodable. Used in training alone; checkpoints hold it as `joint_finder`, with
+    It can only read what is linearly decodable. Used only in training; checkpoints hold it as `joint_finder`, with
     `over`, `along` and `palm` as names of its layers.
 
     Args:
         channels (`int`): of the features.
         hidden_size (`int`): width of the states.
-        size (`int`, defaults to 32): positions along x and along y that are told apart from the states.
+        size (`int`, defaults to 32): number of positions along x and along y that the states are classified into.
         palms (`bool`, defaults to `False`): whether it reads palms; without a loss on it, a layer would have no
             optimiser state, which FSDP needs to resume.
     """
@@ -115,7 +114,10 @@ def joint_cross_entropy(
     Args:
         logits (`JointLogits`): of B rows.
         joints_2d (`torch.Tensor` of shape (B, 2, 21, 2)): in [-1, 1], x to the right and y down.
-        visible (`torch.Tensor` of shape (B, 2), bool).
+        visible (`torch.Tensor` of shape (B, 2), bool): which hands count.
+
+    Returns:
+        `tuple` of two scalars.
     """
     counted = _counted(joints_2d, visible)
     height, width = logits.heatmap_logits.shape[-2:]
@@ -138,7 +140,8 @@ def palm_cross_entropy(logits: torch.Tensor, joints_2d: torch.Tensor, visible: t
 
     Args:
         logits (`torch.Tensor` of shape (B, 2, H, W)): of each hand's palm over the latents.
-        joints_2d, visible: as there.
+        joints_2d (`torch.Tensor` of shape (B, 2, 21, 2)): in [-1, 1], x to the right and y down.
+        visible (`torch.Tensor` of shape (B, 2), bool): which hands count.
     """
     targets = palm_share(joints_2d)[..., None].expand(joints_2d.shape[:-1])
     x, y = _linear_weights(joints_2d[..., 0], logits.shape[-1]), _linear_weights(joints_2d[..., 1], logits.shape[-2])
@@ -169,7 +172,7 @@ def near_hands(joints_2d: torch.Tensor, visible: torch.Tensor, size: int) -> tor
 
     Args:
         joints_2d (`torch.Tensor` of shape (B, 2, 21, 2)): in [-1, 1], x to the right and y down.
-        visible (`torch.Tensor` of shape (B, 2), bool).
+        visible (`torch.Tensor` of shape (B, 2), bool): which hands count.
         size (`int`): latent positions per side; a joint's Gaussian has a standard deviation of 1.5 of them.
     """
     places = (torch.arange(size, device=joints_2d.device) + 0.5) * (2 / size) - 1

@@ -1,20 +1,20 @@
-"""Trains stage 2: U-Net and Text+Hand encoder, from captions, hands and images.
+r"""Trains stage 2: U-Net and Text+Hand encoder, from captions, hands and images.
 
 From Stable Diffusion 1.x, as in the paper (everything but the VAE is trained):
 
-    accelerate launch -m diffusers_handiffuser.training.hand_params_to_image --pretrained_model_name_or_path SD \\
+    accelerate launch -m diffusers_handiffuser.training.hand_params_to_image --pretrained_model_name_or_path SD \
         --train_data_dir DATA --output_dir OUT --resolution 512 --max_train_steps 100000 --use_ema
 
 On a small GPU, LoRA for U-Net and text tower beside the hands' own modules:
 
-    accelerate launch -m diffusers_handiffuser.training.hand_params_to_image --pretrained_model_name_or_path SD \\
-        --train_method lora --rank 16 --mixed_precision bf16 --gradient_checkpointing --train_batch_size 1 \\
+    accelerate launch -m diffusers_handiffuser.training.hand_params_to_image --pretrained_model_name_or_path SD \
+        --train_method lora --rank 16 --mixed_precision bf16 --gradient_checkpointing --train_batch_size 1 \
         --train_data_dir DATA --output_dir OUT --resolution 512 --max_train_steps 20000
 
 From nothing, a small model:
 
-    python -m diffusers_handiffuser.training.hand_params_to_image --pretrained_vae_model_name_or_path VAE/vae \\
-        --tokenizer_name TOKENIZER --train_data_dir DATA --output_dir OUT --resolution 128 --use_ema \\
+    python -m diffusers_handiffuser.training.hand_params_to_image --pretrained_vae_model_name_or_path VAE/vae \
+        --tokenizer_name TOKENIZER --train_data_dir DATA --output_dir OUT --resolution 128 --use_ema \
         --max_train_minutes 600
 
 The VAE's latents and the hands' geometry are computed once and cached on disk, so the training loop uses neither the

@@ -21,7 +21,9 @@ Batch = dict[str, torch.Tensor]
 
 
 class HandParamsLoss:
-    """The loss of a noisy sample x_t whose clean sample x is predicted as x̂: the mean over rows of
+    """The loss of a noisy sample x_t whose clean sample x is predicted as x̂.
+
+    It is the mean over rows of
 
         w(t) mean(v (x̂ - x)²) + λ ᾱ_t joints(x̂, x)
 
@@ -52,7 +54,8 @@ class HandParamsLoss:
         Args:
             objective (`torch.nn.Module`): the `HandParamsObjective`.
             batch (`dict[str, torch.Tensor]`): of `data.CachedHandParams` or `data.StreamedHandParams`.
-            noise (`torch.Tensor` of shape (B, 327)), timesteps (`torch.Tensor` of shape (B,)): of x_t.
+            noise (`torch.Tensor` of shape (B, 327)): of x_t.
+            timesteps (`torch.Tensor` of shape (B,)): of x_t.
             no_caption (`torch.Tensor` of shape (B,), bool): rows whose caption is dropped.
         """
         clean, visible = batch["samples"], batch["hand_visible"]

@@ -9,6 +9,7 @@ from ..engine.options import (
     PretrainedOptions,
     StreamingDataOptions,
     TrainingOptions,
+    refuse_below_one,
     refuse_epochs_of_stream,
     refuse_outside_unit_interval,
 )
@@ -85,6 +86,9 @@ class SamplingOptions:
     validation_prompts: list[str] | None = option(None, help="drawn besides the first held-out captions")
     num_hand_inference_steps: int = option(20, help="in validation; saved as the default")
     hand_guidance_scale: float = option(2.5, help="in validation; saved as the default")
+
+    def __post_init__(self) -> None:
+        refuse_below_one(self, "num_hand_inference_steps")
 
 
 @dataclass

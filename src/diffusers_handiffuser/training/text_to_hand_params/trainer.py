@@ -1,14 +1,14 @@
-"""Trains stage 1: text to the SMPL-H parameters of one person.
+r"""Trains stage 1: text to the SMPL-H parameters of one person.
 
 With the CLIP text encoder of a Stable Diffusion pipeline, frozen, as in the paper:
 
-    accelerate launch -m diffusers_handiffuser.training.text_to_hand_params --pretrained_model_name_or_path SD \\
+    accelerate launch -m diffusers_handiffuser.training.text_to_hand_params --pretrained_model_name_or_path SD \
         --train_data_dir DATA --output_dir OUT --max_train_steps 200000 --use_ema
 
 From nothing, a small model with a small text encoder that is trained along:
 
-    python -m diffusers_handiffuser.training.text_to_hand_params --tokenizer_name TOKENIZER --train_text_encoder \\
-        --model_config '{"hidden_size": 256, "num_layers": 4, "num_attention_heads": 4}' \\
+    python -m diffusers_handiffuser.training.text_to_hand_params --tokenizer_name TOKENIZER --train_text_encoder \
+        --model_config '{"hidden_size": 256, "num_layers": 4, "num_attention_heads": 4}' \
         --train_data_dir DATA --output_dir OUT --max_train_minutes 120 --use_ema
 
 `OUT` is a `HanDiffuserPipeline` that has stage 1 only: `text_to_hand_params/`, `hand_text_encoder/`,

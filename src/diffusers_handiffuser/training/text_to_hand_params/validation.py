@@ -1,19 +1,18 @@
 """Stage 1's validation: the loss on held-out rows, and hands sampled for their captions."""
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 
 from ...hands import HandBodyModel, HandParams
 from ...hands.rotations import rotmat_geodesic_distance, rotvec_to_rotmat
 from ...models.text_to_hand_params import SAMPLE_SIZE
+from ...pipelines.hand_sampling import sample_hands
 from ...rendering.drawing import draw_hand_mesh
 from ..engine.run import TrainingRun
 from ..engine.tracking import image_grid
 from .data import CachedHandParams
 from .loss import HandParamsLoss, HandParamsObjective
-from .models import HandParamsModels, stage_1_pipeline
+from .models import HandParamsModels
 from .options import SamplingOptions
 
 _DRAWN, _SIZE = 8, 128
@@ -26,7 +25,7 @@ class HandParamsValidation:
     Args:
         options (`SamplingOptions`): prompts and settings of sampling.
         run (`TrainingRun`): logs the image.
-        models (`HandParamsModels`): of stage 1; the trained ones come with each call.
+        models (`HandParamsModels`): of stage 1; each call passes the trained ones.
         loss (`HandParamsLoss`): of the training.
         held_out (`CachedHandParams`, *optional*): the held-out rows.
     """
@@ -42,15 +41,22 @@ class HandParamsValidation:
         self.options, self.run, self.models, self.loss, self.held_out = options, run, models, loss, held_out
 
     def __call__(self, objective: HandParamsObjective) -> dict[str, float]:
-        """Numbers to log; the image goes to the run."""
+        """Returns scalars to log, and logs the image."""
         held_out = self.held_out
         numbers = {} if held_out is None else self.held_out_losses(objective, held_out)
         prompts = ([] if held_out is None else held_out.texts) + (self.options.validation_prompts or [])
         if prompts:
-            models = replace(self.models, model=objective.model, text_encoder=objective.text_encoder.eval())
-            pipeline = stage_1_pipeline(models, self.options).to(self.run.device)
-            generators = [torch.Generator().manual_seed(number) for number in range(len(prompts))]
-            sampled = pipeline.sample_hand_params(prompts, hand_generator=generators).to("cpu")
+            sampled = sample_hands(
+                prompts,
+                self.models.tokenizer,
+                objective.text_encoder,
+                objective.model,
+                self.models.scheduler,
+                self.options.num_hand_inference_steps,
+                self.options.hand_guidance_scale,
+                [torch.Generator().manual_seed(number) for number in range(len(prompts))],
+                self.run.device,
+            )
             wanted, body_model = HandParams.zeros(0), self.models.body_model.to("cpu")
             if held_out is not None:
                 wanted = held_out.hands
@@ -71,10 +77,10 @@ class HandParamsValidation:
 
 
 def compare_hands(sampled: HandParams, wanted: HandParams, body_model: HandBodyModel) -> dict[str, float]:
-    """How well sampled hands agree with those of held-out rows of the same captions.
+    """How well sampled hands agree with those of held-out rows with the same captions.
 
-    `visibility`: part of the rows with the right hands visible; `finger_error`: mean angle in degrees between the
-    finger rotations of hands visible in both; `in_picture`: part of the sampled visible hands' joints that lie in the
+    `visibility`: part of the rows with exactly the right hands visible; `finger_error`: mean angle in degrees between
+    the finger rotations of hands visible in both; `in_picture`: part of the sampled visible hands' joints inside the
     image.
     """
     numbers = {"visibility": (sampled.hand_visible == wanted.hand_visible).all(-1).float().mean().item()}

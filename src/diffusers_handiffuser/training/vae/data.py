@@ -61,7 +61,7 @@ class CropDataset:
     Args:
         images (`np.ndarray` of shape (N, resolution, resolution, 3)): uint8, to train on.
         options (`CropOptions`): sizes, crops and mirroring.
-        vae (`AutoencoderKL`): tells the latents' shape.
+        vae (`AutoencoderKL`): its config gives the latents' shape.
         device (`torch.device`): of the batches.
     """
 

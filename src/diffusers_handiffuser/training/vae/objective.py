@@ -44,7 +44,8 @@ def pyramid_l1(prediction: torch.Tensor, target: torch.Tensor, levels: int = PYR
     enlarged again) consist of edges.
 
     Args:
-        prediction, target (`torch.Tensor` of shape (B, C, H, W)): images.
+        prediction (`torch.Tensor` of shape (B, C, H, W)): images.
+        target (`torch.Tensor` of shape (B, C, H, W)): images.
         levels (`int`): number of bands; H and W must be divisible by 2 ** levels.
     """
     difference = prediction - target

@@ -1,6 +1,6 @@
-"""Trains an image autoencoder (diffusers' `AutoencoderKL`) for a small model.
+r"""Trains an image autoencoder (diffusers' `AutoencoderKL`) for a small model.
 
-    python -m diffusers_handiffuser.training.vae --train_data_dir DATA --output_dir OUT --use_ema \\
+    python -m diffusers_handiffuser.training.vae --train_data_dir DATA --output_dir OUT --use_ema \
         --max_train_minutes 90
 
 `OUT/vae` is the result. Its latents have mean 0 and standard deviation 1 in every channel over the training images

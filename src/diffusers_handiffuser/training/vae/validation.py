@@ -42,5 +42,5 @@ def reconstruct(vae: AutoencoderKL, images: np.ndarray, device: torch.device, ba
 
 
 def to_pixels(images: torch.Tensor) -> np.ndarray:
-    """float (B, 3, H, W) in [-1, 1] to uint8 (B, H, W, 3)."""
+    """Converts images (B, 3, H, W) in [-1, 1] to uint8 (B, H, W, 3)."""
     return ((images.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()

@@ -1,0 +1,49 @@
+"""Single hands of the body model come back from their own joints."""
+
+import pytest
+import torch
+from known_hands import angles, studio_hands, visible_hands
+
+from diffusers_handiffuser.detection.fitting import HandFit
+
+MIRROR = torch.tensor([-1.0, 1.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def known(body):
+    """Joints `(2, 21, 3)` in metres, sides `(2,)` and wrist rotations `(2, 3, 3)` of a scene with two hands."""
+    hands, geometry, _ = studio_hands(body, ("two_hands",))
+    places = tuple(torch.tensor(visible_hands(hands)).T)
+    return geometry.joints_3d[places], places[1], geometry.rotations[places][:, 0]
+
+
+@pytest.fixture(scope="module")
+def fitted(known, body):
+    joints, sides, _ = known
+    return HandFit(body, steps=8)(joints, sides)
+
+
+def test_rotations_and_joints_come_back(known, fitted):
+    _, sides, wanted = known
+    rotations, poses, distances = fitted
+    assert sides.tolist() == [0, 1] and poses.shape == (2, 45)
+    assert distances.max() < 0.001 and angles(rotations, wanted).max() < 1
+
+
+def test_a_mirrored_hand_has_the_mirrored_pose(known, fitted, body):
+    joints, sides, _ = known
+    rotations, poses, distances = HandFit(body, steps=8)(joints * MIRROR, 1 - sides)
+    signs = torch.tensor([1.0, -1.0, -1.0]).repeat(15)
+    assert (poses - fitted[1] * signs).abs().max() < 0.01
+    assert angles(rotations, MIRROR[:, None] * fitted[0] * MIRROR).max() < 0.1
+    assert torch.allclose(distances, fitted[2], atol=1e-5)
+
+
+def test_unit_and_place_of_2d_points_do_not_matter(known, body):
+    joints, sides, _ = known
+    fit, points = HandFit(body, steps=2), joints[:1, :, :2]
+    rotations, poses, distances = fit(points, sides[:1])
+    for scale, shift in ((1000, 0), (1, 10)):
+        again = fit(scale * points + shift, sides[:1])
+        assert angles(again[0], rotations).max() < 0.5 and (again[1] - poses).abs().max() < 0.01
+        assert torch.allclose(again[2], scale * distances, rtol=0.01)

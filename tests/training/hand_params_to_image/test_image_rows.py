@@ -1,0 +1,143 @@
+"""Rows that are computed in the loop: the same numbers as from the caches, threads, streams and where they stand."""
+
+import json
+import shutil
+import threading
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from stage_2 import train
+
+from diffusers_handiffuser import HandBodyModel
+from diffusers_handiffuser.data import HandDataset, hand_features, open_dataset
+from diffusers_handiffuser.training.engine.caches import cached_together
+from diffusers_handiffuser.training.engine.images import ImageLoader
+from diffusers_handiffuser.training.hand_params_to_image.rows import (
+    BatchEncoder,
+    CachedDataset,
+    LiveDataset,
+    cache_geometry,
+    cache_latents,
+    tokenize,
+)
+
+
+def losses(folder) -> list[float]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def test_a_run_without_caches_has_the_losses_of_one_with(data_dir, sd_dir, tmp_path):
+    options = ("--pretrained_model_name_or_path", sd_dir, "--random_flip")
+    train(data_dir, tmp_path / "cached", *options)
+    assert (data_dir / ".cache").is_dir()
+    shutil.rmtree(data_dir / ".cache")
+    train(data_dir, tmp_path / "live", *options, "--no_cache", "--dataloader_num_workers", 2)
+    assert not (data_dir / ".cache").exists()
+    assert losses(tmp_path / "live") == pytest.approx(losses(tmp_path / "cached"), rel=1e-3)
+
+
+def test_batches_are_those_of_the_caches(data_dir, picture_components, hand_components, tmp_path):
+    dataset, accelerator = HandDataset(data_dir, need_images=True), Accelerator(cpu=True)
+    vae, tokenizer = picture_components["vae"], picture_components["tokenizer"]
+    encoder, body = hand_components["text_encoder"], HandBodyModel.procedural()
+    arrays = {
+        "latents": cache_latents(dataset, vae, 16, True, tmp_path, 4, accelerator),
+        **cache_geometry(dataset, body, encoder, True, tmp_path, accelerator),
+    }
+    flipped = [text.replace("left", "?").replace("right", "left").replace("?", "right") for text in dataset.texts]
+    ids = torch.stack([tokenize(tokenizer, dataset.texts), tokenize(tokenizer, flipped)])
+    visible = dataset.hand_params.hand_visible
+    cached = CachedDataset(arrays, ids, torch.stack([visible, visible.flip(-1)]), "cpu", False)
+    live = LiveDataset(dataset, BatchEncoder(vae, tokenizer, encoder, body, torch.device("cpu")), 16, num_workers=1)
+    rows, mirror = np.array([3, 7, 0]), torch.tensor([True, False, True])
+    ours, theirs = live.batch(rows, mirror, following=np.array([1])), cached.batch(rows, mirror)
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        assert ours[name].dtype == value.dtype and torch.allclose(ours[name].float(), value.float(), atol=5e-3), name
+
+
+def test_image_loader_reads_ahead_in_threads():
+    seen = []
+
+    def load(row, resolution):
+        seen.append((row, threading.current_thread() is threading.main_thread()))
+        return np.full((resolution, resolution, 3), row, np.uint8)
+
+    with ImageLoader(load, 2, num_workers=1) as loader:
+        assert loader.load([4, 5], [6]).shape == (2, 2, 2, 3)
+        assert loader.load([6, 4], []).ravel()[::12].tolist() == [6, 4]
+    assert seen == [(4, False), (5, False), (6, False), (4, False)]
+    with ImageLoader(load, 2, num_workers=0) as loader:
+        loader.load([1], [2])
+    assert seen[4:] == [(1, True)]
+
+
+class TestStreaming:
+    OPTIONS = ("--streaming", "--shuffle_buffer", 5, "--num_validation_rows", 0)
+
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_resumed_run_goes_on_with_the_next_row(self, data_dir, sd_dir, tmp_path, same_tree, workers):
+        options = ("--pretrained_model_name_or_path", sd_dir, *self.OPTIONS, "--dataloader_num_workers", workers)
+        train(data_dir, tmp_path / "whole", *options)
+        assert not (data_dir / ".cache").exists()
+        shutil.copytree(tmp_path / "whole/checkpoint-2", tmp_path / "killed/checkpoint-2")
+        train(data_dir, tmp_path / "killed", *options, "--resume_from_checkpoint", "latest")
+        same_tree(tmp_path / "whole/checkpoint-4", tmp_path / "killed/checkpoint-4")
+        position = [tmp_path / name / "checkpoint-4/stream-0.json" for name in ("whole", "killed")]
+        assert position[0].read_text() == position[1].read_text()
+        (tmp_path / "killed/checkpoint-4/stream-0.json").unlink()
+        with pytest.raises(ValueError, match="stream-0.json is missing"):
+            train(data_dir, tmp_path / "killed", *options, "--resume_from_checkpoint", "latest")
+
+    def test_shards_with_rows_held_out_of_another_split(self, data_dir, sd_dir, tmp_path):
+        datasets = pytest.importorskip("datasets")
+        rows = [json.loads(line) for line in (data_dir / "metadata.jsonl").read_text().splitlines()]
+        for row in rows:
+            row["image"] = {"bytes": (data_dir / row.pop("file_name")).read_bytes(), "path": None}
+        for split, part in (("train", rows[:10]), ("validation", rows[10:])):
+            table = datasets.Dataset.from_list(part, features=hand_features())
+            table.to_parquet(tmp_path / f"shards/{split}-00000-of-00001.parquet")
+        assert len(open_dataset(tmp_path / "shards", "validation")) == 4
+        train(tmp_path / "shards", tmp_path / "out", "--pretrained_model_name_or_path", sd_dir, "--streaming",
+              "--validation_split", "validation", "--max_train_steps", 2)  # fmt: skip
+        assert "validation_mse" in (tmp_path / "out/log.jsonl").read_text()
+        assert (tmp_path / "out/samples/0000002-held-out.png").is_file()
+        assert not list(tmp_path.rglob(".cache"))
+
+    @pytest.mark.parametrize("option", ["--num_train_epochs", "--validation_epochs", "--max_train_samples"])
+    def test_what_needs_the_number_of_rows_is_refused(self, data_dir, sd_dir, tmp_path, option, capsys):
+        with pytest.raises(SystemExit):
+            train(data_dir, tmp_path, "--pretrained_model_name_or_path", sd_dir, *self.OPTIONS, option, 1)
+        assert f"--streaming does not know the number of rows: {option}" in capsys.readouterr().err
+
+
+def test_dataset_name_comes_before_the_folder(data_dir, sd_dir, tmp_path):
+    options = ("--pretrained_model_name_or_path", sd_dir, "--dataset_name", data_dir, "--max_train_steps", 1)
+    train(tmp_path / "not there", tmp_path / "out", *options)
+    assert (data_dir / ".cache").is_dir() and "`data`" in (tmp_path / "out/README.md").read_text()
+
+
+def test_caches_can_be_made_alone(data_dir, sd_dir, tmp_path):
+    train(data_dir, tmp_path / "out", "--pretrained_model_name_or_path", sd_dir, "--cache_only")
+    names = {path.name.partition("-")[0] for path in (data_dir / ".cache").iterdir()}
+    assert names == {"latents", "hand_rotations", "hand_bps", "hand_joints_2d"}
+    assert not (tmp_path / "out/checkpoint-2").exists() and not (tmp_path / "out/model_index.json").exists()
+
+
+def test_caches_that_several_machines_would_write_are_refused(tmp_path, monkeypatch):
+    accelerator = Accelerator(cpu=True)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "0")  # of two machines with one process each, neither is whole
+    with pytest.raises(ValueError, match="make the caches on one of them first .*--cache_only"):
+        cached_together(tmp_path / "a.npy", (1, 2), np.float32, lambda array, rows: None, accelerator)
+
+
+def test_cache_that_fails_half_way_leaves_nothing(tmp_path):
+    def fill(array, rows):
+        raise OSError("disk full")
+
+    with pytest.raises(OSError):
+        cached_together(tmp_path / "a.npy", (1, 2), np.float32, fill, Accelerator(cpu=True))
+    assert not list(tmp_path.iterdir())
