@@ -14,12 +14,12 @@ from .teacher import mean_pool, mean_words
 SMALL_STUDENT = {
     "hidden_size": 256,
     "intermediate_size": 1024,
-    "num_hidden_layers": 4,
+    "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "hidden_dropout_prob": 0.0,
     "attention_probs_dropout_prob": 0.0,
 }
-"""With 10 000 pieces, 11.6 MB in half precision."""
+"""With 12 000 pieces, 9.5 MB in half precision."""
 _SIMILARITY_WEIGHT = 10.0
 """Squared differences of cosines are about a tenth of the other losses."""
 

@@ -1,7 +1,7 @@
 r"""Distils a small text encoder for stage 1 from a sentence encoder: a BERT with its tokenizer, for English.
 
     python -m diffusers_handiffuser.training.text_distillation --teacher TEACHER --text captions.txt english.txt \
-        --output_dir OUT --vocab_size 10000 --max_train_minutes 60
+        --output_dir OUT --vocab_size 12000 --max_train_minutes 60
 
 `OUT/hand_text_encoder` (in half precision) and `OUT/hand_tokenizer` are the result: a `transformers.BertModel` and its
 WordPiece tokenizer, whose vocabulary is the teacher's, pruned to the pieces that the texts need. The teacher is a
@@ -67,7 +67,7 @@ class StudentOptions:
 
     _argument_group_name: ClassVar[str] = "student"
 
-    vocab_size: int = option(10000, help="pieces of the tokenizer, at most")
+    vocab_size: int = option(12000, help="pieces of the tokenizer, at most")
     kept_text: list[str] | None = option(None, help="text files all of whose pieces stay in the vocabulary")
     tokenizer_name: str | None = option(None, help="a tokenizer of an earlier run in place of a new one: its folder")
     text_encoder_config: JsonObject = option({}, help="JSON: changes to the default configuration")

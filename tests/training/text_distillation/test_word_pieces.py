@@ -8,7 +8,7 @@ from transformers import AutoTokenizer, BertTokenizer, BertTokenizerFast
 
 from diffusers_handiffuser.training.text_distillation.vocabulary import build_tokenizer, save_tokenizer
 
-FOLDER = Path(__file__).parents[1] / "fixtures/word_pieces"
+FOLDER = Path(__file__).parents[2] / "fixtures/word_pieces"
 SENTENCES = json.loads((FOLDER / "sentences.json").read_text(encoding="utf-8"))
 IDS = json.loads((FOLDER / "ids.json").read_text(encoding="utf-8"))
 
