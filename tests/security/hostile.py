@@ -1,9 +1,11 @@
 """Parts of files that are broken, or meant to do harm, and how readers have to refuse them."""
 
+import contextlib
 import json
 import os
 import pickle
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +119,26 @@ def make_index(folder: Path, shard: object, variant: str | None = None) -> Path:
     path = folder / f"{weights.stem}.safetensors.index{middle}.json"
     path.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": places}))
     return path
+
+
+def wrong_indices(folder: Path, variant: str | None = None) -> Iterator[object]:
+    """Each of `NO_SHARDS` in turn, once the index of the model in a folder names it."""
+    path = make_index(folder, NO_SHARDS[0], variant)
+    index = json.loads(path.read_text())
+    for shard in NO_SHARDS:
+        index["weight_map"][max(index["weight_map"])] = shard
+        path.write_text(json.dumps(index))
+        yield shard
+
+
+@contextlib.contextmanager
+def naming(case: object) -> Iterator[None]:
+    """Says which case of a loop failed."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"with {case!r}")
+        raise
 
 
 def load_model(name: str):

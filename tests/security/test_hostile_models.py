@@ -9,14 +9,15 @@ import pytest
 from hostile import (
     BROKEN_SAFETENSORS,
     MODELS,
-    NO_SHARDS,
     OTHER_FILES,
     WEIGHTS,
     boundaries,
     change_json,
     load_model,
     make_index,
+    naming,
     refused,
+    wrong_indices,
 )
 from safetensors.torch import load_file, save_file
 
@@ -107,12 +108,12 @@ class TestModels:
         shutil.rmtree(folder)
         refused(load_model(name), folder)
 
-    @pytest.mark.parametrize("shard", NO_SHARDS)
     @pytest.mark.parametrize("variant", [None, "fp16"])
-    def test_indices(self, model_folder, variant, shard):
+    def test_indices(self, model_folder, variant):
         name, folder = model_folder
-        make_index(folder, shard, variant)
-        refused(lambda path: MODELS[name].from_pretrained(path, variant=variant), folder, "names the weights")
+        for shard in wrong_indices(folder, variant):
+            with naming(shard):
+                refused(lambda path: MODELS[name].from_pretrained(path, variant=variant), folder, "names the weights")
 
     @pytest.mark.parametrize("content", [b"[]", b"{", b'{"weight_map": []}', b"[" * 100_000])
     def test_broken_indices(self, model_folder, content):

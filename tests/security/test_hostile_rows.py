@@ -1,10 +1,11 @@
 """Rows and images of a data set: paths out of its folder, wrong values, images that unpack to much."""
 
+import itertools
 import json
 import struct
 
 import pytest
-from hostile import OTHER_FILES, refused
+from hostile import OTHER_FILES, naming, refused
 from valid_files import picture_bytes
 
 from diffusers_handiffuser import (
@@ -29,7 +30,6 @@ STORED_PATHS = [
 class TestRows:
     """What rows say of pictures, and of numbers. Their files are the matter of `test_hostile_datasets`."""
 
-    @pytest.mark.parametrize("path", STORED_PATHS)
     @pytest.mark.parametrize(
         "columns",
         [
@@ -39,11 +39,11 @@ class TestRows:
             lambda path: {"image": {"path": path, "bytes": None}},
         ],
     )
-    def test_pictures_outside_of_the_folder(self, tmp_path, valid_files, path, columns):
-        row = json.loads(valid_files["rows"].splitlines()[0]) | columns(path)
-        for folder in (tmp_path, "hf://datasets/someone/data@main", None):
-            with pytest.raises(RowError, match="must be a path"):
-                parse_row(row, "metadata.jsonl, row 0", folder)
+    def test_images_outside_of_the_folder(self, tmp_path, valid_files, columns):
+        row = json.loads(valid_files["rows"].splitlines()[0])
+        for path, folder in itertools.product(STORED_PATHS, (tmp_path, "hf://datasets/someone/data@main", None)):
+            with naming((path, folder)), pytest.raises(RowError, match="must be a path"):
+                parse_row(row | columns(path), "metadata.jsonl, row 0", folder)
 
     def test_rows_without_a_folder_bring_their_pictures(self, valid_files):
         row = json.loads(valid_files["rows"].splitlines()[0])

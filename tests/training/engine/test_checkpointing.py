@@ -1,5 +1,6 @@
 """Checkpoints exist complete or not at all, and work is never without one."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -69,10 +70,8 @@ def test_old_ones_go_only_after_the_new_one_is_complete(tmp_path, monkeypatch, d
         monkeypatch.setattr(checkpointing.os, "replace", counted(os.replace))
         monkeypatch.setattr(checkpointing.shutil, "rmtree", counted(shutil.rmtree))
 
-    try:
+    with contextlib.suppress(Died):
         write_checkpoint(tmp_path, {"step": 2}, write, total_limit=1)
-    except Died:
-        pass
     monkeypatch.undo()
     assert len(done) == dies_at or dies_at > 3
     latest = find_checkpoint(tmp_path, "latest")
@@ -171,7 +170,9 @@ class TestState:
     )
     def test_wrong_values(self, tmp_path, change):
         (tmp_path / STATE_NAME).write_text(json.dumps({**self.STATE, **change}))
-        with pytest.raises(ValueError, match=rf"Cannot resume from '.*{STATE_NAME}': `{[*change][0]}` must") as caught:
+        with pytest.raises(
+            ValueError, match=rf"Cannot resume from '.*{STATE_NAME}': `{next(iter(change))}` must"
+        ) as caught:
             read_state(tmp_path)
         assert "\n" not in str(caught.value)
 
