@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from small_teacher import PIECES, SENTENCES
 from transformers import AutoModel, AutoTokenizer, BertModel
 
@@ -52,10 +53,11 @@ def test_trains_resumes_and_saves_what_auto_classes_load(run, tmp_path, same_tre
     assert type(student) is BertModel and student.config.vocab_size == len(tokenizer) == 76
     assert tokenizer.model_max_length == student.config.max_position_embeddings == 77
     assert (tmp_path / "whole/hand_tokenizer/vocab.txt").read_text(encoding="utf-8").splitlines()[:2] == PIECES[:2]
-    saved = json.loads((tmp_path / "whole/hand_text_encoder/config.json").read_text())
-    assert saved["dtype"] == "float16"
+    assert student.dtype == torch.float32
+    stored = load_file(tmp_path / "whole/hand_text_encoder/model.safetensors")
+    assert {value.dtype for value in stored.values()} == {torch.float16}
     tokens = tokenizer(["a rocker", ""], padding="max_length", return_tensors="pt")
-    states = student.float()(tokens.input_ids, attention_mask=tokens.attention_mask).last_hidden_state
+    states = student(tokens.input_ids, attention_mask=tokens.attention_mask).last_hidden_state
     assert states.shape == (2, 77, 32) and states.isfinite().all()
 
 

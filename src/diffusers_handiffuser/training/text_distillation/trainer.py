@@ -3,9 +3,10 @@ r"""Distils a small text encoder for stage 1 from a sentence encoder: a BERT wit
     python -m diffusers_handiffuser.training.text_distillation --teacher TEACHER --text captions.txt english.txt \
         --output_dir OUT --vocab_size 12000 --max_train_minutes 60
 
-`OUT/hand_text_encoder` (in half precision) and `OUT/hand_tokenizer` are the result: a `transformers.BertModel` and its
-WordPiece tokenizer, whose vocabulary is the teacher's, pruned to the pieces that the texts need. The teacher is a
-folder or Hub id of a BERT-like model whose sentence embedding is the mean of its last states: all-MiniLM-L6-v2 is one.
+`OUT/hand_text_encoder` (float16 on disk, float32 when loaded) and `OUT/hand_tokenizer` are the result: a
+`transformers.BertModel` and its WordPiece tokenizer, whose vocabulary is the teacher's, pruned to the pieces that the
+texts need. The teacher is a folder or Hub id of a BERT-like model whose sentence embedding is the mean of its last
+states: all-MiniLM-L6-v2 is one.
 
 The student's weights start at random. From each sentence of the texts, one a line, it learns three things: the
 teacher's embedding, through a linear map that is thrown away; the states of its words, likewise; and the cosines
@@ -15,6 +16,7 @@ In the first `--embedding_steps` the layers are skipped: the word embeddings alo
 small part of the cost.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +26,15 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
-from transformers import AutoModel, PreTrainedTokenizerFast
+from transformers import AutoModel, BertModel, PreTrainedTokenizerFast
 
+from ...hub.saving import strip_load_paths, write_json
+from ...utils.atomic_files import atomic_write_dir
 from ..engine.option_parser import JsonObject, OptionParser, option
 from ..engine.options import TrainingOptions, refuse_below_one, refuse_negative
 from ..engine.randomness import BatchRandom
 from ..engine.run import TrainingRun, count_training_rows, start_run
-from ..engine.weights import load_model, save_model
+from ..engine.weights import load_model
 from .objective import DistillationObjective, TeacherHeads, new_student
 from .teacher import TeacherStates, cache_teacher_states
 from .texts import (
@@ -182,6 +186,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     run.train(compute_loss, validate)
     with run.whole_objective() as whole:
         if whole is not None:
-            save_model(whole.student.half(), run.output_dir / "hand_text_encoder")
+            save_student(whole.student, run.output_dir / "hand_text_encoder")
             run.log({"saved": "hand_text_encoder"})
     run.close()
+
+
+def save_student(student: BertModel, folder: Path) -> None:
+    """Writes the student, and leaves it, in half precision; it loads in float32."""
+    with atomic_write_dir(folder) as temporary:
+        student.half().save_pretrained(temporary)
+        strip_load_paths(temporary)
+        config = json.loads((temporary / "config.json").read_text(encoding="utf-8"))
+        write_json(temporary / "config.json", {**config, "dtype": "float32"})
