@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from diffusers_handiffuser.cli import main
+from diffusers_handiffuser.evaluation import read_sentences, sentences
 from diffusers_handiffuser.studio import make_dataset
 
 
@@ -47,6 +48,55 @@ class TestCommand:
         assert report["estimates"]["stage_1"]["side_consistency"]["value"] == 1  # the rows' own hands
         assert main(f"evaluate --data {folder} --through-vae --output {tmp_path / 'no'}".split()) == 2
         assert "--through-vae goes with --own-pictures" in capsys.readouterr().err
+
+    def test_hands_only(self, folder, quick_checkpoint, tmp_path, capsys):
+        command = f"evaluate --data {folder} --num 3 --hands-only --model {quick_checkpoint} --output {tmp_path}"
+        assert main([*command.split(), "--seed", "4", "--hand-guidance-scale", "1"]) == 0, capsys.readouterr().err
+        report = json.loads((tmp_path / "report.json").read_text())
+        assert report["estimates"]["caption"]["fingers"]["n"] == 3 and "fidelity" not in report["estimates"]
+        assert report["estimates"]["caption_of_data"]["number"]["value"] == 1
+        settings = report["settings"]
+        assert settings["samples"] == 2 and settings["seed"] == 4 and settings["data"] == str(folder)
+        assert settings["arguments"] == {"hand_guidance_scale": 1.0} and not (tmp_path / "grid.png").exists()
+
+    def test_natural(self, quick_checkpoint, tmp_path, monkeypatch, capsys):
+        monkeypatch.setattr(sentences, "read_sentences", lambda: [*read_sentences()[:3], *read_sentences()[-2:]])
+        command = f"evaluate --natural --hand-steps 1 --model {quick_checkpoint} --output {tmp_path}"
+        assert main(command.split()) == 0, capsys.readouterr().err
+        report = json.loads((tmp_path / "report.json").read_text())
+        assert report["settings"]["samples"] == 4 and report["settings"]["sentences"] == 5
+        assert report["settings"]["arguments"] == {"num_hand_inference_steps": 1}
+        assert report["estimates"]["sentences"]["some_hands"]["n"] == 3 and len(report["worst"][0]["came"]) == 4
+        assert "| sentences: no_hands |" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        "options, message",
+        [
+            ("--output out", "one of the arguments --data --natural is required"),
+            ("--data d --natural --output out", "not allowed with argument"),
+            ("--data d --hands-only --given-hands --output out", "not allowed with argument"),
+        ],
+    )
+    def test_parser_refuses(self, capsys, options, message):
+        with pytest.raises(SystemExit) as stopped:
+            main(["evaluate", *options.split()])
+        assert stopped.value.code == 2 and message in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        "options, message",
+        [
+            ("--natural --steps 2", "--steps does not go with --natural, which draws no images"),
+            ("--natural --num 2", "--num does not go with --natural, which has its own sentences"),
+            ("--natural --hands-only", "--hands-only does not go with --natural"),
+            ("--data d --hands-only --clip c", "--clip does not go with --hands-only, which draws no images"),
+            ("--natural --samples 0", "`samples` must be at least 1, got 0"),
+        ],
+    )
+    def test_options_that_would_do_nothing(self, quick_checkpoint, tmp_path, capsys, options, message):
+        command = f"evaluate {options} --model {quick_checkpoint} --output {tmp_path / 'out'}"
+        assert main(command.split()) == 2
+        err = capsys.readouterr().err
+        assert message in err and len(err.strip().splitlines()) == 1 and not (tmp_path / "out").exists()
 
     @pytest.mark.parametrize(
         "wrong, message",

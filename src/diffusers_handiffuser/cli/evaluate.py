@@ -4,6 +4,7 @@ import argparse
 import sys
 from typing import Any
 
+from .evaluate_hands import evaluate_hands_alone, load_pipeline
 from .options import add_detector_options, add_device_options, add_model_option, open_detector
 
 
@@ -17,9 +18,11 @@ def add_evaluate_command(commands: Any) -> argparse.ArgumentParser:
         "Writes report.json, report.md, cases.json (scores row by row) and grid.png.",
     )
     add_model_option(parser)
-    parser.add_argument("--data", required=True, metavar="DATA", help="a folder, Parquet or .tar files, or on the Hub")
+    texts = parser.add_mutually_exclusive_group(required=True)
+    texts.add_argument("--data", metavar="DATA", help="a folder, Parquet or .tar files, or on the Hub")
+    texts.add_argument("--natural", action="store_true", help=_NATURAL)
     parser.add_argument("--num", type=int, metavar="N", help="use only the first N rows")
-    parser.add_argument("--samples", type=int, default=2, metavar="K", help="per caption (default: 2)")
+    parser.add_argument("--samples", type=int, metavar="K", help="per caption (default: 2; of --natural: 4)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="sample k of row i uses S + i K + k")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for the report; made if absent")
     parser.add_argument("--split", default="train", metavar="NAME", help="of the data set (default: train)")
@@ -30,6 +33,7 @@ def add_evaluate_command(commands: Any) -> argparse.ArgumentParser:
     hands = parser.add_mutually_exclusive_group()
     hands.add_argument("--given-hands", action="store_true", help="use the rows' own hands, not sampled ones")
     hands.add_argument("--own-pictures", action="store_true", help="score the data set's own images: the upper bound")
+    hands.add_argument("--hands-only", action="store_true", help="sample hands and measure them; draw no images")
     parser.add_argument("--through-vae", action="store_true", help=_THROUGH_VAE)
     parser.add_argument("--condition", default="openpose", metavar="KIND", help=_CONDITION)
     parser.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: the checkpoint's)")
@@ -48,6 +52,7 @@ _FEATURES = (
     '"studio" (the small network in the package, default), "inception" (the FID network, if its weights are in '
     "torch's cache), a file of its weights (.pth), MODULE:FUNCTION, or none"
 )
+_NATURAL = "sample hands for sentences as people write them, in place of --data, and measure them; draw no images"
 _THROUGH_VAE = "with --own-pictures: score VAE reconstructions, the upper bound for a U-Net on its latents"
 _CONDITION = 'what a ControlNet or adapter is given: "openpose" (default), "depth", "normal" or "mask"'
 
@@ -65,6 +70,11 @@ def _evaluate(args: argparse.Namespace) -> None:
 
     if args.batch_size < 1:
         raise ValueError(f"--batch-size must be at least 1, got {args.batch_size}")
+    if args.samples is None:
+        args.samples = 4 if args.natural else 2
+    if args.natural or args.hands_only:
+        evaluate_hands_alone(args)
+        return
     if args.through_vae and not args.own_pictures:
         raise ValueError("--through-vae goes with --own-pictures: only own images are reconstructed")
     device = choose_device(args.device)
@@ -75,9 +85,9 @@ def _evaluate(args: argparse.Namespace) -> None:
     clip = None if args.clip is None else ClipScorer(args.clip, device)
     pipe = autoencoder = None
     if args.through_vae:
-        autoencoder = _load_pipeline(args.model, device, getattr(torch, args.dtype)).vae.eval()
+        autoencoder = load_pipeline(args.model, device, getattr(torch, args.dtype)).vae.eval()
     elif not args.own_pictures:
-        pipe = _load_pipeline(args.model, device, getattr(torch, args.dtype))
+        pipe = load_pipeline(args.model, device, getattr(torch, args.dtype))
     with open_detector(args) as detector, tqdm(total=len(rows), unit="caption") as bar:
         result = evaluate(
             pipe,
@@ -115,14 +125,3 @@ def _call_arguments(args: argparse.Namespace) -> dict[str, Any]:
         "hand_conditioning_scale": args.hand_conditioning_scale,
     }
     return {name: value for name, value in arguments.items() if value is not None}
-
-
-def _load_pipeline(model: str | None, device: str, dtype: Any) -> Any:
-    from diffusers import DiffusionPipeline
-
-    from .. import MINI
-    from ..hub.loading import rename_dtype_kwarg
-
-    pipe = DiffusionPipeline.from_pretrained(MINI if model is None else model, **rename_dtype_kwarg({"dtype": dtype}))
-    pipe.set_progress_bar_config(disable=True)
-    return pipe.to(device)

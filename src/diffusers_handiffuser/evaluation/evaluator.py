@@ -5,7 +5,6 @@ A metric that cannot be measured is absent from the report, which gives the reas
 protocol in enough detail to repeat it; this one is ours, and its numbers cannot be compared with the paper's.
 """
 
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -19,10 +18,10 @@ from ..hands.body_model import procedural_body
 from ..hands.skeleton import SIDES
 from ..studio import Scene, gesture_by_name
 from ..studio.scenes import COLORS, SKIN_TONES
-from ..utils.versions import installed_versions
 from .batches import ImageBatch, drawn_batches, own_batches, reconstructed_batches, samples_hands, wants_condition
 from .fidelity import Fidelity, NotMeasured, centre_square
 from .grid import SkeletonGrid
+from .hand_scores import HandScores
 from .judges.crops import MARGIN, hand_crops
 from .judges.features import FeatureNetwork
 from .judges.studio_judge import StudioFeatureNetwork, judge_hands, judge_images
@@ -30,13 +29,11 @@ from .metrics.clip_score import ClipScorer
 from .metrics.colors import named_in_caption, score_images
 from .metrics.detection import extended_fingers, score_detections
 from .metrics.estimates import Cases
-from .metrics.gestures import finger_spread, score_hands
-from .metrics.hand_checks import limit_violations, named_sides, side_consistency
-from .report import Evaluation, by_section
+from .metrics.hand_checks import named_sides
+from .report import Evaluation, by_section, measured_versions
 
 _COLOR_SCORES = {"background": "background", "skin": "skin", "skin_within_one": "skin"}
 """Colour scores, and the attribute that a caption has to name for the `_named` variant."""
-_PACKAGES = ("diffusers_handiffuser", "torch", "diffusers", "transformers", "numpy")
 
 
 def evaluate(
@@ -170,6 +167,7 @@ class Evaluator:
         self.named_sides = [named_sides(row.text) for row in rows]
         is_studio = all(row.columns.get("scene") for row in rows)
         self.scenes = [Scene(**row.columns["scene"]) for row in rows] if is_studio else None
+        self.hand_scores = HandScores(rows, self.scenes, body_model, self.cases, samples)
         self.judge = StudioFeatureNetwork.bundled() if is_studio else None
         self.named_colors = [
             named_in_caption(row.text, scene) for row, scene in zip(rows, self.scenes or [], strict=is_studio)
@@ -207,7 +205,8 @@ class Evaluator:
             self._add_judged_hands(self.judge, batch, places)
             self._add_colors("studio_judge", batch.rows, _judged_colors(self.judge, batch, scenes))
         if self.hands_sampled:
-            self._add_hands(batch, texts)
+            self.hand_scores.add(batch.hands, batch.rows)
+            self.fidelity.add_hands(batch.hands, batch.rows)
         self.grid.add(batch, joints)
 
     def _add_all(self, section: str, rows: torch.Tensor, scores: dict[str, torch.Tensor]) -> None:
@@ -250,23 +249,12 @@ class Evaluator:
             "studio_judge/finger_count", rows, (judged["fingers"] == self.num_fingers[rows, sides]).double()
         )
 
-    def _add_hands(self, batch: ImageBatch, texts: Sequence[str]) -> None:
-        scores = {
-            "side_consistency": side_consistency(batch.hands, texts),
-            "limit_violations": limit_violations(batch.hands),
-        }
-        if self.scenes is not None:
-            scenes = [self.scenes[row] for row in batch.rows.tolist()]
-            scores |= score_hands(batch.hands, scenes, self.hands.hand_visible[batch.rows], self.body_model)
-        self._add_all("stage_1", batch.rows, scores)
-        if self.samples > 1:
-            self.cases.add("stage_1/diversity", batch.rows[:: self.samples], finger_spread(batch.hands, self.samples))
-        self.fidelity.add_hands(batch.hands, batch.rows)
-
     def result(self, reference: Sequence[HandRow] | None = None) -> Evaluation:
         """All scores so far, and the distances to `reference`, by default to the rows themselves."""
         first_group = 0 if reference is None else len(self.rows)
         reference = self.rows if reference is None else reference
+        if self.hands_sampled:
+            self.hand_scores.add_data()
         estimates, absent = self.cases.estimates(self.seed), self._absent()
         distance = self.fidelity.parameter_distance(reference, first_group, self.seed)
         if distance is not None:
@@ -288,16 +276,11 @@ class Evaluator:
             "crop_size": None if features is None else features.crop_size,
             "clip": None if self.clip is None else self.clip.name,
         }
-        versions = {
-            "python": platform.python_version(),
-            **dict.fromkeys(_PACKAGES, "not installed"),
-            **installed_versions(_PACKAGES),
-        }
         return Evaluation(
             by_section(estimates),
             absent,
             settings,
-            versions,
+            measured_versions(),
             self.cases.to_dict(),
             self.fidelity.features(),
             self.grid.draw(),

@@ -2,6 +2,7 @@
 
 import json
 import math
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +12,13 @@ import torch
 from PIL import Image
 
 from ..utils.atomic_files import atomic_write
+from ..utils.versions import installed_versions
 from .metrics.estimates import Estimate
 
 REPORT_FILE, TABLE_FILE, CASES_FILE, GRID_FILE = "report.json", "report.md", "cases.json", "grid.png"
 
 _LOWER_IS_BETTER = ("fid", "kid", "parameter_fid", "joint_error", "extra_hands", "finger_error", "limit_violations")
+_PACKAGES = ("diffusers_handiffuser", "torch", "diffusers", "transformers", "numpy")
 
 
 @dataclass
@@ -96,6 +99,12 @@ def by_section(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, Estimat
         section, _, metric = name.partition("/")
         sections.setdefault(section, {})[metric] = estimate
     return sections
+
+
+def measured_versions() -> dict[str, str]:
+    """Of Python and of the packages that the numbers depend on."""
+    versions = dict.fromkeys(_PACKAGES, "not installed") | installed_versions(_PACKAGES)
+    return {"python": platform.python_version()} | versions
 
 
 def _finite(values: dict[str, float]) -> dict[str, float | None]:

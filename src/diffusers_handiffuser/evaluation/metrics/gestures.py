@@ -29,8 +29,8 @@ class GestureRule:
         combinations = [gesture_by_name(f"fingers_{number:05b}") for number in range(32)]
         self.gestures: tuple[Gesture, ...] = (*GESTURES.values(), *combinations)
         fingers = torch.tensor([[gesture.fingers[finger] for finger in LONG_FINGERS] for gesture in self.gestures])
-        poses = left_hand_pose(fingers, torch.tensor([gesture.thumb for gesture in self.gestures]))
-        self.rotations = rotvec_to_rotmat(poses.unflatten(-1, (15, 3)))
+        self.left_poses = left_hand_pose(fingers, torch.tensor([gesture.thumb for gesture in self.gestures]))
+        self.rotations = rotvec_to_rotmat(self.left_poses.unflatten(-1, (15, 3)))
 
     def distances(self, left_pose: torch.Tensor) -> torch.Tensor:
         """Mean angles in degrees, `(..., gestures)`, of left-hand poses `(..., 45)` to every gesture."""
