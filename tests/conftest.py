@@ -16,7 +16,7 @@ import torch
 from accelerate.state import AcceleratorState
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from tokenizers.pre_tokenizers import ByteLevel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import BertConfig, BertModel, BertTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 import diffusers_handiffuser
 from diffusers_handiffuser import (
@@ -201,3 +201,21 @@ def fresh_accelerator():
     """Leaves no accelerate state behind, which later accelerators of the process would share."""
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(scope="session")
+def bert_tokenizer(tmp_path_factory):
+    """WordPiece over single letters and two words."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{x}" for x in letters), "hand", "sign"]
+    path = tmp_path_factory.mktemp("bert") / "vocab.txt"
+    path.write_text("\n".join(vocabulary), encoding="utf-8")
+    return BertTokenizer(str(path), model_max_length=40)
+
+
+@pytest.fixture(scope="session")
+def bert(bert_tokenizer):
+    """A text model that is not CLIP."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    return BertModel(BertConfig(vocab_size=len(bert_tokenizer), max_position_embeddings=64, **sizes)).eval()

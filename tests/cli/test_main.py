@@ -121,6 +121,28 @@ class TestHands:
         assert (magic, version, total) == (b"glTF", 2, len(data))
         assert [f"o {node['name']}" for node in json.loads(data[20 : 20 + length])["nodes"]] == objects
 
+    @pytest.fixture
+    def handless(self, make_pipe, tmp_path):
+        """A checkpoint whose stage 1 shows no hand, whatever the sentence."""
+        pipe = make_pipe()
+        with torch.no_grad():
+            pipe.text_to_hand_params.camera_out.weight[3:].zero_()
+            pipe.text_to_hand_params.camera_out.bias[3:].fill_(-5.0)
+        pipe.save_pretrained(tmp_path / "handless")
+        return str(tmp_path / "handless")
+
+    def test_a_sentence_without_hands(self, run, handless):
+        wanted = "the sentence has no hands"
+        for suffix in ("json", "safetensors", "png"):
+            code, message = run("hands", "a lake", "-o", f"x.{suffix}", "--model", handless, model=False)
+            assert code == 0 and wanted in message
+        assert not HandParams.load("x.json").hand_visible.any()
+        lightest, darkest = Image.open("x.png").convert("L").getextrema()
+        assert lightest == darkest
+        for suffix in ("obj", "glb"):
+            code, message = run("hands", "a lake", "-o", f"x.{suffix}", "--model", handless, model=False)
+            assert code == 2 and one_line(message).endswith(f"{wanted}; there is no mesh to write")
+
 
 class TestDataMake:
     def test_makes_a_folder(self, run, tmp_path):
@@ -128,6 +150,15 @@ class TestDataMake:
         rows = [json.loads(line) for line in (tmp_path / "d" / "metadata.jsonl").read_text().splitlines()]
         assert [row["file_name"] for row in rows] == ["images/000000.png", "images/000001.png"]
         assert Image.open(tmp_path / "d" / rows[0]["file_name"]).size == (32, 32)
+
+    def test_without_hands_and_in_natural_language(self, run, tmp_path):
+        options = ("--num", "4", "--no-images", "--handless", "1", "--language", "natural")
+        assert run("data", "make", "d", *options, model=False)[0] == 0
+        rows = [json.loads(line) for line in (tmp_path / "d" / "metadata.jsonl").read_text().splitlines()]
+        assert [row["hand_visible"] for row in rows] == [[False, False]] * 4
+        code, message = run("data", "make", "e", "--num", "1", "--handless", "2", model=False)
+        assert code == 2
+        assert "`handless` must be between 0 and 1" in one_line(message)
 
     def test_refuses_a_device_that_is_not_there(self, run, tmp_path):
         code, message = run("data", "make", "d", "--num", "1", "--device", "nope", model=False)

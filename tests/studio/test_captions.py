@@ -6,7 +6,7 @@ import pytest
 from diffusers_handiffuser.hands.skeleton import SIDES
 from diffusers_handiffuser.studio import GESTURES, SKIN_TONES, Scene, describe, gesture_by_name, sample_scene
 from diffusers_handiffuser.studio.captions import _NUMBERS, _VIEWS
-from diffusers_handiffuser.studio.scenes import COLORS, KINDS, TEXTURES
+from diffusers_handiffuser.studio.scenes import COLORS, HANDLESS_KINDS, KINDS, TEXTURES
 
 
 def captions(scene: Scene, count: int = 40) -> list[str]:
@@ -170,3 +170,23 @@ class TestWording:
     def test_skin_tones_are_all_named(self):
         for skin in SKIN_TONES:
             assert any(f"{skin} skin" in caption for caption in captions(scene(skin=skin)))
+
+
+@pytest.mark.parametrize("kind", HANDLESS_KINDS)
+def test_scenes_without_hands(kind):
+    texts = set()
+    for i in range(200):
+        drawn = sample_scene(0, "train", i, kind)
+        text = describe(drawn, random.Random(i))
+        texts.add(text)
+        assert text == text.lower() and not text.endswith(".")
+        assert not re.search(r"\b(left|right) hand|making|showing|doing", text)
+        background = re.search(rf"({'|'.join(COLORS)})(?: (?:{'|'.join(TEXTURES)}))? background", text)
+        assert background is None or background[1] == drawn.background
+        if kind == "hands_hidden":
+            assert f"{drawn.sleeve} shirt" in text
+            skin = re.search(r"with ([a-z ]+) skin", text)
+            assert skin is None or skin[1] == drawn.skin
+        else:
+            assert background
+    assert len(texts) > 50

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 
@@ -123,13 +125,14 @@ class TestCamera:
         # What a close-up leaves out of the body may be missing, but nothing else may be there.
         assert (found & ~_grown(whole)).sum() == 0
         hands = studio.body_model(params)
+        near = _grown(_grown(found))  # a person's fingers are thinner than a pixel
         for i in range(len(scenes)):
             for hand in params.hand_visible[i].nonzero()[:, 0].tolist():
                 tips = hands.joints_2d[
                     i, hand, [OPENPOSE_HAND_NAMES.index(f"{f}4") for f in ("thumb", "index", "pinky")]
                 ]
                 for x, y in square_to_pixels(tips, SIZE, SIZE).long().clamp(0, SIZE - 1).tolist():
-                    assert _grown(found)[i, y, x]
+                    assert near[i, y, x]
 
     @pytest.mark.parametrize("side", SIDES)
     def test_fingertips_end_where_they_project(self, studio, side):
@@ -208,3 +211,29 @@ class TestColours:
             for light, image in zip(LIGHTS, images, strict=True)
         }
         assert balance["left"] > balance["front"] + 0.03 > balance["right"] + 0.06
+
+
+class TestWithoutHands:
+    def test_an_empty_scene_is_its_background(self, studio):
+        plain = dict(kind="empty", gestures={}, views={}, sleeve="red", texture="plain")
+        images, hand_params = studio.draw([scene(**plain, background=color) for color in COLORS])
+        for image, color in zip(images, COLORS.values(), strict=True):
+            assert (image - torch.tensor(color)[:, None, None]).abs().max() < 0.12
+        assert not hand_params.hand_visible.any()
+
+    def test_empty_scenes_draw_the_same_beside_others(self, studio, mixed):
+        empty = [sample_scene(0, "train", i, "empty") for i in range(2)]
+        together, _ = studio.draw([empty[0], *mixed[:2], empty[1]])
+        assert torch.equal(together[[0, 3]], studio.draw(empty)[0])
+
+    def test_a_person_shows_shirt_and_face_and_no_hand(self, studio):
+        """What the full body would show of its hands is nowhere in the image."""
+        people = [sample_scene(0, "train", i, "hands_hidden") for i in range(8)]
+        images, hand_params = studio.draw(people)
+        paper, _ = studio.draw([dataclasses.replace(person, kind="empty") for person in people])
+        covered = ((images - paper).abs().amax(1) > 0.05).float().mean((1, 2))
+        assert (covered > 0.15).all() and (covered < 0.9).all()
+        geometry = studio.body_model(hand_params)
+        for name in ("left_vertices", "right_vertices"):
+            low = hand_params.camera[:, None, 0] * (getattr(geometry, name)[..., 1] + hand_params.camera[:, None, 2])
+            assert low.min() > 1.1

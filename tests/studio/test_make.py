@@ -8,7 +8,16 @@ import torch
 from PIL import Image
 
 from diffusers_handiffuser.hands import HandParams
-from diffusers_handiffuser.studio import Scene, Studio, describe, make_dataset, sample_scene, scene_split
+from diffusers_handiffuser.studio import (
+    Scene,
+    Studio,
+    describe,
+    make_dataset,
+    natural_caption,
+    sample_scene,
+    scene_split,
+)
+from diffusers_handiffuser.studio.scenes import HANDLESS_KINDS
 
 SIZE = 32
 NUM = 20
@@ -177,3 +186,49 @@ def test_progress_is_shown_when_asked(tmp_path, capsys):
     assert capsys.readouterr().err == ""
     make(tmp_path / "talking", 1, images=False, progress=True)
     assert "drawing" in capsys.readouterr().err
+
+
+class TestWithoutHands:
+    def test_a_fraction_of_the_rows(self, tmp_path):
+        make(tmp_path / "plain", 200, images=False)
+        make(tmp_path / "mixed", 200, images=False, handless=0.25)
+        plain, mixed = read(tmp_path / "plain"), read(tmp_path / "mixed")
+        handless = [row["scene"]["kind"] in HANDLESS_KINDS for row in mixed]
+        assert 0.2 <= sum(handless) / len(mixed) <= 0.35
+        assert {row["scene"]["kind"] for row, without in zip(mixed, handless, strict=True) if without} == set(
+            HANDLESS_KINDS
+        )
+        for row, other, without in zip(plain, mixed, handless, strict=True):
+            if without:
+                assert other["hand_visible"] == [False, False]
+            else:
+                assert (other["text"], other["scene"]) == (row["text"], row["scene"])
+
+    def test_all_rows(self, tmp_path):
+        make(tmp_path, 10, handless=1.0)
+        assert all(row["hand_visible"] == [False, False] for row in read(tmp_path))
+
+    @pytest.mark.parametrize("handless", [-0.1, 1.5, float("nan")])
+    def test_refuses_other_numbers(self, tmp_path, handless):
+        with pytest.raises(ValueError, match="`handless` must be between 0 and 1"):
+            make(tmp_path, handless=handless)
+
+
+class TestLanguage:
+    def test_changes_the_text_alone(self, tmp_path):
+        rows = {}
+        for language in ("studio", "natural", "both"):
+            make(tmp_path / language, 40, images=False, language=language)
+            rows[language] = read(tmp_path / language)
+        for row, natural, both in zip(*rows.values(), strict=True):
+            scene = Scene(**row["scene"])
+            assert row["text"] == describe(scene, random.Random(scene.seed))
+            assert natural["text"] == natural_caption(scene, random.Random(scene.seed))
+            assert both["text"] in (row["text"], natural["text"])
+            assert {**row, "text": ""} == {**natural, "text": ""} == {**both, "text": ""}
+        ours = sum(both["text"] == row["text"] for row, both in zip(rows["studio"], rows["both"], strict=True))
+        assert 10 <= ours <= 30
+
+    def test_refuses_unknown_languages(self, tmp_path):
+        with pytest.raises(ValueError, match="`language` must be one of .* got 'latin'"):
+            make(tmp_path, language="latin")

@@ -10,7 +10,16 @@ from diffusers_handiffuser.hands import HandBodyModel, HandParams
 from diffusers_handiffuser.hands.rotations import rotvec_to_rotmat
 from diffusers_handiffuser.hands.skeleton import LEFT_HAND, OPENPOSE_HAND_NAMES, RIGHT_HAND, SIDES
 from diffusers_handiffuser.studio import GESTURES, SKIN_TONES, Scene, is_held_out, sample_scene, scene_split
-from diffusers_handiffuser.studio.scenes import COLORS, KINDS, LIGHTS, SPLITS, TEXTURES, VIEWS, pose_scenes
+from diffusers_handiffuser.studio.scenes import (
+    COLORS,
+    HANDLESS_KINDS,
+    KINDS,
+    LIGHTS,
+    SPLITS,
+    TEXTURES,
+    VIEWS,
+    pose_scenes,
+)
 
 PLAIN = dict(
     kind="close_up",
@@ -357,3 +366,48 @@ class TestPoses:
         params = pose_scenes([sample_scene(6, "train", i) for i in range(60)], body)
         assert params.full_pose.norm(dim=-1).max() <= math.pi + 1e-4
         assert params.full_pose[:, 22:].norm(dim=-1).max() < 2.6
+
+
+class TestWithoutHands:
+    @pytest.mark.parametrize("kind", HANDLESS_KINDS)
+    def test_are_drawn_when_asked_for(self, kind):
+        scenes = [sample_scene(1, "train", i, kind) for i in range(300)]
+        assert {s.kind for s in scenes} == {kind}
+        assert all(s.gestures == s.views == {} for s in scenes)
+        assert {s.background for s in scenes} == {s.sleeve for s in scenes} == set(COLORS)
+        assert {s.skin for s in scenes} == set(SKIN_TONES)
+        assert all(Scene(**json.loads(json.dumps(s.to_dict()))) == s for s in scenes[:5])
+
+    def test_are_never_drawn_otherwise(self, many):
+        assert not {s.kind for scenes in many.values() for s in scenes} & set(HANDLESS_KINDS)
+
+    @pytest.mark.parametrize("kind", HANDLESS_KINDS)
+    def test_splits_share_no_background_and_skin(self, kind):
+        train, test = (
+            {(s.background, s.skin) for s in (sample_scene(0, split, i, kind) for i in range(300))} for split in SPLITS
+        )
+        assert train and test and not train & test
+
+    @pytest.mark.parametrize("kind", HANDLESS_KINDS)
+    def test_refuse_gestures(self, kind):
+        with pytest.raises(ValueError, match=f"`gestures` of a '{kind}' scene must be empty"):
+            scene(kind=kind, sleeve="red")
+        with pytest.raises(ValueError, match="`views`"):
+            scene(kind=kind, sleeve="red", gestures={})
+        with pytest.raises(ValueError, match="`sleeve` must be one of .* got 'bare'"):
+            scene(kind=kind, gestures={}, views={})
+
+    @pytest.mark.parametrize("kind", HANDLESS_KINDS)
+    def test_no_joint_of_a_hand_is_near_the_image(self, body, kind):
+        params = pose_scenes([sample_scene(2, "train", i, kind) for i in range(200)], body)
+        assert not params.hand_visible.any()
+        assert body(params).joints_2d[..., 1].min() > 1.3
+        head = (params.camera[:, 2] - 0.75) * params.camera[:, 0]
+        assert (head.abs() < 1).all(), "a head 75 cm above the pelvis is inside"
+
+    def test_among_others_change_nothing(self, body):
+        scenes = [sample_scene(2, "train", i) for i in range(3)]
+        alone = pose_scenes(scenes, body)
+        mixed = pose_scenes([*scenes, sample_scene(2, "train", 3, "empty")], body)[:3]
+        assert torch.equal(alone.hand_visible, mixed.hand_visible)
+        assert torch.allclose(alone.body_pose, mixed.body_pose, atol=1e-5)

@@ -34,6 +34,15 @@ def _add_make(tasks: Any) -> argparse.ArgumentParser:
     make.add_argument("--no-images", action="store_true", help="captions and parameters only, for the first stage")
     make.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
     make.add_argument("--device", default="cpu", help='what draws: "cpu" (default) or "cuda"')
+    make.add_argument(
+        "--handless", type=float, default=0.0, metavar="FRACTION", help="rows without hands, 0 to 1 (default: 0)"
+    )
+    make.add_argument(
+        "--language",
+        choices=("studio", "natural", "both"),
+        default="studio",
+        help="captions in the studio's own words (default), natural sentences, or half and half",
+    )
     make.set_defaults(run=_make)
     return make
 
@@ -123,6 +132,8 @@ def _make(args: argparse.Namespace) -> None:
         images=not args.no_images,
         workers=args.workers,
         device=choose_device(args.device),
+        handless=args.handless,
+        language=args.language,
     )
     print(path)
 

@@ -113,6 +113,10 @@ def _hands(args: argparse.Namespace) -> None:
         hand_guidance_scale=args.hand_guidance_scale,
         hand_generator=_generators(args, 1),
     )
+    if not hands.hand_visible.any():
+        if output.suffix.lower() in (".obj", ".glb"):
+            raise ValueError("the sentence has no hands; there is no mesh to write")
+        print("the sentence has no hands: none is visible in what is written", file=sys.stderr)
     if output.suffix.lower() in (".safetensors", ".json"):
         hands.save(output)
     elif output.suffix.lower() == ".png":
@@ -126,8 +130,6 @@ def _write_mesh(output: Path, hands: "HandParams", pipe: "HanDiffuserPipeline") 
     from ..rendering.mesh_export import meshes_of_one_row, write_glb, write_obj
 
     meshes = meshes_of_one_row(hands[0], pipe.body_model)
-    if not meshes:
-        raise ValueError("no hand is visible in the sampled parameters: there is no mesh to write; try another seed")
     if output.suffix.lower() == ".obj":
         _write(output, lambda path: write_obj(path, meshes))
     else:

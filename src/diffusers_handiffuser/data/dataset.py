@@ -80,6 +80,7 @@ class HandDataset:
     Attributes:
         texts (`list[str]`): the captions.
         hand_params (`HandParams` of batch shape (N,)): the hands.
+        scenes (`list[dict | None]`): what the studio drew each row from; `None` in rows without the column `scene`.
         image_paths (`list[Path | None]`): each row's image file; `None` if it has none or its bytes are in a table.
         fingerprint (`str`): hash of the rows and of their images' sizes in bytes; names the caches derived from them.
 
@@ -155,7 +156,7 @@ class HandDataset:
     def _fill(
         self, name: str, raw_rows: Iterable[RawRow], max_rows: int | None, add: Callable[[HandRow, RawRow], None]
     ) -> None:
-        rows, self.texts = [], []
+        rows, self.texts, self.scenes = [], [], []
         self._name = name
         for raw in islice(raw_rows, max_rows):
             if isinstance(raw.value, RowError):
@@ -164,6 +165,7 @@ class HandDataset:
             add(row, raw)
             rows.append(HandRow(row.text, row.fields))
             self.texts.append(row.text)
+            self.scenes.append(raw.value.get("scene"))
         if not rows:
             raise ValueError(f"{name} holds no rows")
         self.hand_params = stack_hand_params(rows)

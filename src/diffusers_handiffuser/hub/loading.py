@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+import transformers
 from accelerate import init_empty_weights
 from diffusers import ModelMixin
 from diffusers.pipelines import pipeline_utils
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedModel
 
 from ..utils.messages import reason_of
 from ..utils.typing import MixinBase
@@ -193,7 +195,10 @@ def check_loaded(name: str, model: torch.nn.Module) -> None:
 
     diffusers leaves weights there that a checkpoint does not hold. transformers initialises those at random: its
     models have weights there only if another thread interfered.
+    A model of transformers whose config is that of another architecture is refused: all of its weights are random.
     """
+    if isinstance(model, PreTrainedModel):
+        _check_architecture(name, model)
     if any(hasattr(module, "_hf_hook") for module in model.modules()):
         return
     for key, value in itertools.chain(model.named_parameters(), model.named_buffers()):
@@ -204,6 +209,19 @@ def check_loaded(name: str, model: torch.nn.Module) -> None:
                 f"`{name}` was left without weights (the first is {key!r}), as another thread loaded a model at the "
                 "same time; load again, one model at a time, and restart this process if that does not help."
             )
+
+
+def _check_architecture(name: str, model: PreTrainedModel) -> None:
+    stored = next(iter(getattr(model.config, "architectures", None) or ()), None)
+    found = getattr(transformers, stored, None) if isinstance(stored, str) else None
+    if not (isinstance(found, type) and issubclass(found, PreTrainedModel)):
+        return
+    parts = getattr(found.config_class, "sub_configs", {}).values()
+    if type(model).config_class not in (found.config_class, *parts):
+        raise ValueError(
+            f"`{name}` was loaded as a {type(model).__name__}, but its checkpoint is a {stored}: its weights are "
+            "random. The index of the pipeline has to name the class that was saved."
+        )
 
 
 def check_keys(name: str, model: torch.nn.Module, folder: Path, variant: str | None) -> None:
@@ -217,7 +235,8 @@ def check_keys(name: str, model: torch.nn.Module, folder: Path, variant: str | N
     """
     stored = _stored_keys(folder, variant)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8")) if stored else {}
-    if not stored or config.get("quantization_config") or not _is_of_class(model, config):
+    is_of_class = _is_of_class(model, config)
+    if not stored or config.get("quantization_config") or (not is_of_class and isinstance(model, ModelMixin)):
         return
     if isinstance(model, ModelMixin):
         if fix := getattr(model, "_fix_state_dict_keys_on_load", None):
@@ -232,9 +251,11 @@ def check_keys(name: str, model: torch.nn.Module, folder: Path, variant: str | N
             key if key in wanted or (short := _without_tower(key)) not in plain else short: None for key in stored
         }
         stored = {key: None for key in stored if not key.endswith("position_ids") or key in wanted}
+        if not is_of_class:  # it is part of a larger model, or its weights have been drawn at random
+            stored |= dict.fromkeys(key.removeprefix(f"{model.base_model_prefix}.") for key in stored)
     for key in wanted.keys() - stored.keys() - _tied_keys(model):
         raise ValueError(missing_weights(name, key))
-    for key in sorted(stored.keys() - wanted.keys()):
+    for key in sorted(stored.keys() - wanted.keys()) if is_of_class else ():
         if not any(
             re.search(known, key) for known in getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()
         ):

@@ -23,6 +23,7 @@ from ..pipelines.hand_encoding import encode_text_and_hands
 from ..pipelines.hand_inputs import HandInputs, as_list, check_prompts, negative_texts
 from ..pipelines.hand_sampling import clone_generators, sample_hands
 from ..pipelines.inputs import check_count, check_finite_tensor, check_text, hand_rows
+from ..pipelines.understanding import warn_if_not_understood
 from .modular_pipeline import MODEL_NAME, SAVED_DEFAULTS, HanDiffuserModularPipeline
 
 
@@ -96,6 +97,7 @@ class HanDiffuserSampleHandsStep(HanDiffuserBlock):
             hands.check_rows(len(as_list(prompt)), num_images)
             check_stage_1(components)
             assert hands.num_hand_inference_steps is not None and hands.hand_guidance_scale is not None
+            warn_if_not_understood(as_list(prompt), components.hand_tokenizer, components.hand_text_encoder)
             block_state.hand_params = sample_hands(
                 [text for text in as_list(prompt) for _ in range(num_images)],
                 components.hand_tokenizer,

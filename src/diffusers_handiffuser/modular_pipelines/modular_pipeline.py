@@ -19,10 +19,11 @@ from diffusers import (
 from diffusers.loaders import TextualInversionLoaderMixin
 from diffusers.modular_pipelines import modular_pipeline
 from diffusers.pipelines.pipeline_utils import StableDiffusionMixin
+from transformers import PreTrainedModel
 
 from ..hub.checked_components import check_component, is_component_class
 from ..hub.checked_sizes import sizes_checked
-from ..hub.loading import one_line_error, refuse_pickles_as_option
+from ..hub.loading import check_keys, one_line_error, refuse_pickles_as_option
 from ..hub.loading_lock import one_at_a_time
 from ..hub.saving import PushMixin, reset_tokenizer_padding
 from ..pipelines.from_stable_diffusion import is_single_file
@@ -115,6 +116,7 @@ class HanDiffuserModularPipeline(
         refuse_pickles_as_option(kwargs)
         chosen = [names] if isinstance(names, str) else names
         models: dict[str, bool] = {}
+        folders: dict[str, Path] = {}
         with sizes_checked(check_sizes):
             for name, spec in self._component_specs.items():
                 if spec.default_creation_method != "from_pretrained" or (chosen is not None and name not in chosen):
@@ -129,9 +131,17 @@ class HanDiffuserModularPipeline(
                 if isinstance(place, str) and os.path.isdir(place):
                     with one_line_error(type(self).__name__, place):
                         check_component(Path(place), spec.subfolder or "", found)
+                    folders[name] = Path(place, spec.subfolder or "")
                 if isinstance(found, type) and issubclass(found, torch.nn.Module) and not is_single_file(str(place)):
                     models[name] = True
             super().load_components(names, *args, **{"use_safetensors": models, **kwargs})
+        for name, folder in folders.items():
+            if isinstance(component := getattr(self, name, None), PreTrainedModel):
+                try:
+                    check_keys(name, component, folder, None)
+                except ValueError:  # what was drawn at random must not be used by a caller who goes on
+                    self.register_components(**{name: None})
+                    raise
 
     @one_thread_at_a_time
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

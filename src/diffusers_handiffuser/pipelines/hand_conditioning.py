@@ -15,7 +15,13 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from diffusers.schedulers import KarrasDiffusionSchedulers
-from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
+from transformers import (
+    CLIPImageProcessor,
+    CLIPTokenizer,
+    CLIPVisionModelWithProjection,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from ..hands import HandBodyModel, HandParams
 from ..hub.loading import check_loaded
@@ -49,6 +55,7 @@ from .lora_loading import LoraLoadingMixin
 from .one_thread import one_thread_at_a_time
 from .pipeline_loading import PipelineLoadingMixin, accept_component_overrides, check_body
 from .saved_defaults import with_default
+from .understanding import UnderstandingMixin, warn_if_not_understood
 
 HAND_COMPONENTS = (
     "hand_tokenizer",
@@ -59,7 +66,9 @@ HAND_COMPONENTS = (
 )
 
 
-class HandConditioningMixin(HandEncodingMixin, FromStableDiffusionMixin, PipelineLoadingMixin, LoraLoadingMixin):
+class HandConditioningMixin(
+    HandEncodingMixin, UnderstandingMixin, FromStableDiffusionMixin, PipelineLoadingMixin, LoraLoadingMixin
+):
     """Samples hands for a prompt and encodes prompt and hands together.
 
     The constructor is Stable Diffusion's plus the components of stage 1 and the body model, all of which may be
@@ -67,9 +76,11 @@ class HandConditioningMixin(HandEncodingMixin, FromStableDiffusionMixin, Pipelin
 
     Args:
         text_encoder ([`TextHandEncoder`]): takes the place of Stable Diffusion's text encoder.
-        hand_tokenizer (`CLIPTokenizer`, *optional*): of stage 1; its own, as textual inversion changes `tokenizer`.
-        hand_text_encoder (`CLIPTextModel` or [`TextHandEncoder`], *optional*): of stage 1, frozen. The second gives
-            the same states and follows diffusers' switches, such as its attention backends.
+        hand_tokenizer (`PreTrainedTokenizerBase`, *optional*): of stage 1; its own, as textual inversion changes
+            `tokenizer`. Texts are padded to its `model_max_length`.
+        hand_text_encoder (`PreTrainedModel` or [`TextHandEncoder`], *optional*): of stage 1, frozen; any text model
+            with `last_hidden_state`. The second gives CLIP's states and follows diffusers' switches, such as its
+            attention backends.
         text_to_hand_params ([`TextToHandParamsModel`], *optional*): the denoiser of stage 1. Without it hands have to
             be given, or the pipeline is plain Stable Diffusion.
         text_to_hand_scheduler (`SchedulerMixin`, *optional*): of stage 1, with `prediction_type="sample"`.
@@ -110,8 +121,8 @@ class HandConditioningMixin(HandEncodingMixin, FromStableDiffusionMixin, Pipelin
         safety_checker: StableDiffusionSafetyChecker | None,
         feature_extractor: CLIPImageProcessor | None,
         image_encoder: CLIPVisionModelWithProjection | None = None,
-        hand_tokenizer: CLIPTokenizer | None = None,
-        hand_text_encoder: CLIPTextModel | TextHandEncoder | None = None,
+        hand_tokenizer: PreTrainedTokenizerBase | None = None,
+        hand_text_encoder: PreTrainedModel | TextHandEncoder | None = None,
         text_to_hand_params: TextToHandParamsModel | None = None,
         text_to_hand_scheduler: KarrasDiffusionSchedulers | None = None,
         body_model: HandBodyModel | None = None,
@@ -250,6 +261,7 @@ class HandConditioningMixin(HandEncodingMixin, FromStableDiffusionMixin, Pipelin
                 return (callback(self, step, timestep, {"sample": sample}) or {}).get("sample", sample)
 
         assert hands.num_hand_inference_steps is not None and hands.hand_guidance_scale is not None
+        warn_if_not_understood(as_list(prompt), self.hand_tokenizer, self.hand_text_encoder)
         hand_params = sample_hands(
             [text for text in as_list(prompt) for _ in range(num_images_per_prompt)],
             self.hand_tokenizer,

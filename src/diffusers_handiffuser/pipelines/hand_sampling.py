@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import retrieve_timesteps
 from diffusers.utils.torch_utils import randn_tensor
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..hands import HandParams
 from ..models import TextHandEncoder, TextToHandParamsModel
+from ..models.text_models import text_length, text_states
 from ..models.text_to_hand_params import SAMPLE_SIZE
 from .inputs import check_finite_tensor
 from .prompt_weights import without_weights
@@ -22,8 +23,8 @@ Generators = torch.Generator | list[torch.Generator] | None
 
 def sample_hands(
     prompts: list[str],
-    tokenizer: CLIPTokenizer,
-    text_encoder: CLIPTextModel | TextHandEncoder,
+    tokenizer: PreTrainedTokenizerBase,
+    text_encoder: PreTrainedModel | TextHandEncoder,
     model: TextToHandParamsModel,
     scheduler: Any,
     num_inference_steps: int,
@@ -93,24 +94,26 @@ def sample_hands(
 
 
 def encode_text_for_hands(
-    tokenizer: CLIPTokenizer,
-    text_encoder: CLIPTextModel | TextHandEncoder,
+    tokenizer: PreTrainedTokenizerBase,
+    text_encoder: PreTrainedModel | TextHandEncoder,
     texts: list[str],
     device: torch.device | str,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Text states for stage 1. Prompt weights are removed, see `prompt_weights`.
 
-    Texts are padded to CLIP's full length, so that a row does not depend on the others; the padding is masked.
-    Longer texts are truncated.
+    Texts are padded to the tokenizer's `model_max_length`, so that a row does not depend on the others; the padding is
+    masked. Longer texts are truncated.
 
     Returns:
         `tuple`: states `(B, L, D)` and mask `(B, L)`, 1 where a token counts.
+
+    Raises:
+        ValueError: tokenizer and text encoder do not belong together, or the encoder gives no `last_hidden_state`.
     """
-    length = text_encoder.config.max_position_embeddings
+    length = text_length(tokenizer, text_encoder)
     texts = [without_weights(text) for text in texts]
     tokens = tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt").to(device)
-    states = text_encoder(tokens.input_ids, attention_mask=tokens.attention_mask).last_hidden_state
-    return states, tokens.attention_mask
+    return text_states(text_encoder, tokens.input_ids, tokens.attention_mask), tokens.attention_mask
 
 
 def draw_row_noise(

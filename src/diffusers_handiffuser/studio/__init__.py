@@ -6,6 +6,7 @@ Everything is computed from the licence-free body, without photographs or licens
 from .captions import describe
 from .draw import Studio
 from .gestures import GESTURES, Gesture, finger_gesture, gesture_by_name
+from .language.sentences import Sentence, handless_caption, handless_sentence, natural_caption, natural_sentence
 from .make import make_dataset
 from .scenes import SKIN_TONES, Scene, is_held_out, sample_scene, scene_split
 
@@ -14,12 +15,17 @@ __all__ = [
     "SKIN_TONES",
     "Gesture",
     "Scene",
+    "Sentence",
     "Studio",
     "describe",
     "finger_gesture",
     "gesture_by_name",
+    "handless_caption",
+    "handless_sentence",
     "is_held_out",
     "make_dataset",
+    "natural_caption",
+    "natural_sentence",
     "sample_scene",
     "scene_split",
 ]

@@ -4,7 +4,7 @@ import random
 
 from ..hands.skeleton import SIDES
 from .gestures import Gesture, gesture_by_name
-from .scenes import Scene
+from .scenes import HANDLESS_KINDS, Scene
 
 _VIEWS = {
     "palm": ("palm facing the camera", "seen from the palm side", "showing the palm"),
@@ -31,6 +31,8 @@ def describe(scene: Scene, rng: random.Random) -> str:
         `str`: lower case except for names, without a full stop. Always mentions the gesture, nearly always the side,
         often the other attributes.
     """
+    if scene.kind in HANDLESS_KINDS:
+        return _without_hands(scene, rng)
     gestures = {side: gesture_by_name(name) for side, name in scene.gestures.items()}
     if scene.kind == "person":
         head = _person(scene, gestures, rng)
@@ -50,6 +52,24 @@ def describe(scene: Scene, rng: random.Random) -> str:
     if rng.random() < 0.3:
         details.append(rng.choice(_LIGHTS[scene.light]))
     return ", ".join([head, *details])
+
+
+def _without_hands(scene: Scene, rng: random.Random) -> str:
+    background = _background(scene, rng)
+    if scene.kind == "empty":
+        opening = rng.choice(("an empty scene", "no one and nothing", "no hands and nobody", "an empty image"))
+        return f"{opening}, {background}"
+    opening = rng.choice(
+        ("a portrait of a person", "head and shoulders of a person", "a person with no hands in view")
+    )
+    details = [f"{opening} in {_article(scene.sleeve)} shirt"]
+    if rng.random() < 0.7:
+        details.append(f"with {scene.skin} skin")
+    if rng.random() < 0.8:
+        details.append(background)
+    if rng.random() < 0.3:
+        details.append(rng.choice(_LIGHTS[scene.light]))
+    return ", ".join(details)
 
 
 def _one_hand(scene: Scene, gestures: dict[str, Gesture], rng: random.Random) -> str:

@@ -50,6 +50,10 @@ class Studio:
         device = self.body_model.device
         vertices = self.body_model.full_mesh(hand_params.to(device)).vertices
         images = torch.empty(len(scenes), 3, self.size, self.size)
+        for i, scene in enumerate(scenes):
+            if scene.kind == "empty":
+                generator, color = torch.Generator().manual_seed(scene.seed), torch.tensor(COLORS[scene.background])
+                images[i] = draw_background(color, scene.texture, self.size, generator)
         for part in self._faces:
             rows = [i for i, scene in enumerate(scenes) if _part(scene) == part]
             if rows:
@@ -72,7 +76,7 @@ class Studio:
         sleeve = colors(COLORS | {"bare": (0.5, 0.5, 0.5)}, [s.sleeve for s in scenes], 0.015, slice(3, 6))
         bare = torch.tensor([s.sleeve == "bare" for s in scenes], device=device)
         long_sleeve = 0.655 + 0.012 * noise[:, 6].clamp(-1.5, 1.5)
-        short = torch.tensor([s.kind == "person" for s in scenes]) & (noise[:, 7] > 0)
+        short = torch.tensor([s.kind in ("person", "hands_hidden") for s in scenes]) & (noise[:, 7] > 0)
         sleeve_end = torch.where(short, torch.tensor(0.36), long_sleeve).to(device)
         paper = [
             draw_background(torch.tensor(COLORS[s.background]), s.texture, self.size, g)
@@ -95,9 +99,11 @@ def check_size(size: int) -> None:
         raise ValueError(f"`size` must be at least 16 pixels, got {size}.")
 
 
-def _part(scene: Scene) -> str:
-    """The name of the faces that a scene shows."""
-    if scene.kind == "person":
+def _part(scene: Scene) -> str | None:
+    """The name of the faces that a scene shows, if it shows any."""
+    if scene.kind == "empty":
+        return None
+    if scene.kind in ("person", "hands_hidden"):
         return "person"
     return "both" if len(scene.gestures) == 2 else next(iter(scene.gestures))
 

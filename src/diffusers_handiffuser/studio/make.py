@@ -17,9 +17,11 @@ from ..hands import HandBodyModel
 from ..utils.atomic_files import write_then_rename
 from .captions import describe
 from .draw import Studio, check_size
-from .scenes import SPLITS, pose_scenes, sample_scene
+from .language.sentences import natural_caption
+from .scenes import HANDLESS_KINDS, SPLITS, Scene, pose_scenes, sample_scene
 
 _BATCH = 16
+LANGUAGES = ("studio", "natural", "both")
 
 
 def make_dataset(
@@ -32,6 +34,9 @@ def make_dataset(
     workers: int = 1,
     device: str = "cpu",
     progress: bool = True,
+    *,
+    handless: float = 0.0,
+    language: str = "studio",
 ) -> Path:
     """Renders scenes `0 ... num - 1` of a split into `folder`.
 
@@ -49,6 +54,10 @@ def make_dataset(
         workers (`int`): number of processes, one thread each.
         device (`str`): device that renders, `"cpu"` or `"cuda"`; rows are equal up to rounding.
         progress (`bool`): show a progress bar.
+        handless (`float`): fraction of the rows that become scenes without hands, 0 to 1; the other rows stay as they
+            are.
+        language (`str`): `"studio"` (captions of [`describe`]), `"natural"` (sentences of [`natural_caption`]) or
+            `"both"` (half of the rows each).
 
     Returns:
         `Path`: the written `metadata.jsonl`. It appears last: a folder without it is incomplete.
@@ -59,6 +68,10 @@ def make_dataset(
         raise ValueError(f"`workers` must be at least 1, got {workers}.")
     if split not in SPLITS:
         raise ValueError(f"`split` must be one of {SPLITS}, got {split!r}.")
+    if not 0 <= handless <= 1:
+        raise ValueError(f"`handless` must be between 0 and 1, got {handless}.")
+    if language not in LANGUAGES:
+        raise ValueError(f"`language` must be one of {LANGUAGES}, got {language!r}.")
     check_size(size)
     folder = Path(folder)
     metadata = folder / "metadata.jsonl"
@@ -66,7 +79,7 @@ def make_dataset(
         raise ValueError(f"{folder} must not hold a data set yet, but has a {metadata.name}.")
     (folder / "images" if images else folder).mkdir(parents=True, exist_ok=True)
     jobs = [
-        (str(folder), split, seed, start, min(start + _BATCH, num), size, images, device)
+        (str(folder), split, seed, start, min(start + _BATCH, num), size, images, device, handless, language)
         for start in range(0, num, _BATCH)
     ]
     with (
@@ -94,16 +107,16 @@ def _bar(items: Iterable[list[dict]], total: int, progress: bool) -> Iterable[li
 
 
 def _make_rows(job: tuple) -> list[dict]:
-    folder, split, seed, start, stop, size, images, device = job
+    folder, split, seed, start, stop, size, images, device, handless, language = job
     # Always a whole batch: the batch size affects the last bits of a row.
-    scenes = [sample_scene(seed, split, start + i) for i in range(_BATCH)]
+    scenes = [sample_scene(seed, split, start + i, _kind(seed, split, start + i, handless)) for i in range(_BATCH)]
     if images:
         drawn, hand_params = _studio(size, device).draw(scenes)
     else:
         drawn, hand_params = None, pose_scenes(scenes, _body(device))
     rows = []
     for i, scene in enumerate(scenes[: stop - start]):
-        row: dict[str, Any] = {"text": describe(scene, random.Random(scene.seed))}
+        row: dict[str, Any] = {"text": _text(scene, language)}
         if drawn is not None:
             row["file_name"] = f"images/{start + i:06d}.png"
             pixels = (drawn[i].permute(1, 2, 0) * 255).round().byte().numpy()
@@ -112,6 +125,19 @@ def _make_rows(job: tuple) -> list[dict]:
         row |= {k: v if k == "hand_visible" else [round(x, 6) for x in v] for k, v in params.items()}
         rows.append(row | {"source": "studio", "crop": None, "scene": scene.to_dict()})
     return rows
+
+
+def _kind(seed: int, split: str, index: int, handless: float) -> str | None:
+    """A kind without hands for this fraction of the rows."""
+    rng = random.Random(f"{seed}|{split}|{index}|handless")
+    return rng.choice(HANDLESS_KINDS) if rng.random() < handless else None
+
+
+def _text(scene: Scene, language: str) -> str:
+    rng = random.Random(scene.seed)
+    if language == "both":
+        language = random.Random(f"{scene.seed}|language").choice(("studio", "natural"))
+    return describe(scene, rng) if language == "studio" else natural_caption(scene, rng)
 
 
 @functools.lru_cache(maxsize=1)

@@ -53,10 +53,15 @@ LIGHTS: dict[str, tuple[float, float, float]] = {
 }
 """Direction towards the light, camera frame (x right, y down, z away from the viewer)."""
 KINDS = ("close_up", "two_hands", "person")
+HANDLESS_KINDS = ("empty", "hands_hidden")
+"""Kinds that are never drawn unless asked for: a background alone, and a person whose hands are out of the image."""
 VIEWS = ("palm", "back", "side")
 SPLITS = ("train", "test")
 _KIND_WEIGHTS = (0.68, 0.12, 0.20)
 _HELD_OUT = 10
+_LEAST_TWIST = math.radians(-115)
+"""Arms twist from here to 245 degrees. Nearly all arms that show the same lie on one side of this seam: at 180 degrees
+it would divide those that show the back of a hand into two opposite twists, whose mean shows the palm."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,9 @@ class Scene:
     """The attributes of an image, as words.
 
     Args:
-        kind (`str`): one of `KINDS`.
-        gestures (`dict` of `str` to `str`): gesture by side; the hand of a missing side is lowered.
+        kind (`str`): one of `KINDS` or `HANDLESS_KINDS`.
+        gestures (`dict` of `str` to `str`): gesture by side; the hand of a missing side is lowered. Empty for
+            `HANDLESS_KINDS`.
         views (`dict` of `str` to `str`): by side, what the camera sees of the hand: `"palm"`, `"back"` or `"side"`.
         skin (`str`): one of `SKIN_TONES`.
         sleeve (`str`): one of `COLORS`, or `"bare"`; for a person the colour of the shirt.
@@ -89,17 +95,19 @@ class Scene:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"`kind` must be one of {KINDS}, got {self.kind!r}.")
-        if not self.gestures or set(self.gestures) - set(SIDES):
+        _check_kind(self.kind)
+        if self.kind in HANDLESS_KINDS:
+            if self.gestures:
+                raise ValueError(f"`gestures` of a {self.kind!r} scene must be empty, got {self.gestures}.")
+        elif not self.gestures or set(self.gestures) - set(SIDES):
             raise ValueError(f"`gestures` must name a gesture for one or both of {SIDES}, got {self.gestures}.")
         for name in self.gestures.values():
             gesture_by_name(name)
-        if self.kind != "person" and len(self.gestures) != 1 + (self.kind == "two_hands"):
+        if self.kind in ("close_up", "two_hands") and len(self.gestures) != 1 + (self.kind == "two_hands"):
             raise ValueError(f"`gestures` of a {self.kind!r} scene cannot be of {len(self.gestures)} hands.")
         if set(self.views) != set(self.gestures) or set(self.views.values()) - set(VIEWS):
             raise ValueError(f"`views` must be one of {VIEWS} for every side of `gestures`, got {self.views}.")
-        sleeves = tuple(COLORS) if self.kind == "person" else (*COLORS, "bare")
+        sleeves = (*COLORS, "bare") if self.kind in ("close_up", "two_hands") else tuple(COLORS)
         for name, words in (
             ("skin", SKIN_TONES),
             ("sleeve", sleeves),
@@ -115,6 +123,11 @@ class Scene:
         return asdict(self)
 
 
+def _check_kind(kind: str) -> None:
+    if kind not in (*KINDS, *HANDLESS_KINDS):
+        raise ValueError(f"`kind` must be one of {(*KINDS, *HANDLESS_KINDS)}, got {kind!r}.")
+
+
 def is_held_out(gesture: str, side: str, background: str, skin: str) -> bool:
     """Whether a combination is reserved for testing: one in ten, by a checksum of the words that never changes."""
     return zlib.crc32(f"{gesture}|{side}|{background}|{skin}".encode()) % _HELD_OUT == 0
@@ -123,9 +136,11 @@ def is_held_out(gesture: str, side: str, background: str, skin: str) -> bool:
 def scene_split(scene: Scene) -> str | None:
     """The split of a scene: `"test"` if every raised hand is a held-out combination, `"train"` if none is.
 
-    `None` if they differ: such a scene belongs to neither split.
+    `None` if they differ: such a scene belongs to neither split. A scene without hands counts as one combination of
+    background and skin.
     """
-    held_out = {is_held_out(gesture, side, scene.background, scene.skin) for side, gesture in scene.gestures.items()}
+    hands = scene.gestures or {"none": "none"}
+    held_out = {is_held_out(gesture, side, scene.background, scene.skin) for side, gesture in hands.items()}
     return None if len(held_out) == 2 else "test" if held_out == {True} else "train"
 
 
@@ -136,12 +151,12 @@ def sample_scene(seed: int, split: str, index: int, kind: str | None = None) -> 
         seed (`int`): seed of the data set.
         split (`str`): `"train"` or `"test"`.
         index (`int`): index of the row.
-        kind (`str`, *optional*): one of `KINDS`; drawn by default.
+        kind (`str`, *optional*): one of `KINDS` or `HANDLESS_KINDS`; by default one of `KINDS` is drawn.
     """
     if split not in SPLITS:
         raise ValueError(f"`split` must be one of {SPLITS}, got {split!r}.")
-    if kind is not None and kind not in KINDS:
-        raise ValueError(f"`kind` must be one of {KINDS}, got {kind!r}.")
+    if kind is not None:
+        _check_kind(kind)
     rng = random.Random(f"{seed}|{split}|{index}")
     while True:
         scene = _draw_scene(rng, kind)
@@ -151,6 +166,8 @@ def sample_scene(seed: int, split: str, index: int, kind: str | None = None) -> 
 
 def _draw_scene(rng: random.Random, kind: str | None) -> Scene:
     kind = kind or rng.choices(KINDS, _KIND_WEIGHTS)[0]
+    if kind in HANDLESS_KINDS:
+        return _dressed_scene(rng, kind, {}, {})
     if kind == "two_hands" or (kind == "person" and rng.random() < 0.25):
         sides: tuple[str, ...] = SIDES
     else:
@@ -164,10 +181,15 @@ def _draw_scene(rng: random.Random, kind: str | None) -> Scene:
         if gesture.thumb_up and kind != "close_up":
             # From the other side, the hand would point away from the body and out of the image.
             views[side] = "back" if gesture.thumb_up > 0 else "palm"
-    sleeve = "bare" if kind != "person" and rng.random() < 0.35 else rng.choice(list(COLORS))
+    return _dressed_scene(rng, kind, {side: gesture.name for side, gesture in gestures.items()}, views)
+
+
+def _dressed_scene(rng: random.Random, kind: str, gestures: dict[str, str], views: dict[str, str]) -> Scene:
+    bare = kind in ("close_up", "two_hands") and rng.random() < 0.35
+    sleeve = "bare" if bare else rng.choice(list(COLORS))
     return Scene(
         kind=kind,
-        gestures={side: gesture.name for side, gesture in gestures.items()},
+        gestures=gestures,
         views=views,
         skin=rng.choice(list(SKIN_TONES)),
         sleeve=sleeve,
@@ -328,6 +350,7 @@ def _arm_to(upper: torch.Tensor, forearm: torch.Tensor, hand: torch.Tensor) -> t
     relative = swing.transpose(-1, -2) @ aligned
     trace = relative.diagonal(dim1=-2, dim2=-1).sum(-1)
     twist = 2 * torch.atan2(relative[..., 2, 1] - relative[..., 1, 2], 1 + trace)[..., None]
+    twist = torch.remainder(twist - _LEAST_TWIST, 2 * math.pi) + _LEAST_TWIST
     shoulder = swing @ rotvec_to_rotmat(0.35 * twist * x)
     elbow = aligned @ rotvec_to_rotmat(-0.30 * twist * x)
     local = [shoulder, shoulder.transpose(-1, -2) @ elbow, elbow.transpose(-1, -2) @ hand]
@@ -337,6 +360,11 @@ def _arm_to(upper: torch.Tensor, forearm: torch.Tensor, hand: torch.Tensor) -> t
 def _frame(scene: Scene, joints: torch.Tensor, raised: torch.Tensor) -> torch.Tensor:
     """`(s, tx, ty)` that frames a scene; `joints` `(2, 21, 2)` in metres."""
     rng = random.Random(scene.seed + 1)
+    if scene.kind in HANDLESS_KINDS:
+        # From head and shoulders to the chest: the hanging hands are well below.
+        scale = rng.uniform(2.7, 4.6)
+        top = -0.90 + rng.gauss(0, 0.02)
+        return torch.tensor([scale, rng.gauss(0, 0.03), -(top + 1 / scale)])
     if scene.kind == "person":
         scale = rng.uniform(2.15, 2.45)
         centre = torch.tensor([0.0, -0.455]) + torch.tensor([rng.gauss(0, 0.02), rng.gauss(0, 0.015)])

@@ -35,8 +35,7 @@ def test_timestep_bias():
             ["--train_data_dir", "d", "--output_dir", "o", "--max_train_steps", "1", "--pretrained_model_name_or_path",
              "sd", *options]
         ).loss  # fmt: skip
-        bias = (loss.timestep_bias_strategy, loss.timestep_bias_multiplier, loss.timestep_bias_portion)
-        cumulative = TimestepSampler(1000, *bias).cumulative
+        cumulative = TimestepSampler(1000, loss).cumulative
         return cumulative.diff(prepend=torch.zeros(1))
 
     assert torch.allclose(chances(), torch.full((1000,), 1e-3), atol=1e-6)

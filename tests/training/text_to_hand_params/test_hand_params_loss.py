@@ -4,6 +4,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from diffusers_handiffuser import HandBodyModel, HandParams, TextToHandParamsModel
+from diffusers_handiffuser.hands.skeleton import JOINT_NAMES
 from diffusers_handiffuser.training.text_to_hand_params.loss import (
     HandParamsLoss,
     HandParamsObjective,
@@ -84,3 +85,13 @@ def test_padding_that_all_rows_have_is_not_computed(hand_components):
     states = text_encoder(ids, attention_mask=mask).last_hidden_state
     wanted = model(noisy, timesteps, states, encoder_attention_mask=mask).sample
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+
+
+def test_the_arm_of_a_visible_hand_has_a_weight_of_its_own():
+    weights = value_weights(torch.tensor([[True, False]]), 0.1, arm_weight=6.0)[0, : 6 * 52].view(52, 6)[:, 0]
+    named = dict(zip(JOINT_NAMES, weights.tolist(), strict=True))
+    assert {name for name, weight in named.items() if weight == 6} == {
+        "left_collar", "left_shoulder", "left_elbow", "left_wrist"
+    }  # fmt: skip
+    assert named["right_elbow"] == named["pelvis"] == named["left_index1"] == 1
+    assert abs(named["right_index1"] - 0.1) < 1e-6

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import sys
 
@@ -12,7 +13,9 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, HandParams, TextToHandParamsModel
 from diffusers_handiffuser.data.dataset import HandDataset
+from diffusers_handiffuser.studio import make_dataset
 from diffusers_handiffuser.training.text_to_hand_params import trainer
+from diffusers_handiffuser.training.text_to_hand_params.live_captions import LiveCaptions
 from diffusers_handiffuser.training.text_to_hand_params.validation import compare_hands, draw_samples
 from diffusers_handiffuser.utils.command_line import run_as_command
 
@@ -136,3 +139,49 @@ def test_bad_row_is_named(monkeypatch, capsys, tmp_path):
     with pytest.raises(SystemExit) as exit_info:
         run_as_command(trainer.main)
     assert exit_info.value.code == 2 and "metadata.jsonl, row 0" in capsys.readouterr().err
+
+
+def test_starts_from_a_text_model_of_another_class(data_dir, tokenizer_dir, bert, bert_tokenizer, tmp_path, capsys):
+    """A frozen BERT, beside weights that were trained with CLIP: those that fit are taken."""
+    run(data_dir, tmp_path / "clip", "--tokenizer_name", tokenizer_dir, "--train_text_encoder")
+    bert.save_pretrained(tmp_path / "base/hand_text_encoder")
+    bert_tokenizer.save_pretrained(tmp_path / "base/hand_tokenizer")
+    options = ("--pretrained_model_name_or_path", tmp_path / "base", "--init_from", tmp_path / "clip")
+    with pytest.raises((RuntimeError, ValueError)):
+        run(data_dir, tmp_path / "refused", *options)
+    capsys.readouterr()
+    run(
+        data_dir, tmp_path / "out", *options, "--ignore_mismatched_sizes", "--max_train_steps", 1, "--learning_rate", 0
+    )
+    printed = capsys.readouterr().out
+    assert re.search(r"(\d+) of the \d+ weights of TextToHandParamsModel are those of", printed).group(1) != "0"
+    assert re.search(r"0 of the \d+ weights of BertModel are those of", printed)
+    pipe = HanDiffuserPipeline.from_pretrained(tmp_path / "out")
+    assert type(pipe.hand_text_encoder) is type(bert)
+    for key, value in bert.state_dict().items():
+        assert torch.equal(pipe.hand_text_encoder.state_dict()[key], value)
+    before = TextToHandParamsModel.from_pretrained(tmp_path / "clip/text_to_hand_params").state_dict()
+    after = pipe.text_to_hand_params.state_dict()
+    assert torch.equal(after["joint_in.weight"], before["joint_in.weight"])
+    assert after["text_in.weight"].shape != before["text_in.weight"].shape
+
+
+def test_live_captions_are_new_in_every_step(tmp_path, tokenizer_dir, monkeypatch):
+    make_dataset(tmp_path / "studio", 8, images=False, progress=False)
+    seen = []
+    write = LiveCaptions.write
+
+    def write_and_keep(self, row, seed):
+        seen.append(write(self, row, seed))
+        return seen[-1]
+
+    monkeypatch.setattr(LiveCaptions, "write", write_and_keep)
+    run(tmp_path / "studio", tmp_path / "out", "--tokenizer_name", tokenizer_dir, "--train_text_encoder",
+        "--live_captions", "both", "--max_train_steps", 5)  # fmt: skip
+    assert len(seen) == 20 and len(set(seen)) == 20
+
+
+def test_live_captions_need_scenes(data_dir, tmp_path, tokenizer_dir):
+    with pytest.raises(ValueError, match="--live_captions needs the column `scene`.*row 0 has none"):
+        run(data_dir, tmp_path / "out", "--tokenizer_name", tokenizer_dir, "--train_text_encoder", "--live_captions",
+            "studio")  # fmt: skip

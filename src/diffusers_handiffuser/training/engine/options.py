@@ -232,6 +232,23 @@ class LatentOptions:
     cache_on_device: bool = option(False, help="keep all latents and geometry in the memory of the device")
 
 
+@dataclass
+class TimestepBiasOptions:
+    """Which timesteps are drawn more often; the options of a trainer's loss inherit it."""
+
+    timestep_bias_strategy: Literal["none", "later", "earlier"] = option(
+        "none",
+        help="draw the noisiest (later) or the cleanest (earlier) steps more often; what a caption says of the whole "
+        "image, or of how a hand is turned, is learned at the noisiest",
+    )
+    timestep_bias_multiplier: float = option(1.0, help="how many times as often")
+    timestep_bias_portion: float = option(0.25, help="the part of the steps that is drawn more often")
+
+    def __post_init__(self) -> None:
+        refuse_not_positive(self, "timestep_bias_multiplier")
+        refuse_outside_unit_interval(self, "timestep_bias_portion")
+
+
 def refuse_epochs_of_stream(data: StreamingDataOptions, run: RunOptions) -> None:
     """Refuses what only the number of rows could give a meaning to."""
     for name in ("num_train_epochs", "validation_epochs"):

@@ -6,6 +6,7 @@ import torch
 from accelerate.utils import reduce
 from diffusers.training_utils import compute_snr
 
+from .options import TimestepBiasOptions
 from .randomness import BatchRandom
 
 
@@ -61,26 +62,23 @@ class TimestepSampler:
 
     Args:
         num_timesteps (`int`): of the noise schedule.
-        strategy (`str`): "later" draws the noisiest more often, "earlier" the cleanest, "none" all alike.
-        multiplier (`float`): how many times as often.
-        portion (`float`): the part of the timesteps that is drawn more often.
+        options (`TimestepBiasOptions`): "later" favours the noisiest timesteps, "earlier" the cleanest; the
+            portion of the timesteps that is drawn more often; and how many times as often.
         device (`torch.device`): of the rows.
     """
 
     def __init__(
         self,
         num_timesteps: int,
-        strategy: str = "none",
-        multiplier: float = 1.0,
-        portion: float = 0.25,
+        options: TimestepBiasOptions,
         device: torch.device | str = "cpu",
     ):
-        self.num_timesteps, self.biased = num_timesteps, strategy != "none"
+        self.num_timesteps, self.biased = num_timesteps, options.timestep_bias_strategy != "none"
         weights = torch.ones(num_timesteps, dtype=torch.float64)
-        number = int(portion * num_timesteps)
+        number = int(options.timestep_bias_portion * num_timesteps)
         if self.biased and number:
-            favoured = slice(-number, None) if strategy == "later" else slice(number)
-            weights[favoured] *= multiplier
+            later = options.timestep_bias_strategy == "later"
+            weights[slice(-number, None) if later else slice(number)] *= options.timestep_bias_multiplier
         self.cumulative = (weights / weights.sum()).cumsum(0).float().to(device)
 
     def __call__(self, random: BatchRandom) -> torch.Tensor:

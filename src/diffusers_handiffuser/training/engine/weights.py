@@ -12,6 +12,7 @@ from accelerate.utils import DistributedType
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 
+from ...hub.loading import missing_weights, weight_files
 from ...hub.saving import strip_load_paths
 from ...utils.atomic_files import atomic_write_dir
 from .averages import WeightAverages
@@ -134,7 +135,19 @@ def save_model(model: Any, folder: Path) -> None:
 
 def load_model(model: Any, folder: Path) -> None:
     """Loads the weights that `save_model` wrote into an existing model of the same configuration."""
-    model.load_state_dict(type(model).from_pretrained(folder).state_dict())
+    loaded, info = type(model).from_pretrained(folder, output_loading_info=True)
+    for key in sorted(info["missing_keys"]):  # which transformers draws at random
+        raise ValueError(missing_weights(folder.name, key))
+    model.load_state_dict(loaded.state_dict())
+
+
+def load_matching(model: torch.nn.Module, folder: Path) -> None:
+    """Loads the weights in a folder that have the same name and shape in a model, and prints how many they are."""
+    wanted = model.state_dict()
+    stored = {key: value for path in weight_files(folder, None) for key, value in load_file(path).items()}
+    found = {key: value for key, value in stored.items() if key in wanted and value.shape == wanted[key].shape}
+    model.load_state_dict(found, strict=False)
+    print(f"{len(found)} of the {len(wanted)} weights of {type(model).__name__} are those of {folder}")
 
 
 def save_trained(model: torch.nn.Module, folder: Path) -> None:

@@ -66,13 +66,7 @@ class ImageLoss:
         self.noise_scheduler: Any = noise_scheduler  # diffusers annotates timesteps as `IntTensor`; these are int64
         self.num_timesteps = noise_scheduler.config.num_train_timesteps
         self.drop_conditions = ConditionDropout(conditions, empty_ids.to(device))
-        self.sample_timesteps = TimestepSampler(
-            self.num_timesteps,
-            options.timestep_bias_strategy,
-            options.timestep_bias_multiplier,
-            options.timestep_bias_portion,
-            device,
-        )
+        self.sample_timesteps = TimestepSampler(self.num_timesteps, options, device)
         self.balance = TimestepBalance(self.num_timesteps, device) if options.balance_timesteps else None
 
     def keep_in_checkpoints(self, accelerator: Accelerator) -> None:

@@ -11,10 +11,11 @@ from accelerate.utils import DistributedType
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, DDPMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTokenizer
 
 from ...hands import HandBodyModel
 from ...models import TextHandEncoder, TextToHandParamsModel
+from ...models.text_models import load_text_model, load_tokenizer
 from ...pipelines import HanDiffuserPipeline
 from ...pipelines.from_stable_diffusion import is_single_file, load_stable_diffusion
 from ...pipelines.images import vae_factor
@@ -139,7 +140,7 @@ def load_text_encoder(
     if config.get("_class_name") == "TextHandEncoder":
         overrides = {name: hand_config[name] for name in MUTABLE_ENCODER_KEYS if name in hand_config}
         return TextHandEncoder.from_pretrained(base, variant=variant, **where, **overrides)
-    clip = CLIPTextModel.from_pretrained(base, variant=variant, **where)
+    clip = load_text_model(base, variant=variant, **where)
     return TextHandEncoder.from_clip(clip, **hand_config)
 
 
@@ -195,8 +196,8 @@ def make_fast(model: UNet2DConditionModel | ControlNetModel, accelerator: Accele
 def load_stage_1(name: str) -> dict:
     """The components of stage 1 from the output of its trainer, or from a pipeline: a folder or a Hub id."""
     return {
-        "hand_tokenizer": CLIPTokenizer.from_pretrained(name, subfolder="hand_tokenizer"),
-        "hand_text_encoder": CLIPTextModel.from_pretrained(name, subfolder="hand_text_encoder"),
+        "hand_tokenizer": load_tokenizer(name, "hand_tokenizer"),
+        "hand_text_encoder": load_text_model(name, "hand_text_encoder"),
         "text_to_hand_params": TextToHandParamsModel.from_pretrained(name, subfolder="text_to_hand_params"),
         "text_to_hand_scheduler": DDIMScheduler.from_pretrained(name, subfolder="text_to_hand_scheduler"),
     }

@@ -12,6 +12,7 @@ from ..engine.options import (
     LatentOptions,
     PretrainedOptions,
     StreamingDataOptions,
+    TimestepBiasOptions,
     TrainingOptions,
     refuse_epochs_of_stream,
     refuse_negative,
@@ -126,7 +127,7 @@ class NoiseScheduleOptions:
 
 
 @dataclass
-class LossOptions:
+class LossOptions(TimestepBiasOptions):
     """How noise and timesteps are drawn, and how errors are weighted; see `loss.ImageLoss`."""
 
     _argument_group_name: ClassVar[str] = "loss"
@@ -157,23 +158,14 @@ class LossOptions:
     )
     noise_offset: float = option(0.0, help="more noise that is the same at all positions of a channel; 0.1")
     input_perturbation: float = option(0.0, help="more noise in the latents than in the target; 0.1")
-    timestep_bias_strategy: Literal["none", "later", "earlier"] = option(
-        "none",
-        help="draw the noisiest (later) or the cleanest (earlier) steps more often; what a caption says of the whole "
-        "image is learned at the noisiest",
-    )
-    timestep_bias_multiplier: float = option(1.0, help="how many times as often")
-    timestep_bias_portion: float = option(0.25, help="the part of the steps that is drawn more often")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         refuse_negative(self, "hand_loss_weight", "joint_loss_weight", "palm_loss_weight")
         if self.palm_loss_weight > 0 and self.joint_loss_weight == 0:
             raise ValueError("--palm_loss_weight needs --joint_loss_weight: it is read at the joints of that loss")
         if self.balance_timesteps and self.snr_gamma is not None:
             raise ValueError("--balance_timesteps and --snr_gamma both weigh the timesteps: choose one")
-        if self.timestep_bias_multiplier <= 0:
-            raise ValueError(f"--timestep_bias_multiplier must be positive, but is {self.timestep_bias_multiplier}")
-        refuse_outside_unit_interval(self, "timestep_bias_portion")
 
 
 @dataclass

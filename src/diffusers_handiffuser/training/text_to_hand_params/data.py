@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 from accelerate import Accelerator
-from transformers import BatchEncoding, CLIPTokenizer
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from ...data.captions import swap_sides
 from ...data.dataset import HandDataset
@@ -16,6 +16,7 @@ from ...hands.params import choose_hands
 from ...models import TextToHandParamsModel
 from ..engine.run import count_training_rows
 from ..engine.sources import StreamReader, open_rows, open_stream
+from .live_captions import LiveCaptions
 from .loss import Batch, sample_statistics
 from .options import HandParamsTrainingOptions
 
@@ -23,7 +24,7 @@ _MIN_DEVIATION = 0.02
 """Values that hardly vary are divided by this."""
 
 
-def tokenize_with_empty(tokenizer: CLIPTokenizer, texts: list[str]) -> BatchEncoding:
+def tokenize_with_empty(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> BatchEncoding:
     """Tokens of the texts and, last, of "", padded to the longest of them."""
     return tokenizer(
         [*texts, ""],
@@ -34,14 +35,26 @@ def tokenize_with_empty(tokenizer: CLIPTokenizer, texts: list[str]) -> BatchEnco
     )
 
 
+def tokenize_batch(tokenizer: PreTrainedTokenizerBase, texts: list[str], device: torch.device) -> Batch:
+    """Tokens and masks of the texts, each (B, N), and of "", each (1, N)."""
+    tokens = tokenize_with_empty(tokenizer, texts).to(device)
+    return {
+        "input_ids": tokens.input_ids[:-1],
+        "attention_mask": tokens.attention_mask[:-1],
+        "empty_ids": tokens.input_ids[-1:],
+        "empty_mask": tokens.attention_mask[-1:],
+    }
+
+
 class CachedHandParams:
     """A data set's rows, with `mirror` also mirrored, as standardised samples and tokens in a device's memory.
 
     Args:
         hands ([`HandParams`] of N rows), texts (`list[str]`): the rows.
         model ([`TextToHandParamsModel`]): with the statistics.
-        tokenizer (`CLIPTokenizer`): of the text encoder.
+        tokenizer (`PreTrainedTokenizerBase`): of the text encoder.
         mirror (`bool`): add the mirrored rows.
+        captions (`LiveCaptions`, *optional*): writes the texts of every batch; `texts` otherwise.
         device (`torch.device`): of the batches.
     """
 
@@ -50,11 +63,12 @@ class CachedHandParams:
         hands: HandParams,
         texts: list[str],
         model: TextToHandParamsModel,
-        tokenizer: CLIPTokenizer,
+        tokenizer: PreTrainedTokenizerBase,
         mirror: bool,
         device: torch.device,
+        captions: LiveCaptions | None = None,
     ):
-        self.hands, self.texts, self.device = hands, texts, device
+        self.hands, self.texts, self.device, self.captions, self.tokenizer = hands, texts, device, captions, tokenizer
         if mirror:
             hands, texts = HandParams.cat([hands, hands.mirror()]), texts + [swap_sides(text) for text in texts]
         tokens = tokenize_with_empty(tokenizer, texts).to(device)
@@ -65,11 +79,22 @@ class CachedHandParams:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def batch(self, rows: np.ndarray, mirror: torch.Tensor | None = None) -> Batch:
-        """Samples, visibility, tokens, and those of "", of the rows; mirrored where `mirror` (B,) is true."""
+    def batch(
+        self, rows: np.ndarray, mirror: torch.Tensor | None = None, caption_seeds: torch.Tensor | None = None
+    ) -> Batch:
+        """Samples, visibility, tokens, and those of "", of the rows; mirrored where `mirror` (B,) is true.
+
+        Live captions are written from `caption_seeds` (B,).
+        """
         indices = torch.from_numpy(np.asarray(rows)).to(self.device)
         if mirror is not None:
             indices = indices + len(self) * mirror
+        if self.captions is not None and caption_seeds is not None:
+            texts = [self.captions.write(*which) for which in zip(rows, caption_seeds.tolist(), strict=True)]
+            if mirror is not None:
+                texts = [swap_sides(text) if flip else text for text, flip in zip(texts, mirror.tolist(), strict=True)]
+            tokens = tokenize_batch(self.tokenizer, texts, self.device)
+            return {"samples": self.samples[indices], "hand_visible": self.hand_visible[indices], **tokens}
         return {
             "samples": self.samples[indices],
             "hand_visible": self.hand_visible[indices],
@@ -86,42 +111,43 @@ class StreamedHandParams:
     Args:
         stream (`HandStream`): endless.
         model ([`TextToHandParamsModel`]): with the statistics, which are copied.
-        tokenizer (`CLIPTokenizer`): of the text encoder.
+        tokenizer (`PreTrainedTokenizerBase`): of the text encoder.
         accelerator (`Accelerator`): whose checkpoints get the position.
     """
 
     def __init__(
-        self, stream: HandStream, model: TextToHandParamsModel, tokenizer: CLIPTokenizer, accelerator: Accelerator
+        self,
+        stream: HandStream,
+        model: TextToHandParamsModel,
+        tokenizer: PreTrainedTokenizerBase,
+        accelerator: Accelerator,
     ):
         self.tokenizer, self.device = tokenizer, accelerator.device
         self._model = TextToHandParamsModel.from_config(model.config)  # the other may be sharded or moved
         self._model.set_statistics(model.sample_mean, model.sample_std)
         self._reader = StreamReader(stream, accelerator)
 
-    def batch(self, rows: np.ndarray, mirror: torch.Tensor | None = None) -> Batch:
+    def batch(
+        self, rows: np.ndarray, mirror: torch.Tensor | None = None, caption_seeds: torch.Tensor | None = None
+    ) -> Batch:
         """As that of `CachedHandParams`, of the next `len(rows)` rows, whatever their numbers."""
         hands, texts = _stack(self._reader.take(len(rows)))
         if mirror is not None:
             mirror = mirror.cpu()
             hands = choose_hands(mirror, hands.mirror(), hands)
             texts = [swap_sides(text) if flip else text for text, flip in zip(texts, mirror, strict=True)]
-        tokens = tokenize_with_empty(self.tokenizer, texts)
-        batch = {
-            "samples": self._model.encode(hands),
-            "hand_visible": hands.hand_visible,
-            "input_ids": tokens.input_ids[:-1],
-            "attention_mask": tokens.attention_mask[:-1],
-            "empty_ids": tokens.input_ids[-1:],
-            "empty_mask": tokens.attention_mask[-1:],
+        return {
+            "samples": self._model.encode(hands).to(self.device),
+            "hand_visible": hands.hand_visible.to(self.device),
+            **tokenize_batch(self.tokenizer, texts, self.device),
         }
-        return {name: value.to(self.device) for name, value in batch.items()}
 
 
 def open_hand_params(
     options: HandParamsTrainingOptions,
     dataset: HandDataset | None,
     model: TextToHandParamsModel,
-    tokenizer: CLIPTokenizer,
+    tokenizer: PreTrainedTokenizerBase,
     accelerator: Accelerator,
 ) -> tuple[CachedHandParams | StreamedHandParams, int | None, CachedHandParams | None]:
     """(Training examples, how many rows there are or None for a stream, held-out examples or None).
@@ -130,13 +156,15 @@ def open_hand_params(
     first `--statistics_rows`, unless the weights come from elsewhere. The last rows are held out, or with
     `--validation_split` the first ones of another split.
     """
-    data, mirror, held_out = options.data, options.examples.random_flip, None
+    data, mirror, held_out, captions = options.data, options.examples.random_flip, None, None
     if data.validation_split is not None:
         other = open_rows(data, split=data.validation_split)
         held_out = (other.hand_params, other.texts)
 
-    def cached(hands: HandParams, texts: list[str], mirror: bool) -> CachedHandParams:
-        return CachedHandParams(hands, texts, model, tokenizer, mirror, accelerator.device)
+    def cached(
+        hands: HandParams, texts: list[str], mirror: bool, captions: LiveCaptions | None = None
+    ) -> CachedHandParams:
+        return CachedHandParams(hands, texts, model, tokenizer, mirror, accelerator.device, captions)
 
     examples: CachedHandParams | StreamedHandParams
     keep_statistics = options.models.init_from is not None
@@ -154,7 +182,9 @@ def open_hand_params(
         hands = dataset.hand_params[:num_train]
         if not keep_statistics:
             _set_statistics(model, hands, mirror)
-        examples = cached(hands, dataset.texts[:num_train], mirror)
+        if options.examples.live_captions is not None:
+            captions = LiveCaptions(dataset.scenes[:num_train], options.examples.live_captions)
+        examples = cached(hands, dataset.texts[:num_train], mirror, captions)
     return examples, num_train, cached(*held_out, mirror=False) if held_out is not None and held_out[1] else None
 
 

@@ -5,19 +5,23 @@ from typing import Any
 import torch
 from diffusers import DDIMScheduler
 from torch import nn
-from transformers import CLIPTextModel
 
 from ...hands import HandBodyModel
 from ...hands.camera import project_weak_perspective
 from ...hands.kinematics import HandJoints
 from ...hands.rotations import rot6d_to_rotmat
-from ...hands.skeleton import LEFT_HAND, NUM_JOINTS, RIGHT_HAND
+from ...hands.skeleton import JOINT_NAMES, LEFT_HAND, NUM_JOINTS, RIGHT_HAND, SIDES
 from ...models import TextToHandParamsModel
+from ...models.text_models import text_states
 from ...models.text_to_hand_params import SAMPLE_PARTS, SAMPLE_SIZE
 from ..engine.timesteps import min_snr_weights
 from .options import DiffusionOptions
 
 Batch = dict[str, torch.Tensor]
+ARM_JOINTS = [
+    [JOINT_NAMES.index(f"{side}_{name}") for name in ("collar", "shoulder", "elbow", "wrist")] for side in SIDES
+]
+"""Of the left and the right arm, from the body to the hand."""
 
 
 class HandParamsLoss:
@@ -61,7 +65,8 @@ class HandParamsLoss:
         clean, visible = batch["samples"], batch["hand_visible"]
         noisy = self.scheduler.add_noise(clean, noise, timesteps)
         predicted = objective(noisy, timesteps, *drop_captions(batch, no_caption)).float()
-        errors = ((predicted - clean).square() * value_weights(visible, self.options.invisible_hand_weight)).mean(1)
+        weights = value_weights(visible, self.options.invisible_hand_weight, self.options.arm_loss_weight)
+        errors = ((predicted - clean).square() * weights).mean(1)
         joints = self.joint_errors(predicted, clean, visible, timesteps).mean()
         snr_weights = min_snr_weights(self.scheduler, timesteps, self.options.snr_gamma)
         loss = (errors * snr_weights).mean() + self.options.joint_loss_weight * joints
@@ -88,7 +93,7 @@ def drop_captions(batch: Batch, drop: torch.Tensor) -> tuple[torch.Tensor, torch
 class HandParamsObjective(nn.Module):
     """The clean sample that the model predicts, given a noisy one and tokens."""
 
-    def __init__(self, model: TextToHandParamsModel, text_encoder: CLIPTextModel):
+    def __init__(self, model: TextToHandParamsModel, text_encoder: Any):
         super().__init__()
         self.model, self.text_encoder = model, text_encoder
 
@@ -97,7 +102,7 @@ class HandParamsObjective(nn.Module):
     ) -> torch.Tensor:
         longest = int(attention_mask.sum(1).max())  # padding behind every row's words costs as much as words
         input_ids, attention_mask = input_ids[:, :longest], attention_mask[:, :longest]
-        states = self.text_encoder(input_ids, attention_mask=attention_mask).last_hidden_state
+        states = text_states(self.text_encoder, input_ids, attention_mask)
         return self.model(noisy, timesteps, states, encoder_attention_mask=attention_mask).sample
 
 
@@ -140,10 +145,16 @@ def sample_statistics(samples: torch.Tensor, floor: float) -> tuple[torch.Tensor
     return samples.double().mean(0).float(), samples.double().std(0, correction=0).float().clamp(min=floor)
 
 
-def value_weights(hand_visible: torch.Tensor, invisible_weight: float) -> torch.Tensor:
-    """Loss weight (B, 327) of each value: 1, but less for the fingers of a hand that is not visible."""
+def value_weights(hand_visible: torch.Tensor, invisible_weight: float, arm_weight: float = 1.0) -> torch.Tensor:
+    """Loss weight (B, 327) of each value: 1, but for fingers of a hand that is not visible and the arm of one that is.
+
+    Whatever the weights, the loss is least where the prediction is the mean of the clean samples.
+    """
     weights = torch.ones(len(hand_visible), SAMPLE_SIZE, device=hand_visible.device)
     for side, joints in enumerate((LEFT_HAND, RIGHT_HAND)):
         columns = slice(6 * joints.start, 6 * joints.stop)
         weights[:, columns] = torch.where(hand_visible[:, side : side + 1], 1.0, invisible_weight)
+        for joint in ARM_JOINTS[side]:
+            columns = slice(6 * joint, 6 * joint + 6)
+            weights[:, columns] = torch.where(hand_visible[:, side : side + 1], arm_weight, 1.0)
     return weights

@@ -4,16 +4,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, DiffusionPipeline
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerBase
 
 from ...hands import HandBodyModel
 from ...hands.body_model import load_body_model
 from ...models import TextToHandParamsModel
+from ...models.text_models import load_text_model, load_tokenizer, text_length
 from ...pipelines import HanDiffuserPipeline
 from ..engine.small_models import scale_embeddings
-from ..engine.weights import load_model
+from ..engine.weights import load_matching, load_model
 from .options import DiffusionOptions, ModelOptions, SamplingOptions
 
 SMALL_TEXT_ENCODER = {
@@ -28,8 +29,8 @@ SMALL_TEXT_ENCODER = {
 class HandParamsModels:
     """Stage 1's models and what belongs to them."""
 
-    tokenizer: CLIPTokenizer
-    text_encoder: CLIPTextModel
+    tokenizer: PreTrainedTokenizerBase
+    text_encoder: Any
     model: TextToHandParamsModel
     body_model: HandBodyModel
     scheduler: DDIMScheduler
@@ -39,27 +40,29 @@ def load_models(options: ModelOptions, diffusion: DiffusionOptions) -> HandParam
     """The models that the options name or configure; the text encoder requires gradients only if it is trained."""
     tokenizer = _load_tokenizer(options)
     text_encoder = _load_text_encoder(options, tokenizer).float()
+    text_length(tokenizer, text_encoder)  # that they belong together
     model = TextToHandParamsModel(**{"cross_attention_dim": text_encoder.config.hidden_size, **options.model_config})
     body_model = load_body_model(options.body_model)
     if options.init_from is not None:
-        _load_weights(Path(options.init_from), {"text_to_hand_params": model, "hand_text_encoder": text_encoder})
+        models = {"text_to_hand_params": model, "hand_text_encoder": text_encoder}
+        _load_weights(Path(options.init_from), models, options.ignore_mismatched_sizes)
     text_encoder.requires_grad_(options.train_text_encoder)
     return HandParamsModels(tokenizer, text_encoder, model, body_model, build_scheduler(diffusion))
 
 
-def _load_tokenizer(options: ModelOptions) -> CLIPTokenizer:
+def _load_tokenizer(options: ModelOptions) -> PreTrainedTokenizerBase:
     if options.tokenizer_name is not None:
-        return CLIPTokenizer.from_pretrained(options.tokenizer_name)
+        return load_tokenizer(options.tokenizer_name)
     base: Any = options.pretrained_model_name_or_path  # one of the two is given: the options are checked
     hub: dict[str, Any] = {"revision": options.revision}
-    return CLIPTokenizer.from_pretrained(base, subfolder="tokenizer", **hub)
+    return load_tokenizer(base, f"{_prefix(base, options.revision)}tokenizer", **hub)
 
 
-def _load_text_encoder(options: ModelOptions, tokenizer: CLIPTokenizer) -> CLIPTextModel:
+def _load_text_encoder(options: ModelOptions, tokenizer: PreTrainedTokenizerBase) -> Any:
     base = options.pretrained_model_name_or_path
     if base is not None:
         hub: dict[str, Any] = {"revision": options.revision, "variant": options.variant}
-        return CLIPTextModel.from_pretrained(base, subfolder="text_encoder", **hub)
+        return load_text_model(base, f"{_prefix(base, options.revision)}text_encoder", **hub)
     values = {
         **SMALL_TEXT_ENCODER,
         **options.text_encoder_config,
@@ -72,10 +75,21 @@ def _load_text_encoder(options: ModelOptions, tokenizer: CLIPTokenizer) -> CLIPT
     return scale_embeddings(CLIPTextModel(CLIPTextConfig(**values)))
 
 
-def _load_weights(folder: Path, models: dict[str, nn.Module]) -> None:
+def _prefix(base: str, revision: str | None) -> str:
+    """Of the names of text model and tokenizer: "hand_" in a pipeline with a stage 1, "" in Stable Diffusion."""
+    if Path(base).is_dir():
+        has_stage_1 = (Path(base) / "hand_text_encoder").is_dir()
+    else:
+        index = DiffusionPipeline.load_config(base, revision=revision)
+        has_stage_1 = index.get("hand_text_encoder", [None])[0] is not None
+    return "hand_" if has_stage_1 else ""
+
+
+def _load_weights(folder: Path, models: dict[str, nn.Module], ignore_mismatched_sizes: bool) -> None:
     for name, model in models.items():
         averaged = folder / f"{name}_ema"
-        load_model(model, averaged if averaged.is_dir() else folder / name)
+        load = load_matching if ignore_mismatched_sizes else load_model
+        load(model, averaged if averaged.is_dir() else folder / name)
 
 
 def build_scheduler(options: DiffusionOptions) -> DDIMScheduler:

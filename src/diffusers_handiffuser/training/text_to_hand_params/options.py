@@ -1,16 +1,18 @@
 """Options of stage 1's trainer."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from ..engine.option_parser import JsonObject, option
 from ..engine.options import (
     HubOptions,
     PretrainedOptions,
     StreamingDataOptions,
+    TimestepBiasOptions,
     TrainingOptions,
     refuse_below_one,
     refuse_epochs_of_stream,
+    refuse_negative,
     refuse_outside_unit_interval,
 )
 
@@ -22,6 +24,11 @@ class ExampleOptions:
     _argument_group_name: ClassVar[str] = "examples"
 
     random_flip: bool = option(False, help="also train on mirrored rows, left and right swapped")
+    live_captions: Literal["studio", "natural", "both"] | None = option(
+        None,
+        help="of rows from `handiffuser data make`: write a new caption whenever a row is trained on, as the studio "
+        "describes its scenes, in natural sentences, or both; default: the rows' own",
+    )
     statistics_rows: int = option(10_000, help="streaming: mean and deviation are those of the first rows")
 
     def __post_init__(self) -> None:
@@ -37,7 +44,8 @@ class ModelOptions(PretrainedOptions):
 
     pretrained_model_name_or_path: str | None = option(
         None,
-        help="folder or Hub id with tokenizer/ and text_encoder/ (CLIP); else the text encoder starts from nothing",
+        help="folder or Hub id with tokenizer/ and text_encoder/ (any text model of transformers), or a pipeline with "
+        "a stage 1, whose text model is taken; else the text encoder starts from nothing",
     )
     tokenizer_name: str | None = option(None, help="another tokenizer: its folder")
     train_text_encoder: bool = option(False, help="train the text encoder along (else frozen)")
@@ -48,6 +56,9 @@ class ModelOptions(PretrainedOptions):
     init_from: str | None = option(
         None, help="take the weights (only) from this output or checkpoint folder; of a checkpoint, the averaged"
     )
+    ignore_mismatched_sizes: bool = option(
+        False, help="of --init_from, take only the weights that have the same name and shape here"
+    )
     body_model: str | None = option(None, help="SMPL-H file for the joint loss (default: the body of the package)")
 
     def __post_init__(self) -> None:
@@ -56,10 +67,12 @@ class ModelOptions(PretrainedOptions):
                 raise ValueError("without --pretrained_model_name_or_path, --tokenizer_name is needed")
             if not self.train_text_encoder and self.init_from is None:
                 raise ValueError("a text encoder that starts from nothing has to be trained: add --train_text_encoder")
+        if self.ignore_mismatched_sizes and self.init_from is None:
+            raise ValueError("--ignore_mismatched_sizes is about the weights of --init_from, which is not given")
 
 
 @dataclass
-class DiffusionOptions:
+class DiffusionOptions(TimestepBiasOptions):
     """Noise schedule and loss."""
 
     _argument_group_name: ClassVar[str] = "diffusion and losses"
@@ -69,11 +82,18 @@ class DiffusionOptions:
     beta_schedule: str = option("squaredcos_cap_v2", help="name of the noise schedule in diffusers")
     snr_gamma: float | None = option(None, help="min-SNR loss weights (Hang et al. 2023); default: weight 1")
     invisible_hand_weight: float = option(0.1, help="weight of finger rotations of a hand that is not visible")
+    arm_loss_weight: float = option(
+        1.0,
+        help="weight of the rotations of a visible hand's arm, which turn the hand: four joints beside fifteen of its "
+        "fingers; 6",
+    )
     joint_loss_weight: float = option(
         1.0, help="weight of the loss on the visible hands' joints, in the image and around the wrist"
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_negative(self, "arm_loss_weight", "invisible_hand_weight", "joint_loss_weight")
         refuse_outside_unit_interval(self, "condition_dropout")
 
 
@@ -104,3 +124,5 @@ class HandParamsTrainingOptions(TrainingOptions):
 
     def __post_init__(self) -> None:
         refuse_epochs_of_stream(self.data, self.run)
+        if self.data.streaming and self.examples.live_captions is not None:
+            raise ValueError("--live_captions needs the rows in memory, which --streaming does not keep")

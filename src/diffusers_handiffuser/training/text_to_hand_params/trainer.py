@@ -30,6 +30,7 @@ from ..engine.publishing import finish_run, open_repository
 from ..engine.randomness import BatchRandom
 from ..engine.run import TrainingRun, start_run
 from ..engine.sources import open_rows
+from ..engine.timesteps import TimestepSampler
 from .data import open_hand_params
 from .loss import HandParamsLoss, HandParamsObjective, JointLoss
 from .models import load_models, stage_1_pipeline
@@ -66,12 +67,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     objective = HandParamsObjective(models.model, models.text_encoder)
     run = TrainingRun(options, accelerator, objective, trained, num_train)
     joint_loss = JointLoss(models.model, models.body_model).to(run.device)
+    sample_timesteps = TimestepSampler(options.diffusion.num_train_timesteps, options.diffusion, run.device)
     loss = HandParamsLoss(options.diffusion, models.scheduler, joint_loss)
 
     def compute_loss(rows: np.ndarray, random: BatchRandom) -> dict[str, torch.Tensor]:
-        batch = examples.batch(rows, random.uniform() < 0.5 if options.examples.random_flip else None)
+        mirror = random.uniform() < 0.5 if options.examples.random_flip else None
+        seeds = random.integers(2**62) if options.examples.live_captions is not None else None
+        batch = examples.batch(rows, mirror, seeds)
         no_caption = random.uniform() < options.diffusion.condition_dropout
-        noise, timesteps = random.normal(SAMPLE_SIZE), random.integers(options.diffusion.num_train_timesteps)
+        noise, timesteps = random.normal(SAMPLE_SIZE), sample_timesteps(random)
         return loss(run.objective, batch, noise, timesteps, no_caption)
 
     run.train(compute_loss, HandParamsValidation(options.sampling, run, models, loss, held_out))

@@ -16,7 +16,7 @@ from diffusers_handiffuser.evaluation import (
     five_grams_shared,
     read_sentences,
 )
-from diffusers_handiffuser.studio import GESTURES, Scene, describe, sample_scene
+from diffusers_handiffuser.studio import GESTURES, Scene, describe, handless_caption, natural_caption, sample_scene
 from diffusers_handiffuser.studio.scenes import pose_scenes
 
 
@@ -65,11 +65,10 @@ class TestBundledSentences:
         assert not five_grams_shared([sentence.text for sentence in sentences], captions)
 
     def test_training_sentences_share_no_wording(self, sentences):
-        language = pytest.importorskip("diffusers_handiffuser.studio.language")
-        texts = [language.handless_caption(random.Random(number)) for number in range(1000)]
+        texts = [handless_caption(random.Random(number)) for number in range(1000)]
         for number in range(3000):
             scene = sample_scene(1, "train", number)
-            texts.append(language.natural_caption(scene, random.Random(scene.seed)))
+            texts.append(natural_caption(scene, random.Random(scene.seed)))
         assert not five_grams_shared([sentence.text for sentence in sentences], texts)
 
 

@@ -1,0 +1,1 @@
+"""Sentences about scenes, and about scenes without hands, as people write them when they ask for an image."""

@@ -1,0 +1,86 @@
+"""Phrases for the side of a hand and for what the camera sees of it."""
+
+from .wording import entries
+
+# Behind a deed, "makes a fist ...".
+SIDE_PHRASES = entries(
+    "with {his} # hand|with {his} # hand|with {his} # hand|with {his} # hand|with the # hand|with the # hand|"
+    "with {his} #|with {his} #|using {his} # hand|using the # hand|on {his} # hand|on the # hand|, # hand|(# hand)|"
+    ", {his} # hand raised|, # hand up|, # hand in the air|, {his} # hand in view|, {his} # hand up high|"
+    ", {his} # arm bent upward"
+)
+# Behind a deed that ends with a finger, "holds up two fingers ...".
+SIDE_OF_FINGER_PHRASES = entries("of {his} # hand|of {his} # hand|on {his} # hand|of the # hand|on the # hand")
+# In front of a clause.
+FRONTED_SIDES = entries(
+    "with {his} # hand|with the # hand|using {his} # hand|with {his} # hand raised|# hand up|"
+    "with {his} # hand in the air|on {his} # hand"
+)
+# As a tag of a prompt.
+SIDE_TAGS = entries(
+    "# hand|# hand|# hand|the # hand|# hand raised|# hand only|{his} # hand|a # hand|# hand up|# hand visible"
+)
+BOTH_PHRASES = entries(
+    "with both hands|with both hands|with both {his} hands|on both hands|using both hands|with each hand|"
+    "with {his} two hands|with left and right hand alike|, both hands up|, both hands raised"
+)
+VIEWS = {
+    "palm": entries(
+        "palm out|palm forward|palm outward|palm facing the camera|palm toward us|palm to the viewer|"
+        "palm toward the lens|palm visible|palm turned to the camera|palm facing us|palm facing the viewer|"
+        "palm facing forward|the inside of the hand facing us|the palm side in view|the palm in full view|"
+        "showing the palm|palm side to the camera|seen from the palm side|the inner side of the hand to the camera"
+    ),
+    "back": entries(
+        "back of the hand to the camera|back of the hand facing us|back of the hand toward the viewer|"
+        "the back of the hand showing|knuckles toward us|knuckles to the camera|palm turned inward|palm facing away|"
+        "palm away from the camera|palm facing {himself}|palm toward {himself}|hand seen from behind|"
+        "hand seen from the back|the hand viewed from the back|showing the back of the hand|"
+        "the back of the hand in view|knuckles facing the lens|dorsal side to the camera|"
+        "back side of the hand visible"
+    ),
+    "side": entries(
+        "hand in profile|hand seen from the side|hand turned sideways|edge of the hand to the camera|"
+        "the hand in side view|side view of the hand|hand shown from the side|hand edge-on|"
+        "the edge of the hand facing us|hand viewed from the side|palm facing sideways|"
+        "hand at right angles to the camera|the hand in profile view|hand turned to the side"
+    ),
+}
+# When the hand is the subject of the sentence.
+HAND_VIEWS = {
+    "palm": entries(
+        "palm out|palm facing the camera|palm forward|palm toward us|with the palm showing|seen from the palm side|"
+        "palm to the viewer|from the palm side|palm in view|with the inside facing us|palm side up front|"
+        "palm turned to the lens"
+    ),
+    "back": entries(
+        "from behind|seen from behind|seen from the back|knuckles toward us|back of the hand to the camera|"
+        "palm facing away|with the back of the hand showing|from the back|knuckles to the viewer|"
+        "palm turned away from us|dorsal view|back of the hand facing the lens"
+    ),
+    "side": entries(
+        "in profile|from the side|seen from the side|in side view|side view|turned sideways|edge to the camera|"
+        "edge-on|viewed from the side|palm facing sideways|in profile view"
+    ),
+}
+BOTH_VIEWS = {
+    "palm": entries(
+        "both palms out|palms forward|palms facing the camera|both palms toward us|palms outward|"
+        "with the palms showing|palms to the viewer|both palms visible|palms turned to the camera"
+    ),
+    "back": entries(
+        "backs of the hands to the camera|knuckles toward us|palms facing away|both hands seen from behind|"
+        "palms turned inward|with the backs of the hands showing|both hands seen from the back"
+    ),
+    "side": entries(
+        "both hands in profile|hands seen from the side|both hands turned sideways|the hands in side view|"
+        "both hands edge-on"
+    ),
+}
+FRAMINGS = {
+    "close-up": entries("close-up|closeup|close up|extreme close-up|macro shot|tight crop|detail shot|close shot"),
+    "waist-up": entries(
+        "waist-up|waist up|medium shot|half-length portrait|upper body|waist-up shot|shown from the waist up|"
+        "half-body shot|upper body shot|mid shot"
+    ),
+}

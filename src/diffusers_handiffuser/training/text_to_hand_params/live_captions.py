@@ -1,0 +1,38 @@
+"""Captions of studio rows, written anew whenever a row is trained on."""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...studio import Scene, describe, handless_caption, natural_caption
+
+
+class LiveCaptions:
+    """Writes a caption for a row from the scene that the studio posed it from.
+
+    Args:
+        scenes (`Sequence[Mapping | None]`): the column `scene` of each row.
+        language (`str`): `"studio"` for the captions of `studio.describe`, `"natural"` for sentences as people write
+            prompts, `"both"` for either, equally often.
+
+    Raises:
+        ValueError: a row has no scene.
+    """
+
+    def __init__(self, scenes: Sequence[Mapping[str, Any] | None], language: str):
+        self.scenes = []
+        for row, scene in enumerate(scenes):
+            if scene is None:
+                raise ValueError(
+                    f"--live_captions needs the column `scene` of `handiffuser data make`; row {row} has none"
+                )
+            self.scenes.append(Scene(**scene))
+        self.language = language
+
+    def write(self, row: int, seed: int) -> str:
+        """A caption for a row; the same for the same seed."""
+        rng = random.Random(seed)
+        scene = self.scenes[row]
+        if rng.random() >= {"studio": 0.0, "natural": 1.0, "both": 0.5}[self.language]:
+            return describe(scene, rng)
+        return natural_caption(scene, rng) if scene.gestures else handless_caption(rng, scene)
