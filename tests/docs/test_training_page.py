@@ -14,6 +14,7 @@ from training_memory import training_memory
 from diffusers_handiffuser import TextHandEncoder
 from diffusers_handiffuser.training import text_hand_encoder
 from diffusers_handiffuser.training.hand_params_to_image import trainer as hand_params_to_image
+from diffusers_handiffuser.training.text_distillation import trainer as text_distillation
 from diffusers_handiffuser.training.text_to_hand_params import trainer as text_to_hand_params
 
 PAGE = DOCS / "training.md"
@@ -21,6 +22,7 @@ TRAINERS = {
     "text_to_hand_params": text_to_hand_params,
     "hand_params_to_image": hand_params_to_image,
     "text_hand_encoder": text_hand_encoder,
+    "text_distillation": text_distillation,
 }
 COMMANDS = [
     line
@@ -35,8 +37,11 @@ COMMANDS = [
 def test_commands_parse(command):
     words = shlex.split(command.replace("$SD", "sd"))
     place = words.index("-m")
-    options = TRAINERS[words[place + 1].rpartition(".")[2]].parse_args([*words[place + 2 :], *needed(words)])
-    assert getattr(options, "data", options).train_data_dir in ("pairs", "pictures", "train")
+    data = TRAINERS[words[place + 1].rpartition(".")[2]].parse_args([*words[place + 2 :], *needed(words)]).data
+    if hasattr(data, "text"):
+        assert data.text == ["captions.txt", "english.txt"]
+    else:
+        assert data.train_data_dir in ("pairs", "pictures", "train")
 
 
 def needed(words) -> list[str]:
@@ -44,7 +49,7 @@ def needed(words) -> list[str]:
 
 
 def test_there_are_commands_of_all_trainers():
-    assert len(COMMANDS) == 6 and all(any(name in command for command in COMMANDS) for name in TRAINERS)
+    assert len(COMMANDS) == 7 and all(any(name in command for command in COMMANDS) for name in TRAINERS)
 
 
 def test_arithmetic_prints_what_stands_below_it():
