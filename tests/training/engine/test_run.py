@@ -106,7 +106,7 @@ def test_run_by_time_ends_and_decays(tmp_path):
     assert run.finished and run.seconds >= 0.3
     assert list_checkpoints(tmp_path)
     rates = [line["lr"] for line in log_of(tmp_path) if "lr" in line]
-    assert rates[-1] < rates[2]
+    assert rates[-1] < max(rates)
 
 
 def test_every_row_comes_once_per_epoch():
