@@ -27,7 +27,9 @@ def test_check_of_what_is_sound(data_dir, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["nowhere"], "nowhere is neither a folder"),
+        (["nowhere"], "there is no folder 'nowhere' here, and "),
+        (["nowhere/"], "there is no folder 'nowhere/' here; wanted"),
+        (["nowhere.tar"], "there is no file 'nowhere.tar' here; wanted"),
         ([".", "--sheet", "x.jpg"], "--sheet must end in .png"),
         ([".", "--sheet-rows", "0"], "--sheet-rows must be at least 1"),
     ],

@@ -274,9 +274,11 @@ class TestHalf:
 
 
 class TestErrors:
-    @pytest.mark.parametrize("name", ["/no/such/folder", "./no_such_folder", "~/no_such_folder", "a/b/c", ""])
+    @pytest.mark.parametrize(
+        "name", ["/no/such/folder", "./no_such_folder", "~/no_such_folder", "a/b/c", "", "nothere/", "a b"]
+    )
     def test_missing_folder(self, name):
-        self.refuses(name, "does not exist")
+        self.refuses(name, f"HanDiffuserPipeline: there is no folder {name!r} here; wanted a folder or a Hub id")
 
     def test_file(self, tmp_path):
         (tmp_path / "model.safetensors").write_bytes(b"")

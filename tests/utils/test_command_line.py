@@ -14,7 +14,7 @@ def test_bad_files_become_one_line_and_exit_code_2(monkeypatch, capsys, tmp_path
         run_as_command(tokenizer.main)
     printed = capsys.readouterr().err
     assert exit_info.value.code == 2
-    assert printed.startswith("error: ") and "none" in printed and printed.count("\n") == 1
+    assert printed.startswith("error: there is no folder ") and "none" in printed and printed.count("\n") == 1
 
     sys.argv.append("--debug")
     with pytest.raises(FileNotFoundError):

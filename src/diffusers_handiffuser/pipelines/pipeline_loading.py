@@ -31,6 +31,7 @@ from ..hub.loading import (
 from ..hub.loading_lock import one_at_a_time
 from ..hub.model_card import CARD_FILE
 from ..hub.offline import heed_offline_mode, weights_instead
+from ..hub.places import refuse_absent
 from ..hub.saving import SavingMixin, reset_tokenizer_padding, strip_load_paths, write_json
 from ..hub.stored_dtype import load_in_stored_dtype
 from ..models import TextHandEncoder, TextToHandParamsModel
@@ -123,14 +124,12 @@ class PipelineLoadingMixin(SavingMixin):
                 with, or a component is not one model of safetensors and JSON in its folder, of a size that fits them.
         """
         name = os.fspath(pretrained_model_name_or_path)
-        if not os.path.isdir(name) and (os.path.exists(name) or looks_like_a_path(name)):
-            problem = "is a file" if os.path.exists(name) else "does not exist"
-            raise OSError(f"Cannot load {cls.__name__}: {name!r} {problem}; wanted a folder or a Hub id.")
         if os.path.isdir(name) and not os.path.isfile(os.path.join(name, cls.config_name)):
             raise OSError(f"Cannot load {cls.__name__}: {name!r} holds no {cls.config_name}; wanted a saved pipeline.")
         refuse_pickles_as_option(kwargs)
         kwargs = heed_offline_mode(rename_dtype_kwarg(kwargs))
         where = {key: kwargs[key] for key in _WHERE if key in kwargs}
+        refuse_absent(name, f"Cannot load {cls.__name__}", **where)
         try:
             with one_line_error(cls.__name__, name), sizes_checked(check_sizes):
                 folder = _stored_file(name, cls.config_name, where).parent
@@ -162,7 +161,9 @@ class PipelineLoadingMixin(SavingMixin):
                 reason = f"{reason.rstrip('.')}{instead}."
             elif "`safetensors` weights" in reason:
                 reason += " It may hold pickles, which are not read here: convert them to safetensors."
-            raise OSError(f"Cannot load {cls.__name__}: {name!r} is no folder, and the Hub says: {reason}") from error
+            raise OSError(
+                f"Cannot load {cls.__name__}: there is no folder {name!r} here, and the Hub says: {reason}"
+            ) from error
 
     @classmethod
     def download(cls, pretrained_model_name: str | os.PathLike, **kwargs: Any) -> str:
@@ -338,11 +339,6 @@ def refuse_adapters(name: str, component: Any) -> None:
             f"`{name}` holds an IP-Adapter, which cannot be saved with the pipeline: call `unload_ip_adapter()` "
             "before saving, and `load_ip_adapter(...)` after it and wherever the pipeline is loaded."
         )
-
-
-def looks_like_a_path(name: str) -> bool:
-    """Whether a name can only be meant as a path: it could be no Hub id."""
-    return name.startswith((".", "~", os.sep)) or name.count("/") > 1 or "\\" in name or not name
 
 
 def _check_index(cls: type[DiffusionPipeline], name: str, index: dict, options: Mapping[str, Any]) -> None:
