@@ -13,7 +13,6 @@ from diffusers_handiffuser.hub.places import hub_unreachable, looks_like_a_path
 from diffusers_handiffuser.training.engine.options import DataOptions
 from diffusers_handiffuser.training.engine.sources import open_rows
 
-
 _ASKED: list = []
 sys.addaudithook(lambda event, arguments: event == "socket.connect" and _ASKED.append(arguments))
 

@@ -138,9 +138,9 @@ def find_shards(
         datasets = import_datasets(f"reading {name_or_path}")
     except ImportError as error:
         raise ImportError(f"there is no folder {str(name_or_path)!r} here; {error}" if elsewhere else error) from error
-    if elsewhere and not Path(datasets.config.HF_DATASETS_CACHE, str(name_or_path).replace("/", "___")).is_dir():
-        if reason := hub_unreachable(str(name_or_path), "dataset"):
-            raise FileNotFoundError(f"{elsewhere}, and the Hub cannot be reached: {reason}")
+    cached = Path(datasets.config.HF_DATASETS_CACHE, str(name_or_path).replace("/", "___"))
+    if elsewhere and not cached.is_dir() and (reason := hub_unreachable(str(name_or_path), "dataset")):
+        raise FileNotFoundError(f"{elsewhere}, and the Hub cannot be reached: {reason}")
     if kind is None:
         refuse_data_files_elsewhere(name_or_path, revision)
     else:

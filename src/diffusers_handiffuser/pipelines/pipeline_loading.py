@@ -38,11 +38,15 @@ from ..models import TextHandEncoder, TextToHandParamsModel
 from ..utils.atomic_files import atomic_write, atomic_write_dir
 from ..utils.contained_paths import refuse_link_outwards
 from ..utils.messages import INSTALL, one_line_of
+from ..utils.suggestions import nearest_name
 
 PACKAGE = __name__.partition(".")[0]
 PIPELINE_FILE = "pipeline"
 _WHERE = ("cache_dir", "force_download", "proxies", "local_files_only", "token", "revision")
 """Arguments of `from_pretrained` that say where files come from."""
+_OPTIONS = (*_WHERE, "check_body_model", "check_sizes", "dtype", "variant", "device_map", "trust_remote_code")
+_SOMETIMES_IGNORED = ("trust_remote_code", "use_onnx", "use_flashpack", "disable_mmap", "low_cpu_mem_usage", "dtype")
+"""Options that some releases of diffusers know and others ignore."""
 _LIBRARIES = ("diffusers", "transformers", PACKAGE)
 COMPONENT_CLASSES = {cls.__name__: cls for cls in (TextHandEncoder, TextToHandParamsModel, HandBodyModel)}
 
@@ -164,6 +168,19 @@ class PipelineLoadingMixin(SavingMixin):
             raise OSError(
                 f"Cannot load {cls.__name__}: there is no folder {name!r} here, and the Hub says: {reason}"
             ) from error
+
+    @classmethod
+    def extract_init_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> tuple[dict, dict, dict]:
+        """As in diffusers; refuses arguments of loading that it would ignore, with a warning."""
+        init_dict, unused, hidden = super().extract_init_dict(config_dict, **kwargs)
+        parameters = inspect.signature(cls.__init__).parameters
+        takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+        for name in kwargs if not takes_all else ():
+            if name in unused and name not in _SOMETIMES_IGNORED:
+                nearest = nearest_name(name, (*list(parameters)[1:], *_OPTIONS))
+                hint = f" (did you mean `{nearest}`?)" if nearest else ""
+                raise TypeError(f"`from_pretrained` of {cls.__name__} has no argument `{name}`{hint}.")
+        return init_dict, unused, hidden
 
     @classmethod
     def download(cls, pretrained_model_name: str | os.PathLike, **kwargs: Any) -> str:
