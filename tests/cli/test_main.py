@@ -1,5 +1,6 @@
 """The command line, in this process, on a tiny checkpoint: what it writes, and how it refuses."""
 
+import copy
 import json
 import struct
 
@@ -124,11 +125,11 @@ class TestHands:
     @pytest.fixture
     def handless(self, make_pipe, tmp_path):
         """A checkpoint whose stage 1 shows no hand, whatever the sentence."""
-        pipe = make_pipe()
+        model = copy.deepcopy(make_pipe().text_to_hand_params)
         with torch.no_grad():
-            pipe.text_to_hand_params.camera_out.weight[3:].zero_()
-            pipe.text_to_hand_params.camera_out.bias[3:].fill_(-5.0)
-        pipe.save_pretrained(tmp_path / "handless")
+            model.camera_out.weight[3:].zero_()
+            model.camera_out.bias[3:].fill_(-5.0)
+        make_pipe(text_to_hand_params=model).save_pretrained(tmp_path / "handless")
         return str(tmp_path / "handless")
 
     def test_a_sentence_without_hands(self, run, handless):
