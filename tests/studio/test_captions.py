@@ -6,7 +6,7 @@ import pytest
 from diffusers_handiffuser.hands.skeleton import SIDES
 from diffusers_handiffuser.studio import GESTURES, SKIN_TONES, Scene, describe, gesture_by_name, sample_scene
 from diffusers_handiffuser.studio.captions import _NUMBERS, _VIEWS
-from diffusers_handiffuser.studio.scenes import COLORS, HANDLESS_KINDS, KINDS, TEXTURES
+from diffusers_handiffuser.studio.scenes import COLORS, HANDLESS_KINDS, KINDS, TEXTURES, TURNS
 
 
 def captions(scene: Scene, count: int = 40) -> list[str]:
@@ -110,6 +110,17 @@ class TestTruth:
             for view, phrases in _VIEWS.items():
                 if any(phrase in caption for phrase in phrases):
                     assert set(drawn.views.values()) == {view} and len(drawn.gestures) == 1
+
+    @pytest.mark.parametrize("turn", TURNS)
+    def test_where_a_turned_hand_points_is_always_said(self, turn):
+        pattern = re.compile(rf"(?:pointing|with the fingers) {turn}\b")
+        for i in range(300):
+            drawn = sample_scene(0, "train", i, turn=turn)
+            assert pattern.search(describe(drawn, random.Random(drawn.seed)))
+
+    def test_no_other_hand_is_said_to_be_turned(self, described):
+        for _, caption in described:
+            assert not re.search(r"\b(?:pointing|fingers) (?:down|sideways)\b", caption), caption
 
     def test_a_count_of_fingers_is_right(self, described):
         counted = 0

@@ -1,6 +1,7 @@
 import json
 import os
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from diffusers_handiffuser.studio import (
     describe,
     make_dataset,
     natural_caption,
+    natural_sentence,
     sample_scene,
     scene_split,
 )
@@ -214,6 +216,24 @@ class TestWithoutHands:
             make(tmp_path, handless=handless)
 
 
+class TestTurned:
+    def test_a_fraction_of_the_rows(self, tmp_path):
+        make(tmp_path / "plain", 100, images=False, handless=0.1)
+        make(tmp_path / "mixed", 100, images=False, handless=0.1, turned=0.5)
+        turns = Counter()
+        for row, other in zip(read(tmp_path / "plain"), read(tmp_path / "mixed"), strict=True):
+            for turn in other["scene"].get("turns", {"": None}).values():
+                turns[turn] += 1
+            if "turns" not in other["scene"]:
+                assert (other["text"], other["scene"]) == (row["text"], row["scene"])
+        assert min(turns["down"], turns["sideways"]) > 10 and turns[None] > 40
+
+    @pytest.mark.parametrize("turned", [-0.1, 1.5, float("nan")])
+    def test_refuses_other_numbers(self, tmp_path, turned):
+        with pytest.raises(ValueError, match="`turned` must be between 0 and 1"):
+            make(tmp_path, turned=turned)
+
+
 class TestLanguage:
     def test_changes_the_text_alone(self, tmp_path):
         rows = {}
@@ -225,6 +245,9 @@ class TestLanguage:
             assert row["text"] == describe(scene, random.Random(scene.seed))
             assert natural["text"] == natural_caption(scene, random.Random(scene.seed))
             assert both["text"] in (row["text"], natural["text"])
+            says = natural_sentence(scene, random.Random(scene.seed)).says
+            assert natural.pop("says") == says
+            assert both.pop("says") == (says if both["text"] == natural["text"] else None)
             assert {**row, "text": ""} == {**natural, "text": ""} == {**both, "text": ""}
         ours = sum(both["text"] == row["text"] for row, both in zip(rows["studio"], rows["both"], strict=True))
         assert 10 <= ours <= 30

@@ -8,7 +8,7 @@ import torch
 
 from diffusers_handiffuser.hands import HandBodyModel, HandParams
 from diffusers_handiffuser.hands.rotations import rotvec_to_rotmat
-from diffusers_handiffuser.hands.skeleton import LEFT_HAND, OPENPOSE_HAND_NAMES, RIGHT_HAND, SIDES
+from diffusers_handiffuser.hands.skeleton import JOINT_NAMES, LEFT_HAND, OPENPOSE_HAND_NAMES, RIGHT_HAND, SIDES
 from diffusers_handiffuser.studio import GESTURES, SKIN_TONES, Scene, is_held_out, sample_scene, scene_split
 from diffusers_handiffuser.studio.scenes import (
     COLORS,
@@ -17,6 +17,7 @@ from diffusers_handiffuser.studio.scenes import (
     LIGHTS,
     SPLITS,
     TEXTURES,
+    TURNS,
     VIEWS,
     pose_scenes,
 )
@@ -90,6 +91,34 @@ class TestScene:
         scene(kind="person", sleeve="red")
         with pytest.raises(ValueError, match="`gestures` of a 'two_hands' scene cannot be of 1 hands"):
             scene(kind="two_hands")
+
+    def test_turns(self):
+        for turn in TURNS:
+            turned = scene(turns={"right": turn})
+            assert turned.to_dict()["turns"] == {"right": turn}
+            assert Scene(**json.loads(json.dumps(turned.to_dict()))) == turned
+        assert "turns" not in scene().to_dict() and scene().turns == {}
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"turns": {"right": "up"}},
+            {"turns": {"left": "down"}},
+            {"turns": {"right": "down"}, "gestures": {"right": "thumbs_up"}},
+            {"turns": {"right": "down"}, "gestures": {"right": "thumbs_down"}},
+            {"turns": {"right": "down"}, "gestures": {"right": "fingers_10000"}},
+            {"turns": {"right": "down"}, "kind": "empty", "gestures": {}, "views": {}, "sleeve": "red"},
+            {
+                "turns": {"right": "down"},
+                "kind": "two_hands",
+                "gestures": {"left": "ok", "right": "ok"},
+                "views": {"left": "palm", "right": "palm"},
+            },
+        ],
+    )
+    def test_turns_that_cannot_be(self, changes):
+        with pytest.raises(ValueError, match="`turns`"):
+            scene(**changes)
 
     def test_a_person_wears_a_shirt(self):
         with pytest.raises(ValueError, match="`sleeve` must be one of .* got 'bare'"):
@@ -366,6 +395,59 @@ class TestPoses:
         params = pose_scenes([sample_scene(6, "train", i) for i in range(60)], body)
         assert params.full_pose.norm(dim=-1).max() <= math.pi + 1e-4
         assert params.full_pose[:, 22:].norm(dim=-1).max() < 2.6
+
+
+class TestTurned:
+    """Hands that point down or sideways."""
+
+    @pytest.mark.parametrize("turn", TURNS)
+    def test_are_drawn_when_asked_for(self, turn):
+        for split in SPLITS:
+            scenes = [sample_scene(1, split, i, turn=turn) for i in range(400)]
+            assert {s.kind for s in scenes} == {"close_up", "person"}
+            assert all(list(s.turns) == list(s.gestures) and set(s.turns.values()) == {turn} for s in scenes)
+            assert {scene_split(s) for s in scenes} == {split}
+            assert {side for s in scenes for side in s.turns} == set(SIDES)
+        assert {s.kind for s in (sample_scene(1, "train", i, "person", turn=turn) for i in range(20))} == {"person"}
+
+    def test_are_never_drawn_otherwise(self, many):
+        assert not any(s.turns for scenes in many.values() for s in scenes)
+
+    def test_refusals(self):
+        with pytest.raises(ValueError, match="`turn` must be one of .* got 'up'"):
+            sample_scene(0, "train", 0, turn="up")
+        with pytest.raises(ValueError, match="`turn` needs a `kind` of .* got 'two_hands'"):
+            sample_scene(0, "train", 0, "two_hands", turn="down")
+
+    @pytest.mark.parametrize("turn", TURNS)
+    @pytest.mark.parametrize("kind", ["close_up", "person"])
+    def test_are_framed_with_possible_arms(self, body, kind, turn):
+        scenes = [sample_scene(1, "train", i, kind, turn=turn) for i in range(300)]
+        params = pose_scenes(scenes, body)
+        raised = torch.tensor([[side in s.turns for side in SIDES] for s in scenes])
+        assert (params.hand_visible == raised).all(-1).float().mean() > 0.98
+        wrists, elbows = (
+            params.full_pose[:, [JOINT_NAMES.index(f"{side}_{name}") for side in SIDES]][raised].norm(dim=-1)
+            for name in ("wrist", "elbow")
+        )
+        assert wrists.max() < math.radians(95) and elbows.max() < math.radians(155)
+        joints = body(params).joints_2d[raised]
+        assert (joints.abs() <= 1).all(-1).sum(-1).float().mean() > 20
+
+    def test_sideways_is_to_both_sides(self, body):
+        params = pose_scenes([scene(seed=seed, turns={"right": "sideways"}) for seed in range(40)], body)
+        joints = body(params).joints_2d[:, 1]
+        pointing = joints[:, OPENPOSE_HAND_NAMES.index("middle4"), 0] - joints[:, 0, 0]
+        assert 8 < (pointing > 0).sum() < 32
+
+    def test_the_right_hand_is_the_mirror_image_of_the_left(self, body):
+        """Their bodies lean the same way."""
+        for turn in TURNS:
+            hands = [
+                pose_scenes([scene(gestures={s: "fist"}, views={s: "back"}, turns={s: turn})], body) for s in SIDES
+            ]
+            spread = (hands[0].full_pose - hands[1].mirror().full_pose)[:, LEFT_HAND].abs().max()
+            assert spread < 0.35, "jitter alone"
 
 
 class TestWithoutHands:

@@ -43,6 +43,13 @@ def _add_make(tasks: Any) -> argparse.ArgumentParser:
         default="studio",
         help="captions in the studio's own words (default), natural sentences, or half and half",
     )
+    make.add_argument(
+        "--turned",
+        type=float,
+        default=0.0,
+        metavar="FRACTION",
+        help="rows of a hand that points down or sideways, 0 to 1 (default: 0)",
+    )
     make.set_defaults(run=_make)
     return make
 
@@ -134,6 +141,7 @@ def _make(args: argparse.Namespace) -> None:
         device=choose_device(args.device),
         handless=args.handless,
         language=args.language,
+        turned=args.turned,
     )
     print(path)
 

@@ -14,7 +14,7 @@ from .fidelity import Fidelity
 from .metrics.estimates import Cases
 from .metrics.gestures import finger_spread, score_hands
 from .metrics.hand_checks import limit_violations, side_consistency
-from .metrics.hand_facts import read_caption
+from .metrics.hand_facts import TextFacts, read_caption, read_claims
 from .metrics.text_agreement import BY_GESTURE, score_texts
 from .report import Evaluation, by_section, measured_versions
 from .rows import check_samples, sample_generators
@@ -45,8 +45,7 @@ class HandScores:
         self.rows, self.scenes, self.body_model, self.cases, self.samples = rows, scenes, body_model, cases, samples
         self.hands = stack_hand_params(rows)
         self.facts = [
-            read_caption(row.text, scene)
-            for row, scene in zip(rows, scenes or itertools.repeat(None, len(rows)), strict=True)
+            _facts(row, scene) for row, scene in zip(rows, scenes or itertools.repeat(None, len(rows)), strict=True)
         ]
 
     def add(self, hands: HandParams, rows: torch.Tensor) -> None:
@@ -74,6 +73,12 @@ class HandScores:
         facts = [self.facts[row] for row in rows.tolist()]
         for name, values in score_texts(hands, facts, self.body_model).items():
             self.cases.add(agreement_name(name, "caption", suffix), rows, values)
+
+
+def _facts(row: HandRow, scene: Scene | None) -> TextFacts:
+    """What the text of a row says of hands: as the row has it, or as it can be read from a studio caption."""
+    says = row.columns.get("says")
+    return read_caption(row.text, scene) if says is None else read_claims(says)
 
 
 def agreement_name(name: str, section: str, suffix: str = "") -> str:

@@ -11,6 +11,10 @@ _VIEWS = {
     "back": ("seen from the back", "back of the hand facing the camera", "showing the back of the hand"),
     "side": ("seen from the side", "in side view"),
 }
+_TURNS = {
+    "down": ("fingers pointing down", "pointing down", "with the fingers down"),
+    "sideways": ("fingers pointing sideways", "pointing sideways", "with the fingers sideways"),
+}
 _LIGHTS = {
     "front": ("lit from the front",),
     "left": ("lit from the left", "with light from the left"),
@@ -28,8 +32,8 @@ def describe(scene: Scene, rng: random.Random) -> str:
         rng (`random.Random`): chooses the words.
 
     Returns:
-        `str`: lower case except for names, without a full stop. Always mentions the gesture, nearly always the side,
-        often the other attributes.
+        `str`: lower case except for names, without a full stop. Always mentions the gesture, and where a turned hand
+        points; nearly always the side, often the other attributes.
     """
     if scene.kind in HANDLESS_KINDS:
         return _without_hands(scene, rng)
@@ -40,7 +44,7 @@ def describe(scene: Scene, rng: random.Random) -> str:
         head = _two_hands(gestures, rng)
     else:
         head = _one_hand(scene, gestures, rng)
-    details = []
+    details = [rng.choice(_TURNS[turn]) for turn in scene.turns.values()]
     if len(scene.gestures) == 1 and rng.random() < 0.45:
         details.append(rng.choice(_VIEWS[next(iter(scene.views.values()))]))
     if rng.random() < 0.7:

@@ -18,8 +18,8 @@ from ..utils.atomic_files import write_then_rename
 from ..utils.suggestions import suggests_keywords
 from .captions import describe
 from .draw import Studio, check_size
-from .language.sentences import natural_caption
-from .scenes import HANDLESS_KINDS, SPLITS, Scene, pose_scenes, sample_scene
+from .language.sentences import natural_sentence
+from .scenes import HANDLESS_KINDS, SPLITS, TURNS, Scene, pose_scenes, sample_scene
 
 _BATCH = 16
 LANGUAGES = ("studio", "natural", "both")
@@ -39,12 +39,14 @@ def make_dataset(
     *,
     handless: float = 0.0,
     language: str = "studio",
+    turned: float = 0.0,
 ) -> Path:
     """Renders scenes `0 ... num - 1` of a split into `folder`.
 
     A row of `metadata.jsonl` holds `file_name`, `text`, the seven `HandParams` fields as flat lists, `source`, `crop`
-    (null: the image is whole) and `scene`, the attributes of the scene. A row depends only on seed, split and index,
-    not on the number of rows or workers (pixel values may differ by rounding).
+    (null: the image is whole) and `scene`, the attributes of the scene. If the language is not `"studio"`, it also
+    holds `says`: what a natural sentence claims (see [`Sentence`]), null for the studio's captions. A row depends only
+    on seed, split and index, not on the number of rows or workers (pixel values may differ by rounding).
 
     Args:
         folder (path): created if it does not exist; must not hold a data set yet.
@@ -60,6 +62,8 @@ def make_dataset(
             are.
         language (`str`): `"studio"` (captions of [`describe`]), `"natural"` (sentences of [`natural_caption`]) or
             `"both"` (half of the rows each).
+        turned (`float`): fraction of the rows with hands that become scenes of a single hand that points down or
+            sideways, 0 to 1; the other rows stay as they are.
 
     Returns:
         `Path`: the written `metadata.jsonl`. It appears last: a folder without it is incomplete.
@@ -70,8 +74,9 @@ def make_dataset(
         raise ValueError(f"`workers` must be at least 1, got {workers}.")
     if split not in SPLITS:
         raise ValueError(f"`split` must be one of {SPLITS}, got {split!r}.")
-    if not 0 <= handless <= 1:
-        raise ValueError(f"`handless` must be between 0 and 1, got {handless}.")
+    for name, fraction in (("handless", handless), ("turned", turned)):
+        if not 0 <= fraction <= 1:
+            raise ValueError(f"`{name}` must be between 0 and 1, got {fraction}.")
     if language not in LANGUAGES:
         raise ValueError(f"`language` must be one of {LANGUAGES}, got {language!r}.")
     check_size(size)
@@ -81,7 +86,7 @@ def make_dataset(
         raise ValueError(f"{folder} must not hold a data set yet, but has a {metadata.name}.")
     (folder / "images" if images else folder).mkdir(parents=True, exist_ok=True)
     jobs = [
-        (str(folder), split, seed, start, min(start + _BATCH, num), size, images, device, handless, language)
+        (str(folder), split, seed, start, min(start + _BATCH, num), size, images, device, handless, turned, language)
         for start in range(0, num, _BATCH)
     ]
     with (
@@ -109,16 +114,16 @@ def _bar(items: Iterable[list[dict]], total: int, progress: bool) -> Iterable[li
 
 
 def _make_rows(job: tuple) -> list[dict]:
-    folder, split, seed, start, stop, size, images, device, handless, language = job
+    folder, split, seed, start, stop, size, images, device, handless, turned, language = job
     # Always a whole batch: the batch size affects the last bits of a row.
-    scenes = [sample_scene(seed, split, start + i, _kind(seed, split, start + i, handless)) for i in range(_BATCH)]
+    scenes = [_scene(seed, split, start + i, handless, turned) for i in range(_BATCH)]
     if images:
         drawn, hand_params = _studio(size, device).draw(scenes)
     else:
         drawn, hand_params = None, pose_scenes(scenes, _body(device))
     rows = []
     for i, scene in enumerate(scenes[: stop - start]):
-        row: dict[str, Any] = {"text": _text(scene, language)}
+        row = _description(scene, language)
         if drawn is not None:
             row["file_name"] = f"images/{start + i:06d}.png"
             pixels = (drawn[i].permute(1, 2, 0) * 255).round().byte().numpy()
@@ -129,17 +134,24 @@ def _make_rows(job: tuple) -> list[dict]:
     return rows
 
 
-def _kind(seed: int, split: str, index: int, handless: float) -> str | None:
-    """A kind without hands for this fraction of the rows."""
+def _scene(seed: int, split: str, index: int, handless: float, turned: float) -> Scene:
+    """The scene of a row: without hands for one fraction of the rows, with a turned hand for another."""
     rng = random.Random(f"{seed}|{split}|{index}|handless")
-    return rng.choice(HANDLESS_KINDS) if rng.random() < handless else None
+    if rng.random() < handless:
+        return sample_scene(seed, split, index, rng.choice(HANDLESS_KINDS))
+    rng = random.Random(f"{seed}|{split}|{index}|turned")
+    return sample_scene(seed, split, index, turn=rng.choice(TURNS) if rng.random() < turned else None)
 
 
-def _text(scene: Scene, language: str) -> str:
+def _description(scene: Scene, language: str) -> dict[str, Any]:
+    """The columns `text` and, unless all captions are the studio's, `says`."""
     rng = random.Random(scene.seed)
-    if language == "both":
-        language = random.Random(f"{scene.seed}|language").choice(("studio", "natural"))
-    return describe(scene, rng) if language == "studio" else natural_caption(scene, rng)
+    if language == "studio":
+        return {"text": describe(scene, rng)}
+    if language == "both" and random.Random(f"{scene.seed}|language").choice(("studio", "natural")) == "studio":
+        return {"text": describe(scene, rng), "says": None}
+    sentence = natural_sentence(scene, rng)
+    return {"text": sentence.text, "says": sentence.says}
 
 
 @functools.lru_cache(maxsize=1)

@@ -8,14 +8,14 @@ import math
 import random
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
-import torch.nn.functional as F
 
 from ..hands import HandBodyModel, HandParams
 from ..hands.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from ..hands.skeleton import JOINT_NAMES, SIDES
+from .arms import arm_rotations, euler_to_rotmat, hand_frame, lowered_arm, raised_arm, turned_arm
 from .gestures import GESTURES, LONG_FINGERS, Gesture, finger_gesture, gesture_by_name, left_hand_pose
 
 Color = tuple[float, float, float]
@@ -56,12 +56,12 @@ KINDS = ("close_up", "two_hands", "person")
 HANDLESS_KINDS = ("empty", "hands_hidden")
 """Kinds that are never drawn unless asked for: a background alone, and a person whose hands are out of the image."""
 VIEWS = ("palm", "back", "side")
+TURNS = ("down", "sideways")
+"""Where the fingers of a turned hand point; those of all others point up."""
 SPLITS = ("train", "test")
 _KIND_WEIGHTS = (0.68, 0.12, 0.20)
+_TURNED_KINDS = ("close_up", "person")
 _HELD_OUT = 10
-_LEAST_TWIST = math.radians(-115)
-"""Arms twist from here to 245 degrees. Nearly all arms that show the same lie on one side of this seam: at 180 degrees
-it would divide those that show the back of a hand into two opposite twists, whose mean shows the palm."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,9 @@ class Scene:
         background (`str`): one of `COLORS`.
         texture (`str`): one of `TEXTURES`.
         light (`str`): one of `LIGHTS`.
-        seed (`int`): determines everything else: body shape, exact angles, framing.
+        seed (`int`): determines everything else: body shape, exact angles, framing, and which way sideways is.
+        turns (`dict` of `str` to `str`): by side, where the fingers point if not up: `"down"` or `"sideways"`. Only of
+            a single hand, and never of one that extends the thumb alone, whose turn is that of the thumb.
 
     Raises a `ValueError` that names the field for a word that is not in these tables, or a number of hands that does
     not match the kind.
@@ -93,6 +95,7 @@ class Scene:
     texture: str
     light: str
     seed: int
+    turns: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_kind(self.kind)
@@ -107,6 +110,7 @@ class Scene:
             raise ValueError(f"`gestures` of a {self.kind!r} scene cannot be of {len(self.gestures)} hands.")
         if set(self.views) != set(self.gestures) or set(self.views.values()) - set(VIEWS):
             raise ValueError(f"`views` must be one of {VIEWS} for every side of `gestures`, got {self.views}.")
+        self._check_turns()
         sleeves = (*COLORS, "bare") if self.kind in ("close_up", "two_hands") else tuple(COLORS)
         for name, words in (
             ("skin", SKIN_TONES),
@@ -120,7 +124,26 @@ class Scene:
 
     def to_dict(self) -> dict:
         """The `scene` column of a data set row; `Scene(**row["scene"])` restores the scene."""
-        return asdict(self)
+        row = asdict(self)
+        if not self.turns:
+            del row["turns"]
+        return row
+
+    @property
+    def can_turn(self) -> bool:
+        """Whether `turns` may name a turn."""
+        names = self.gestures.values()
+        single = self.kind in _TURNED_KINDS and len(names) == 1
+        return single and all(gesture_by_name(name).extended != {"thumb"} for name in names)
+
+    def _check_turns(self) -> None:
+        if set(self.turns) - set(self.gestures) or set(self.turns.values()) - set(TURNS):
+            raise ValueError(f"`turns` must be one of {TURNS} for sides of `gestures`, got {self.turns}.")
+        if self.turns and not self.can_turn:
+            raise ValueError(
+                "`turns` is for a single hand that does more than extend its thumb, "
+                f"got {self.turns} with {self.gestures}."
+            )
 
 
 def _check_kind(kind: str) -> None:
@@ -144,7 +167,7 @@ def scene_split(scene: Scene) -> str | None:
     return None if len(held_out) == 2 else "test" if held_out == {True} else "train"
 
 
-def sample_scene(seed: int, split: str, index: int, kind: str | None = None) -> Scene:
+def sample_scene(seed: int, split: str, index: int, kind: str | None = None, *, turn: str | None = None) -> Scene:
     """Draws scene `index` of a data set.
 
     Args:
@@ -152,16 +175,25 @@ def sample_scene(seed: int, split: str, index: int, kind: str | None = None) -> 
         split (`str`): `"train"` or `"test"`.
         index (`int`): index of the row.
         kind (`str`, *optional*): one of `KINDS` or `HANDLESS_KINDS`; by default one of `KINDS` is drawn.
+        turn (`str`, *optional*): one of `TURNS`: draws a scene of a single hand whose fingers point there.
     """
     if split not in SPLITS:
         raise ValueError(f"`split` must be one of {SPLITS}, got {split!r}.")
     if kind is not None:
         _check_kind(kind)
+    if turn is not None and turn not in TURNS:
+        raise ValueError(f"`turn` must be one of {TURNS}, got {turn!r}.")
+    if turn is not None and kind not in (None, *_TURNED_KINDS):
+        raise ValueError(f"`turn` needs a `kind` of {_TURNED_KINDS}, got {kind!r}.")
     rng = random.Random(f"{seed}|{split}|{index}")
     while True:
         scene = _draw_scene(rng, kind)
-        if scene_split(scene) == split:
+        if scene_split(scene) != split:
+            continue
+        if turn is None:
             return scene
+        if scene.can_turn:
+            return replace(scene, turns=dict.fromkeys(scene.gestures, turn))
 
 
 def _draw_scene(rng: random.Random, kind: str | None) -> Scene:
@@ -239,9 +271,13 @@ def _pose(scenes: Sequence[Scene]) -> tuple[torch.Tensor, torch.Tensor]:
         betas.append([rng.gauss(0, 0.6) for _ in range(10)])
         for side in SIDES:
             if side in scene.gestures:
-                arms.append(_raised_arm(scene, gesture_by_name(scene.gestures[side]), scene.views[side], rng))
+                gesture, view = gesture_by_name(scene.gestures[side]), scene.views[side]
+                if side in scene.turns:
+                    arms.append(turned_arm(scene.kind, gesture, view, scene.turns[side], _direction(scene), rng))
+                else:
+                    arms.append(raised_arm(scene.kind, gesture, view, rng))
             else:
-                arms.append(_lowered_arm(rng))
+                arms.append(lowered_arm(rng))
     shape = (len(scenes), len(SIDES))
     upper = torch.tensor([arm.upper for arm in arms]).view(*shape, 3)
     forearm = torch.tensor([arm.forearm for arm in arms]).view(*shape, 3)
@@ -251,17 +287,17 @@ def _pose(scenes: Sequence[Scene]) -> tuple[torch.Tensor, torch.Tensor]:
     palm = torch.tensor([0.0, 0.0, 1.0]).expand_as(distal)
 
     none = torch.zeros_like(roll)
-    hand = _euler(torch.stack([none, yaw, none], -1)) @ _euler(torch.stack([none, none, roll], -1))
-    hand = hand @ _euler(turn) @ _frame_from(distal, palm)
+    hand = euler_to_rotmat(torch.stack([none, yaw, none], -1)) @ euler_to_rotmat(torch.stack([none, none, roll], -1))
+    hand = hand @ euler_to_rotmat(turn) @ hand_frame(distal, palm)
     across = torch.tensor([arm.forearm_follows_hand for arm in arms]).view(*shape, 1)
-    rotations = _arm_to(upper, torch.where(across, hand[..., 0], forearm), hand)
+    rotations = arm_rotations(upper, torch.where(across, hand[..., 0], forearm), hand)
     fingers = left_hand_pose(
         torch.tensor([arm.fingers for arm in arms]).view(*shape, 4, 4),
         torch.tensor([arm.thumb for arm in arms]).view(*shape, 5),
     ).unflatten(-1, (15, 3))
 
     pose = torch.zeros(len(scenes), 52, 3)
-    facing = rotvec_to_rotmat(torch.tensor([math.pi, 0.0, 0.0])) @ _euler(torch.tensor(turns))
+    facing = rotvec_to_rotmat(torch.tensor([math.pi, 0.0, 0.0])) @ euler_to_rotmat(torch.tensor(turns))
     pose[:, 0] = rotmat_to_rotvec(facing)
     for i, side in enumerate(SIDES):
         mirror = torch.tensor([1.0, 1.0, 1.0] if side == "left" else [1.0, -1.0, -1.0])
@@ -272,89 +308,14 @@ def _pose(scenes: Sequence[Scene]) -> tuple[torch.Tensor, torch.Tensor]:
     return pose, torch.tensor(betas)
 
 
-@dataclass
-class _Arm:
-    """The pose of a left arm: directions in the body frame, angles in degrees.
-
-    The hand starts with its fingers along `distal` and its palm towards the viewer; it is rotated about its own
-    vertical by `hand_turn`, then by `roll` in the image plane, then by `yaw` about the body's vertical.
-    """
-
-    upper: tuple[float, float, float]
-    forearm: tuple[float, float, float]
-    distal: tuple[float, float, float]
-    hand_turn: tuple[float, float, float]
-    roll: float
-    yaw: float
-    forearm_follows_hand: bool
-    fingers: list[list[float]]
-    thumb: list[float]
+def _direction(scene: Scene) -> int:
+    """Where a hand that is turned sideways points: 1 away from the other hand, -1 towards it."""
+    return random.Random(scene.seed + 2).choice((-1, 1))
 
 
-def _raised_arm(scene: Scene, gesture: Gesture, view: str, rng: random.Random) -> _Arm:
-    """An arm that shows a gesture; the standard deviations are degrees."""
-    tilt = rng.gauss(0, 9)
-    turn = (rng.gauss(0, 8), {"palm": 0.0, "back": 180.0, "side": 78.0}[view] + rng.gauss(0, 12), 0.0)
-    roll = gesture.thumb_up * -90.0 * (1.0 if view == "palm" else -1.0) + tilt
-    yaw = 0.0
-    if gesture.thumb_up:
-        # The hand is horizontal, so the forearm comes from the side: elbow out, in front of the chest of a person.
-        places = {"close_up": (0.60, -0.75, 0.25), "two_hands": (0.93, -0.35, 0.15), "person": (0.55, -0.65, 0.50)}
-        upper, inward = places[scene.kind], 0.0
-        yaw = 28.0 if scene.kind == "person" else 0.0
-    else:
-        upper, inward = {
-            "close_up": ((0.25, -0.92, 0.25), 0.5 * tilt),
-            "two_hands": ((0.10, -0.94, 0.30), 18.0 + 0.3 * tilt),
-            "person": ((0.30, -0.90, 0.28), 0.5 * tilt + rng.uniform(-6, 6)),
-        }[scene.kind]
-    inward = math.radians(inward)
-    forearm = (-math.sin(inward), math.cos(inward), 0.0)
-    follows = gesture.thumb_up != 0
-    return _Arm(upper, forearm, (0.0, 1.0, 0.0), turn, roll, yaw, follows, *_jittered(gesture, rng))
-
-
-def _lowered_arm(rng: random.Random) -> _Arm:
-    """An arm that hangs down."""
-    upper = (0.16 + rng.gauss(0, 0.02), -0.98, rng.gauss(0, 0.04))
-    forearm = (0.06, -0.98, 0.14 + rng.gauss(0, 0.03))
-    return _Arm(upper, forearm, forearm, (0.0, 0.0, 0.0), 0.0, -90.0, True, *_jittered(GESTURES["relaxed"], rng))
-
-
-def _jittered(gesture: Gesture, rng: random.Random) -> tuple[list[list[float]], list[float]]:
-    """Random variation of a gesture; the standard deviations are degrees."""
-    fingers = [
-        [angle + rng.gauss(0, spread) for angle, spread in zip(gesture.fingers[f], (3, 4, 3, 1.5), strict=True)]
-        for f in LONG_FINGERS
-    ]
-    return fingers, [angle + rng.gauss(0, 3) for angle in gesture.thumb]
-
-
-def _arm_to(upper: torch.Tensor, forearm: torch.Tensor, hand: torch.Tensor) -> torch.Tensor:
-    """Local rotations that align a left arm's bones with two directions and its hand with a frame.
-
-    The twist between shoulder and hand is split into 35 % in the shoulder, 35 % in the elbow and 30 % in the wrist,
-    because linear blend skinning collapses a joint that takes all of it.
-
-    Args:
-        upper (`torch.Tensor` of shape `(..., 3)`): direction of the upper arm, body frame.
-        forearm (`torch.Tensor` of shape `(..., 3)`): direction of the forearm, body frame.
-        hand (`torch.Tensor` of shape `(..., 3, 3)`): rotation of the hand, body frame.
-
-    Returns:
-        `torch.Tensor` of shape `(..., 3, 3)`: rotation vectors of shoulder, elbow and wrist.
-    """
-    x = torch.tensor([1.0, 0.0, 0.0]).expand_as(upper)
-    swing = _shortest_rotation(x, upper)
-    aligned = _shortest_rotation(hand[..., 0], forearm) @ hand
-    relative = swing.transpose(-1, -2) @ aligned
-    trace = relative.diagonal(dim1=-2, dim2=-1).sum(-1)
-    twist = 2 * torch.atan2(relative[..., 2, 1] - relative[..., 1, 2], 1 + trace)[..., None]
-    twist = torch.remainder(twist - _LEAST_TWIST, 2 * math.pi) + _LEAST_TWIST
-    shoulder = swing @ rotvec_to_rotmat(0.35 * twist * x)
-    elbow = aligned @ rotvec_to_rotmat(-0.30 * twist * x)
-    local = [shoulder, shoulder.transpose(-1, -2) @ elbow, elbow.transpose(-1, -2) @ hand]
-    return rotmat_to_rotvec(torch.stack(local, -3))
+def _image_direction(scene: Scene) -> int:
+    """The same in the image, of the only hand: 1 to the right, -1 to the left. The camera faces the person."""
+    return _direction(scene) if "left" in scene.gestures else -_direction(scene)
 
 
 def _frame(scene: Scene, joints: torch.Tensor, raised: torch.Tensor) -> torch.Tensor:
@@ -367,7 +328,12 @@ def _frame(scene: Scene, joints: torch.Tensor, raised: torch.Tensor) -> torch.Te
         return torch.tensor([scale, rng.gauss(0, 0.03), -(top + 1 / scale)])
     if scene.kind == "person":
         scale = rng.uniform(2.15, 2.45)
-        centre = torch.tensor([0.0, -0.455]) + torch.tensor([rng.gauss(0, 0.02), rng.gauss(0, 0.015)])
+        middle = [0.0, -0.455]
+        if "down" in scene.turns.values():
+            scale, middle = scale - 0.13, [0.0, -0.42]
+        elif scene.turns and _direction(scene) > 0:
+            middle[0] = 0.05 * _image_direction(scene)
+        centre = torch.tensor(middle) + torch.tensor([rng.gauss(0, 0.02), rng.gauss(0, 0.015)])
         return torch.tensor([scale, *(-centre).tolist()])
     points = joints[raised].flatten(0, 1)
     low, high = points.amin(0), points.amax(0)
@@ -377,27 +343,10 @@ def _frame(scene: Scene, joints: torch.Tensor, raised: torch.Tensor) -> torch.Te
     scale = min(wished, 0.90 / extent)
     room = max(0.0, 0.95 - scale * extent)
     # A close-up shows the forearm below the hand, so the hand is a little above the centre.
-    shift = (0.0, -0.02 * scale if scene.kind == "close_up" else 0.0)
+    shift = [0.0, -0.02 * scale if scene.kind == "close_up" else 0.0]
+    if "down" in scene.turns.values():
+        shift[1] *= -1
+    elif scene.turns:
+        shift = [0.02 * scale * _image_direction(scene), 0.0]
     offset = [max(-room, min(room, rng.gauss(0, 0.07) + s)) / scale for s in shift]
     return torch.tensor([scale, float(-centre[0]) + offset[0], float(-centre[1]) + offset[1]])
-
-
-def _frame_from(distal: torch.Tensor, palm: torch.Tensor) -> torch.Tensor:
-    """Rotations `(..., 3, 3)` that take a left hand's rest axes (x distal, -y palmar) to two directions `(..., 3)`."""
-    x = F.normalize(distal, dim=-1)
-    y = -F.normalize(palm - (palm * x).sum(-1, keepdim=True) * x, dim=-1)
-    return torch.stack([x, y, torch.linalg.cross(x, y, dim=-1)], -1)
-
-
-def _shortest_rotation(source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Rotations `(..., 3, 3)` about the common normal of two directions `(..., 3)`."""
-    source, target = F.normalize(source, dim=-1), F.normalize(target, dim=-1)
-    axis = torch.linalg.cross(source, target, dim=-1)
-    angle = torch.atan2(axis.norm(dim=-1), (source * target).sum(-1))
-    return rotvec_to_rotmat(F.normalize(axis, dim=-1) * angle[..., None])
-
-
-def _euler(degrees: torch.Tensor) -> torch.Tensor:
-    """Rotations `(..., 3, 3)` about z after y after x, angles `(..., 3)` in degrees."""
-    rotations = rotvec_to_rotmat(torch.diag_embed(torch.deg2rad(degrees)))
-    return rotations[..., 2, :, :] @ rotations[..., 1, :, :] @ rotations[..., 0, :, :]

@@ -5,7 +5,8 @@ import random
 import pytest
 
 from diffusers_handiffuser.evaluation import HandFacts, TextFacts, read_caption
-from diffusers_handiffuser.studio import Scene, describe, sample_scene
+from diffusers_handiffuser.evaluation.metrics.hand_facts import read_claims
+from diffusers_handiffuser.studio import Scene, describe, natural_sentence, sample_scene
 
 THUMBS = {"thumbs_up": "up", "thumbs_down": "down"}
 
@@ -35,6 +36,40 @@ def test_two_thousand_captions():
         shots += facts.shot == "close_up"
         assert facts == read_caption(caption, scene)
     assert views > 400 and shots > 100 and either > 50
+
+
+@pytest.mark.parametrize("turn", ["down", "sideways"])
+def test_captions_of_turned_hands(turn):
+    for number in range(300):
+        scene = sample_scene(4, "train", number, turn=turn)
+        caption = describe(scene, random.Random(scene.seed))
+        (hand,) = read_caption(caption).hands.values()
+        assert hand.turn == turn, caption
+        assert hand.gestures == tuple(scene.gestures.values()) and hand.view in (None, *scene.views.values())
+
+
+def test_claims_of_natural_sentences():
+    for number in range(1000):
+        scene = sample_scene(4, "train", number, turn=(None, "down", "sideways")[number % 3])
+        says = natural_sentence(scene, random.Random(scene.seed)).says
+        facts = read_claims(says)
+        assert facts.number == len(scene.gestures)
+        for side, hand in facts.hands.items():
+            sides = tuple(scene.gestures) if side == "either" else (side,)
+            assert hand.gestures[0] in [scene.gestures[s] for s in sides]
+            assert hand.view in (None, *(scene.views[s] for s in sides))
+            if scene.turns:
+                assert {hand.turn} == set(scene.turns.values())
+        assert facts.shot in (None, "person" if scene.kind == "person" else "close_up")
+    assert read_claims({"hands": []}) == TextFacts(number=0)
+    unsided = {"hands": [{"gesture": "fist", "side": None}, {"gesture": "ok", "side": "left"}], "framing": "waist-up"}
+    assert read_claims(unsided) == TextFacts({}, 2, "person")
+
+
+@pytest.mark.parametrize("says", [{}, {"hands": 3}, {"hands": [{}]}, ["fist"], {"hands": [{"gesture": "waving"}]}])
+def test_claims_that_are_none(says):
+    with pytest.raises(ValueError, match="must be"):
+        read_claims(says)
 
 
 def a_scene(**gestures):

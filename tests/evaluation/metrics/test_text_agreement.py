@@ -133,3 +133,16 @@ def test_hands_in_words(body_model):
     )
     nothing = hands.replace(hand_visible=torch.zeros(1, 2, dtype=torch.bool))
     assert SeenHands(nothing, body_model).describe(0) == "no hand"
+
+
+@pytest.mark.parametrize("turn", ["down", "sideways"])
+@pytest.mark.parametrize("kind", ["close_up", "person"])
+def test_turned_hands_are_read_right(body_model, kind, turn):
+    scenes = [sample_scene(0, "train", number, kind, turn=turn) for number in range(250)]
+    seen = SeenHands(pose_scenes(scenes, body_model), body_model)
+    right = []
+    for row, one in enumerate(scenes):
+        ((side, name),) = one.gestures.items()
+        place = ("left", "right").index(side)
+        right.append((seen.view(row, place), seen.turn(row, place, HandFacts((name,)))) == (one.views[side], turn))
+    assert sum(right) > 0.97 * len(right)

@@ -4,6 +4,7 @@ import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ...hands.skeleton import SIDES
 from ...studio import GESTURES, Scene, gesture_by_name
@@ -17,7 +18,8 @@ _VIEWS = {
     "back": re.compile(r"\bseen from the back\b|\bback of the hand\b"),
     "side": re.compile(r"\bseen from the side\b|\bin side view\b"),
 }
-_FINGER_TURN = re.compile(r"\bfingers? (?:pointing |turned )?(up|down|sideways)(?:wards)?\b")
+_FINGER_TURN = re.compile(r"\b(?:fingers? (?:pointing |turned )?|pointing )(up|down|sideways)(?:wards)?\b")
+_SHOTS_OF_FRAMINGS = {"close-up": "close_up", "waist-up": "person"}
 _SHOTS = {"close_up": re.compile(r"\bclose-up\b"), "person": re.compile(r"\b(?:person|someone)\b")}
 
 
@@ -96,6 +98,28 @@ def read_caption(text: str, scene: Scene | None = None) -> TextFacts:
         len(keys) or None,
         _only([name for name, pattern in _SHOTS.items() if pattern.search(text)]),
     )
+
+
+def read_claims(says: Mapping[str, Any]) -> TextFacts:
+    """Reads what a natural sentence claims, the column `says` of a studio row.
+
+    Args:
+        says (`Mapping`): `says` of a [`Sentence`]. Two hands whose sides it leaves open count by their number alone.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        hands = says["hands"]
+        facts = [HandFacts((hand["gesture"],), hand.get("view"), hand.get("turn")) for hand in hands]
+        sides = [hand.get("side") or EITHER for hand in hands]
+        shot = _SHOTS_OF_FRAMINGS.get(says.get("framing"))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"`says` must be what a sentence of the studio claims, got {says!r}.") from error
+    for fact in facts:
+        gesture_by_name(fact.gestures[0])
+    is_unclear = len(sides) == 2 and EITHER in sides
+    return TextFacts({} if is_unclear else dict(zip(sides, facts, strict=True)), len(hands), shot)
 
 
 def _named_gestures(text: str, keys: tuple[str, ...]) -> dict[str, str]:

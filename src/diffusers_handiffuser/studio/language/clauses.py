@@ -9,21 +9,28 @@ from ..scenes import Scene
 from .finger_words import finger_deed, finger_shape
 from .inflection import conjugate, inflect, without_article
 from .lexicon import LEXICON
-from .marks import mark
+from .marks import extend_last_mark, mark, marked_parts
 from .sides_and_views import (
     BOTH_PHRASES,
     BOTH_VIEWS,
+    FINGER_TURNS,
     FRONTED_SIDES,
     HAND_VIEWS,
     SIDE_OF_FINGER_PHRASES,
     SIDE_PHRASES,
+    TURNS,
     VIEWS,
 )
 from .subjects import Subject
 from .wording import Wording
 from .wording import words as _words
 
-_TURNS = {"thumbs_up": "up", "thumbs_down": "down"}
+_THUMBS = {"thumbs_up": "up", "thumbs_down": "down"}
+_OF_TURNS = re.compile(
+    r"\b(?:up|upwards?|upright|rais\w+|lift\w*|high|air|sky|down|downwards?|"
+    r"sideways|to the side|horizontal\w*|vertical\w*)\b"
+)
+"""Words that say or imply where a hand or a part of it points."""
 # The fingers that stand say all there is to say of these.
 _SAID_BY_FINGERS = frozenset(_words("pointing three_fingers four_fingers horns l_sign call_me love_you pinky_up"))
 _ENDS_WITH_FINGER = re.compile(r"(fingers?|fingertips|thumb|pinky|pinkie|index|forefinger)$")
@@ -46,9 +53,11 @@ class HandClauses:
         self.names = [scene.gestures[side] for side in self.sides]
         self.views = [scene.views[side] for side in self.sides]
         self.claims: list[dict[str, Any]] = [
-            {"gesture": name, **({"turn": _TURNS[name]} if name in _TURNS else {})} for name in self.names
+            {"gesture": name, **({"turn": _THUMBS[name]} if name in _THUMBS else {})} for name in self.names
         ]
+        self.turn = next(iter(scene.turns.values()), None)
         self.has_occasion = False
+        self.contradict_turn = False
         self.brief = False
 
     @property
@@ -70,7 +79,7 @@ class HandClauses:
     def role(self) -> tuple[str, str] | None:
         """A person and a deed that imply the gesture of the only hand."""
         words = LEXICON.get(self.names[0])
-        if words is None or len(self.names) == 2:
+        if words is None or len(self.names) == 2 or self.turn:
             return None
         return self.rng.choice(words.roles)
 
@@ -157,6 +166,29 @@ class HandClauses:
         if words is None or (name in _SAID_BY_FINGERS and self.rng.random() < 0.4):
             return finger_shape(gesture_by_name(name).extended, self.rng)
         return self.rng.choice(words.shapes)
+
+    def say_turn(self, text: str) -> str:
+        """The sentence with where the hand points: always of a turned hand, now and then of one that points up.
+
+        Sets `contradict_turn` if the sentence says already that a turned hand is held another way.
+        """
+        fingers = gesture_by_name(self.names[0]).extended - {"thumb"}
+        turn = self.turn
+        if turn:
+            self.contradict_turn = bool(_OF_TURNS.search(" ".join(marked_parts(text)).lower()))
+        elif len(self.names) == 1 and gesture_by_name(self.names[0]).extended != {"thumb"}:
+            turn = "up" if self.rng.random() < 0.07 else None
+        if turn is None:
+            return text
+        self.claims[0]["turn"] = turn
+        of_fingers = fingers and self.rng.random() < 0.5
+        phrase = self.rng.choice((FINGER_TURNS if of_fingers else TURNS)[turn])
+        if len(fingers) == 1:
+            phrase = phrase.replace("fingers", "finger").replace("fingertips", "fingertip")
+        if not phrase.startswith(","):
+            # Behind "palm out" or "(left hand)" a phrase of its own.
+            phrase = f"{',' if re.search('[,():]', marked_parts(text)[-1]) else ''} {phrase}"
+        return extend_last_mark(text, phrase)
 
     def side_of(self, index: int) -> str:
         """`"left "` or `"right "`, noted as said."""

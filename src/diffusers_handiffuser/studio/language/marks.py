@@ -12,6 +12,17 @@ def mark(words: str) -> str:
     return f"{_OPEN}{words}{_CLOSE}"
 
 
+def marked_parts(text: str) -> list[str]:
+    """The marked words, without their marks."""
+    return [part[1:-1] for part in _MARKED.findall(text)]
+
+
+def extend_last_mark(text: str, words: str) -> str:
+    """The text with more words at the end of its last marked part."""
+    before, close, after = text.rpartition(_CLOSE)
+    return before + words + close + after
+
+
 def without_marks(text: str) -> str:
     """The text as it is read."""
     return _MARKS.sub("", text)

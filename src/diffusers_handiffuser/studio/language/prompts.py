@@ -49,6 +49,7 @@ def prompt_style(scene: Scene, hands: HandClauses, rng: random.Random, says: dic
     else:
         tags += extras
     text = ", ".join(tags) if "light" in says or rng.random() < 0.93 else " ".join(tags)
+    text = hands.say_turn(text)
     if rng.random() < 0.4:
         text = british(text)
     if rng.random() < 0.05:

@@ -24,7 +24,8 @@ class Sentence:
     Args:
         text (`str`): the sentence.
         says (`dict`): its claims. `"hands"`: for every raised hand, in the order of the sentence, a dictionary with
-            `"gesture"` and, where said, `"side"`, `"view"` and `"turn"` (`"up"` or `"down"`, where the thumb points);
+            `"gesture"` and, where said, `"side"`, `"view"` and `"turn"` (`"up"`, `"down"` or `"sideways"`: where the
+            thumb points if it alone is extended, and the fingers otherwise);
             empty if the sentence has no hands. `"framing"` (`"close-up"` or `"waist-up"`), `"skin"`, `"sleeve"`,
             `"background"`, `"texture"` and `"light"` where said, in the scene's words.
         frame (`str`): the sentence without its hands: the words for gesture, side and view replaced by a line, lower
@@ -49,9 +50,9 @@ def natural_caption(scene: Scene, rng: random.Random) -> str:
 def natural_sentence(scene: Scene, rng: random.Random) -> Sentence:
     """Describes a scene as people write prompts, in 3 to 60 words.
 
-    The gesture of every raised hand is said, the rest more or less often. What is said of hands, framing, skin,
-    sleeve, background and direction of light is true of the scene; who it is and where, the mood of the light, camera
-    and style are free.
+    The gesture of every raised hand is said, and where a turned hand points; the rest more or less often. What is said
+    of hands, framing, skin, sleeve, background and direction of light is true of the scene; who it is and where, the
+    mood of the light, camera and style are free.
 
     Args:
         scene ([`Scene`]): the scene to describe.
@@ -67,7 +68,7 @@ def natural_sentence(scene: Scene, rng: random.Random) -> Sentence:
         hands = HandClauses(scene, rng)
         marked = _marked_sentence(scene, hands, rng, says)
         text = without_marks(marked)
-        if _SHORTEST <= len(text.split()) <= _LONGEST:
+        if _SHORTEST <= len(text.split()) <= _LONGEST and not hands.contradict_turn:
             return Sentence(text, {"hands": hands.claims, **says}, frame_of(marked))
 
 
@@ -93,13 +94,13 @@ def handless_sentence(rng: random.Random, scene: Scene | None = None) -> Sentenc
 def _marked_sentence(scene: Scene, hands: HandClauses, rng: random.Random, says: dict[str, Any]) -> str:
     way = rng.random()
     if way < 0.15:
-        return typed(_terse(hands, rng), rng)
+        return typed(hands.say_turn(_terse(hands, rng)), rng)
     if way < 0.37:
         return prompt_style(scene, hands, rng, says)
     hands.brief = rng.random() < 0.35
     hand_alone = rng.random() < (0.06 if scene.kind == "person" else 0.5)
     clause = (_about_hands if hand_alone else _about_a_person)(scene, hands, rng, says)
-    return typed(_with_surroundings(clause, scene, hands, rng, says), rng)
+    return typed(hands.say_turn(_with_surroundings(clause, scene, hands, rng, says)), rng)
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,8 @@ def _owner(subject: Subject, rng: random.Random, hand: str, hands: HandClauses) 
     if subject.short and rng.random() < 0.7:
         s = "'" if subject.text.endswith("s") else "'s"
         return f"{subject.text}{s} {mark(hand)}"
-    return f"{rng.choice(('the', 'the', 'the raised'))} {mark(hand)} of {subject.text.rstrip(',')}"
+    the = rng.choice(("the", "the", "the" if hands.turn else "the raised"))
+    return f"{the} {mark(hand)} of {subject.text.rstrip(',')}"
 
 
 def _about_hands(scene: Scene, hands: HandClauses, rng: random.Random, says: dict[str, Any]) -> _Clause:

@@ -1,4 +1,4 @@
-"""Phrases for the side of a hand and for what the camera sees of it."""
+"""Phrases for the side of a hand, for what the camera sees of it, and for where it points."""
 
 from .wording import entries
 
@@ -40,10 +40,10 @@ VIEWS = {
         "back side of the hand visible"
     ),
     "side": entries(
-        "hand in profile|hand seen from the side|hand turned sideways|edge of the hand to the camera|"
+        "hand in profile|hand seen from the side|edge of the hand to the camera|"
         "the hand in side view|side view of the hand|hand shown from the side|hand edge-on|"
-        "the edge of the hand facing us|hand viewed from the side|palm facing sideways|"
-        "hand at right angles to the camera|the hand in profile view|hand turned to the side"
+        "the edge of the hand facing us|hand viewed from the side|"
+        "hand at right angles to the camera|the hand in profile view|narrow side of the hand to the camera"
     ),
 }
 # When the hand is the subject of the sentence.
@@ -59,8 +59,8 @@ HAND_VIEWS = {
         "palm turned away from us|dorsal view|back of the hand facing the lens"
     ),
     "side": entries(
-        "in profile|from the side|seen from the side|in side view|side view|turned sideways|edge to the camera|"
-        "edge-on|viewed from the side|palm facing sideways|in profile view"
+        "in profile|from the side|seen from the side|in side view|side view|edge to the camera|edge-on|"
+        "viewed from the side|in profile view|edge of the hand to us"
     ),
 }
 BOTH_VIEWS = {
@@ -72,9 +72,43 @@ BOTH_VIEWS = {
         "backs of the hands to the camera|knuckles toward us|palms facing away|both hands seen from behind|"
         "palms turned inward|with the backs of the hands showing|both hands seen from the back"
     ),
-    "side": entries(
-        "both hands in profile|hands seen from the side|both hands turned sideways|the hands in side view|"
-        "both hands edge-on"
+    "side": entries("both hands in profile|hands seen from the side|the hands in side view|both hands edge-on"),
+}
+# Where a hand points that stands for itself, behind what it does.
+TURNS = {
+    "down": entries(
+        "pointing down|pointing down|pointing downward|pointing straight down|hanging down|, hand pointing down|"
+        ", hand hanging down|, the hand upside down|turned upside down|, upside down|pointed down|aimed downward|"
+        "directed downward|pointing at the floor|pointing at the ground|pointed at the earth|, hand turned downward|"
+        "lowered and pointing down|, flipped upside down|hanging toward the floor"
+    ),
+    "sideways": entries(
+        "pointing sideways|pointing sideways|pointing to the side|, hand pointing sideways|, hand held horizontally|"
+        "held sideways|held level|, level with the ground|pointed sideways|aimed sideways|, hand horizontal|"
+        ", the hand lying sideways|turned on its side|, hand stretched out sideways|"
+        "directed to one side|pointing off to one side|, parallel to the ground|, forearm and hand level"
+    ),
+    "up": entries(
+        "pointing up|pointing up|pointing upward|held upright|pointing straight up|, hand upright|, hand pointing up|"
+        "pointed upward|, vertical|pointing at the ceiling|, pointing skyward|pointing at the sky"
+    ),
+}
+# The same of fingers that are extended.
+FINGER_TURNS = {
+    "down": entries(
+        "with the fingers down|with fingers pointing down|, fingers pointing downward|"
+        ", fingers toward the floor|, fingertips toward the ground|"
+        "with the fingertips pointing down|, fingers aimed at the floor|with the fingers hanging down|"
+        ", fingers straight down"
+    ),
+    "sideways": entries(
+        "with the fingers sideways|with fingers pointing sideways|, fingers pointing to the side|, fingers horizontal|"
+        ", fingers to one side|, fingertips to the side|, fingertips pointing sideways|with level fingers|"
+        ", fingers parallel to the floor|with the fingers stretched sideways"
+    ),
+    "up": entries(
+        "with the fingers up|, fingers up|with fingers pointing up|, fingertips up|, fingers straight up|"
+        ", fingers pointing at the ceiling|, fingers upward|, fingertips toward the sky"
     ),
 }
 FRAMINGS = {

@@ -75,7 +75,10 @@ _COMMON_MISSPELLINGS = {
 }
 # What decides about hands and colours stays as it is.
 _KEPT = frozenset(
-    words("left right palm back side both hand hands down two three four five first ring with")
+    words(
+        "left right palm back side both hand hands down downward upside upward upright sideways level floor ground "
+        "earth horizontal horizontally parallel two three four five first ring with"
+    )
 ) | frozenset(word for table in (COLORS, SKIN_TONES) for name in table for word in name.split())
 
 
