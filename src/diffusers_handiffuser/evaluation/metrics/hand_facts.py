@@ -113,7 +113,7 @@ def read_claims(says: Mapping[str, Any]) -> TextFacts:
         hands = says["hands"]
         facts = [HandFacts((hand["gesture"],), hand.get("view"), hand.get("turn")) for hand in hands]
         sides = [hand.get("side") or EITHER for hand in hands]
-        shot = _SHOTS_OF_FRAMINGS.get(says.get("framing"))
+        shot = _SHOTS_OF_FRAMINGS.get(says.get("framing", ""))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"`says` must be what a sentence of the studio claims, got {says!r}.") from error
     for fact in facts:
