@@ -79,3 +79,13 @@ def test_every_listed_name_is_there():
 def test_unknown_name():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         diffusers_handiffuser.nothing  # noqa: B018
+
+
+def test_a_mistyped_name_suggests_the_right_one():
+    import diffusers_handiffuser
+
+    with pytest.raises(AttributeError, match="no attribute 'HanDifuserPipeline'; did you mean `HanDiffuserPipeline`"):
+        _ = diffusers_handiffuser.HanDifuserPipeline
+    with pytest.raises(AttributeError, match="no attribute 'zzzzz'$"):
+        _ = diffusers_handiffuser.zzzzz
+    assert not hasattr(diffusers_handiffuser, "__wrapped__")

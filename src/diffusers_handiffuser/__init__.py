@@ -58,6 +58,7 @@ with _quiet_transformers():
     )
     from .registration import register_library, register_modular_pipeline, register_pipeline
     from .rendering import HandView
+    from .utils.suggestions import did_you_mean
 
 __version__ = "0.1.0"
 
@@ -113,7 +114,8 @@ else:
     def __getattr__(name: str) -> ModuleType:
         if name in _LAZY_MODULES:
             return importlib.import_module(f"{__name__}.{name}")
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        hint = "" if name.startswith("_") else did_you_mean(name, [*__all__, *_LAZY_MODULES]).removesuffix(".")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

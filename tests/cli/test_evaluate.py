@@ -6,13 +6,19 @@ import pytest
 from PIL import Image
 
 from diffusers_handiffuser.cli import main
+from diffusers_handiffuser.cli.evaluate import _CONDITIONS
 from diffusers_handiffuser.evaluation import read_sentences, sentences
+from diffusers_handiffuser.rendering.conditions import CONDITIONS
 from diffusers_handiffuser.studio import make_dataset
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return make_dataset(tmp_path_factory.mktemp("data"), 12, "test", size=64, progress=False).parent
+
+
+def test_conditions_are_those_that_can_be_drawn():
+    assert tuple(CONDITIONS) == _CONDITIONS
 
 
 class TestCommand:

@@ -178,16 +178,19 @@ BAD = {
     "no such folder for the output": (("generate", "a", "-o", "nowhere/x.png"), "nowhere"),
     "output of no known format": (("generate", "a", "-o", "x.gif3"), "--output"),
     "output is a folder": (("generate", "a", "-o", "."), "--output"),
-    "zero steps": (("generate", "a", "-o", "x.png", "--steps", "0"), "num_inference_steps"),
-    "guidance is nan": (("generate", "a", "-o", "x.png", "--guidance-scale", "nan"), "guidance_scale"),
-    "hand guidance is nan": (("generate", "a", "-o", "x.png", "--hand-guidance-scale", "nan"), "hand_guidance_scale"),
+    "zero steps": (("generate", "a", "-o", "x.png", "--steps", "0"), "--steps must be at least 1, got 0"),
+    "guidance is nan": (("generate", "a", "-o", "x.png", "--guidance-scale", "nan"), "--guidance-scale"),
+    "hand guidance is nan": (
+        ("generate", "a", "-o", "x.png", "--hand-guidance-scale", "nan"),
+        "--hand-guidance-scale",
+    ),
     "no images": (("generate", "a", "-o", "x.png", "--num-images", "0"), "--num-images"),
     "negative seed": (("generate", "a", "-o", "x.png", "--seed", "-1"), "--seed"),
     "unknown scheduler": (("generate", "a", "-o", "x.png", "--scheduler", "Nope"), "DDIM"),
     "missing hands file": (("generate", "a", "-o", "x.png", "--hands", "no.safetensors"), "no.safetensors"),
     "unknown device": (("generate", "a", "-o", "x.png", "--device", "nope"), "--device nope"),
     "hands of no known format": (("hands", "a", "-o", "x.fbx"), ".glb"),
-    "zero hand steps": (("hands", "a", "-o", "x.json", "--hand-steps", "0"), "num_hand_inference_steps"),
+    "zero hand steps": (("hands", "a", "-o", "x.json", "--hand-steps", "0"), "--hand-steps must be at least 1"),
 }
 
 
@@ -198,6 +201,7 @@ class TestBadInput:
         code, message = run(*arguments)
         assert code == 2
         assert named in one_line(message)
+        assert not message.startswith("seed ")
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize("model", ["no/such/folder", ".", ""])
@@ -236,6 +240,33 @@ class TestBadInput:
         assert "No space left" in one_line(message)
         assert (tmp_path / "x.png").read_bytes() == b"old"
         assert [p.name for p in tmp_path.iterdir()] == ["x.png"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "command", "named"),
+        [
+            (
+                ("generate", "a", "-o", "x.png", "--guidance", "3"),
+                "generate",
+                "--guidance; did you mean --guidance-scale",
+            ),
+            (("generate", "a", "--ouput=x.png"), "generate", "--ouput; did you mean --output"),
+            (("data", "make", "d", "--num", "1", "--seeds", "1"), "data make", "--seeds; did you mean --seed"),
+            (("push", "a", "b", "--zzz"), "push", "there is no option --zzz\n"),
+            (("hands", "a", "-o", "x.json", "more"), "hands", "unrecognized arguments: more"),
+            (("evaluate", "--natural", "--output", "o", "--condition", "dept"), "evaluate", "'openpose', 'depth'"),
+        ],
+    )
+    def test_options_that_there_are_not(self, capsys, arguments, command, named):
+        """Also abbreviations; under the usage of the command itself."""
+        with pytest.raises(SystemExit) as refusal:
+            main(arguments)
+        message = capsys.readouterr().err
+        assert refusal.value.code == 2 and named in message
+        assert message.startswith(f"usage: handiffuser {command} ") and f"handiffuser {command}: error: " in message
+
+    def test_a_prompt_may_begin_like_an_option(self, run):
+        assert run("hands", "--a hand", "-o", "x.json", "--hand-steps", "1")[0] == 0
+        assert run("hands", "-o", "y.json", "--hand-steps", "1", "--model", "", "--", "--hand", model=False)[0] == 2
 
     def test_unknown_command_and_help(self, capsys):
         with pytest.raises(SystemExit) as refusal:

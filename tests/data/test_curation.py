@@ -214,7 +214,7 @@ class TestWriting:
         assert right - left == bottom - top == 2 * side and left >= 1000 and bottom <= 660
 
     def test_no_row_left(self, folder, tmp_path):
-        with pytest.raises(ValueError, match="no row passes: {'hand smaller than 500 pixels': 5}"):
+        with pytest.raises(ValueError, match=r"no row passes: 5 dropped \(hand smaller than 500 pixels\)$"):
             curate(rows_of(folder), tmp_path / "out", Curation([MinHandSize(500)]))
         assert not (tmp_path / "out/metadata.jsonl").exists()
 

@@ -27,7 +27,9 @@ def test_check_of_what_is_sound(data_dir, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["nowhere"], "nowhere is neither a folder"),
+        (["nowhere"], "there is no folder 'nowhere' here, and "),
+        (["nowhere/"], "there is no folder 'nowhere/' here; wanted"),
+        (["nowhere.tar"], "there is no file 'nowhere.tar' here; wanted"),
         ([".", "--sheet", "x.jpg"], "--sheet must end in .png"),
         ([".", "--sheet-rows", "0"], "--sheet-rows must be at least 1"),
     ],
@@ -60,9 +62,12 @@ def test_curate(data_dir, tmp_path, monkeypatch, capsys):
     ("options", "named"),
     [
         (["--size", "32"], "--size needs --crop"),
-        (["--detector", "json"], "--detector must be MODULE:FUNCTION"),
-        (["--detector", "json:nothing"], "--detector: module 'json' has no attribute 'nothing'"),
-        (["--max-people", "1"], "row 0: `people` must hold the number of people"),
+        (["--detector", "json"], "--detector must be mediapipe, a .task file or MODULE:FUNCTION"),
+        (["--detector", "json:nothing"], "--detector 'json:nothing': json has no 'nothing'"),
+        (
+            ["--max-people", "1"],
+            "row 0: `people` must hold the number of people, but is None; --people names the column",
+        ),
     ],
 )
 def test_curate_with_wrong_options(data_dir, tmp_path, capsys, options, named):

@@ -59,7 +59,7 @@ def test_a_bad_row_is_named(data_dir, changes, message):
 
 
 def test_missing_field_file_folder_and_broken_lines_are_named(data_dir, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"metadata\.jsonl not found"):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere"):
         HandDataset(tmp_path / "nowhere")
     (data_dir / "images/000004.png").write_bytes(b"not an image")
     dataset = HandDataset(data_dir, need_images=True)

@@ -106,6 +106,6 @@ def test_read_by_name(parquet_dir, webdataset_dir, data_dir, tmp_path):
         assert numbers == " ".join(map(str, range(NUM_ROWS)))
         assert f"someone/{name}" in first and ", row 0" in first and "(16, 16, 3)" in first
         assert dataset == f"{NUM_ROWS} (16, 16, 3)"
-    assert "someone/nothing is neither a folder" in lines[9]
+    assert "there is no folder 'someone/nothing' here, and no such data set on the Hub" in lines[9]
     assert "someone/hostile: a data file that its README.md names must be a path inside the folder" in lines[10]
     assert lines[11] == "127.0.0.1"

@@ -56,8 +56,9 @@ def fingertips_of(num_vertices: int) -> dict[str, int]:
 
 
 def smplx_model(arrays: dict, vertex_ids: dict[str, int] | None = None):
-    """`smplx.SMPLH` on these very arrays; its joints 52 to 61 are the fingertips, left hand first."""
+    """`smplx.SMPLH` on these very arrays in float64; its joints 52 to 61 are the fingertips, left hand first."""
     import smplx
+    import torch
     from smplx.utils import Struct
 
     ids = {**dict.fromkeys(("nose", "reye", "leye", "rear", "lear"), 0), **vertex_ids} if vertex_ids else None
@@ -69,6 +70,7 @@ def smplx_model(arrays: dict, vertex_ids: dict[str, int] | None = None):
             flat_hand_mean=True,
             vertex_ids=ids,
             use_feet_keypoints=False,
+            dtype=torch.float64,
         )
 
 

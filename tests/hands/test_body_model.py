@@ -75,14 +75,10 @@ def save_body(path, arrays):
 def geometry_by_smplx(arrays, params, vertex_ids=None):
     """Hand joints `(..., 2, 21, 3)`, body joints and all vertices as `smplx` computes them, pelvis at the origin."""
     rows = params.reshape(-1)
+    names = ("betas", "global_orient", "body_pose", "left_hand_pose", "right_hand_pose")
     with torch.no_grad():
         posed = smplx_model(arrays, vertex_ids)(
-            betas=rows.betas,
-            global_orient=rows.global_orient,
-            body_pose=rows.body_pose,
-            left_hand_pose=rows.left_hand_pose,
-            right_hand_pose=rows.right_hand_pose,
-            transl=torch.zeros(len(rows), 3),
+            **{name: getattr(rows, name).double() for name in names}, transl=torch.zeros(len(rows), 3).double()
         )
     joints, vertices = posed.joints - posed.joints[:, :1], posed.vertices - posed.joints[:, :1]
     hands = []
@@ -103,9 +99,9 @@ def case(request, body, procedural_arrays, tmp_path_factory):
         rng = np.random.default_rng(1)
         posedirs = rng.normal(0, 0.002, procedural_arrays["posedirs"].shape).astype(np.float32)
         arrays = {**procedural_arrays, "posedirs": posedirs}
-        return HandBodyModel.from_smplh(save_body(path, arrays)), arrays, None
+        return HandBodyModel.from_smplh(save_body(path, arrays), licensed=False), arrays, None
     arrays, tips = merged(made_up_body(), made_up_hands()), fingertips_of(300)
-    return HandBodyModel.from_smplh(save_body(path, arrays), vertex_ids=tips), arrays, tips
+    return HandBodyModel.from_smplh(save_body(path, arrays), vertex_ids=tips, licensed=False), arrays, tips
 
 
 class TestAgreementWithSmplx:
@@ -124,16 +120,19 @@ class TestAgreementWithSmplx:
             assert geometry[f"{side}_vertices"].shape == expected.shape
             assert (geometry[f"{side}_vertices"] - expected).abs().max() < TOLERANCE
 
-    def test_whole_body(self, case):
+    @pytest.mark.parametrize("bend", [0.0, 0.6, 2.0])
+    def test_whole_body(self, case, bend):
         model, arrays, tips = case
-        params = random_params(2, 3, seed=5)
+        # The bones of the made-up body are metres long.
+        tolerance = TOLERANCE if tips else 1e-6
+        params = random_params(2, 8, seed=5, bend=bend)
         mesh = model.full_mesh(params)
         _, joints, vertices = geometry_by_smplx(arrays, params, tips)
-        assert mesh.vertices.shape == (2, 3, model.config.num_vertices, 3)
-        assert mesh.joints.shape == (2, 3, NUM_JOINTS, 3)
+        assert mesh.vertices.shape == (2, 8, model.config.num_vertices, 3)
+        assert mesh.joints.shape == (2, 8, NUM_JOINTS, 3)
         assert torch.equal(mesh.faces, torch.from_numpy(arrays["f"].astype(np.int64)))
-        assert (mesh.vertices.flatten(0, 1) - vertices).abs().max() < TOLERANCE
-        assert (mesh.joints.flatten(0, 1) - joints).abs().max() < TOLERANCE
+        assert (mesh.vertices.flatten(0, 1) - vertices).abs().max() < tolerance
+        assert (mesh.joints.flatten(0, 1) - joints).abs().max() < tolerance
 
     def test_rest_pose(self, case):
         model, arrays, tips = case
@@ -233,11 +232,31 @@ class TestGeometry:
         difference = (height(torch.tensor(1e-2)) - height(torch.tensor(-1e-2))) / 2e-2
         assert math.isclose(amount.grad.item(), difference.item(), rel_tol=2e-2)
 
-    def test_whole_body_has_gradients(self, body):
-        params = HandParams.zeros(1)
-        pose = params.left_hand_pose.clone().requires_grad_()
-        body.full_mesh(params.replace(left_hand_pose=pose)).vertices.square().sum().backward()
-        assert torch.isfinite(pose.grad).all() and pose.grad.abs().sum() > 0
+    @pytest.mark.parametrize("bend", [0.0, 0.6])
+    def test_gradients_of_the_whole_body_are_those_of_smplx(self, body, procedural_arrays, bend):
+        params = random_params(2, bend=bend)
+        names = ("betas", "global_orient", "body_pose", "left_hand_pose", "right_hand_pose")
+        inputs = {name: getattr(params, name).clone().requires_grad_() for name in names}
+        mesh = body.full_mesh(params.replace(**inputs))
+        weight = torch.randn(mesh.vertices.shape, generator=torch.Generator().manual_seed(1))
+        ((mesh.vertices * weight).sum() + mesh.joints.square().sum()).backward()
+        twins = {name: getattr(params, name).double().requires_grad_() for name in names}
+        posed = smplx_model(procedural_arrays)(**twins, transl=torch.zeros(2, 3).double())
+        pelvis = posed.joints[:, :1]
+        joints, vertices = posed.joints[:, :NUM_JOINTS] - pelvis, posed.vertices - pelvis
+        ((vertices * weight).sum() + joints.square().sum()).backward()
+        for name in names:
+            expected = twins[name].grad
+            assert expected.abs().max() > 0, name
+            assert (inputs[name].grad - expected).abs().max() < 1e-4 * expected.abs().max(), name
+
+    def test_the_hands_are_those_of_the_whole_body(self, body):
+        params = random_params(3)
+        hands, whole = body(params), body.full_mesh(params)
+        vertices = torch.cat([hands.left_vertices, hands.right_vertices], dim=1)
+        ids = body.hand_vertex_ids[: vertices.shape[1]]
+        assert (vertices - whole.vertices[:, ids]).abs().max() < 1e-6
+        assert (hands.joints_3d[:, :, 0] - whole.joints[:, [20, 21]]).abs().max() < 1e-6
 
     def test_faces_of_the_hands_are_faces_of_the_body(self, body):
         every_face = {tuple(face) for face in body.faces.tolist()}
@@ -261,13 +280,6 @@ class TestGeometry:
             with pytest.raises(TypeError, match="`hand_params` must be HandParams, got dict"):
                 call({})
 
-    def test_only_the_whole_body_needs_smplx(self, monkeypatch):
-        monkeypatch.setitem(sys.modules, "smplx", None)
-        body = HandBodyModel.procedural()
-        body(HandParams.zeros(1))
-        with pytest.raises(ImportError, match="`full_mesh` needs smplx: pip install smplx"):
-            body.full_mesh(HandParams.zeros(1))
-
 
 class TestPrecision:
     def check_unchanged(self, model, body):
@@ -278,6 +290,8 @@ class TestPrecision:
         for name, value in model(params).items():
             assert value.dtype == torch.float32
             assert torch.equal(value, body(params)[name]), name
+        for name, value in model.full_mesh(params).items():
+            assert torch.equal(value, body.full_mesh(params)[name]), name
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
     def test_casting_leaves_float32(self, body, dtype):
@@ -296,9 +310,11 @@ class TestPrecision:
 
     def test_autocast_leaves_float32(self, body):
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            geometry = body(random_params(2))
+            geometry, mesh = body(random_params(2)), body.full_mesh(random_params(2))
         for name, value in body(random_params(2)).items():
             assert torch.equal(geometry[name], value), name
+        for name, value in body.full_mesh(random_params(2)).items():
+            assert torch.equal(mesh[name], value), name
 
     def test_half_precision_poses_are_computed_in_float32(self, body):
         params = random_params(2)
@@ -369,18 +385,26 @@ class TestSaving:
         with pytest.raises(ValueError, match="`hand_joints` must be sorted by depth and hold their parents"):
             HandBodyModel(hand_joints=[0, 20, 21])
 
-    def test_smplx_is_no_part_of_the_model(self, body):
-        body.full_mesh(HandParams.zeros(1))
-        assert list(body.children()) == []
-        copied = copy.deepcopy(body)
-        assert list(copied.state_dict()) == list(HandBodyModel.procedural().state_dict())
-
 
 class TestLicensedBody:
     @pytest.fixture()
     def licensed(self, tmp_path) -> HandBodyModel:
         arrays = merged(made_up_body(), made_up_hands())
         return HandBodyModel.from_smplh(save_body(tmp_path / "body.npz", arrays), vertex_ids=fingertips_of(300))
+
+    def test_smplx_poses_the_whole_body(self, licensed, monkeypatch):
+        params = random_params(2, 3)
+        mesh = licensed.full_mesh(params)
+        _, joints, vertices = geometry_by_smplx(merged(made_up_body(), made_up_hands()), params, fingertips_of(300))
+        assert (mesh.vertices.flatten(0, 1) - vertices).abs().max() < TOLERANCE
+        assert (mesh.joints.flatten(0, 1) - joints).abs().max() < TOLERANCE
+        assert licensed.full_mesh(random_params(0, 2)).vertices.shape == (0, 2, 300, 3)
+        assert list(licensed.children()) == []
+        copied = copy.deepcopy(licensed).to(torch.float16)
+        assert list(copied.state_dict()) == list(licensed.state_dict())
+        monkeypatch.setitem(sys.modules, "smplx", None)
+        with pytest.raises(ImportError, match="`full_mesh` of a licensed body needs smplx: pip install smplx"):
+            copied.full_mesh(params)
 
     def test_only_its_config_is_saved(self, licensed, tmp_path):
         licensed.save_pretrained(tmp_path / "saved", safe_serialization=True)

@@ -497,3 +497,18 @@ def test_the_tensors_of_a_file_are_readable_without_this_package(tmp_path):
     assert {name: tuple(value.shape) for name, value in tensors.items()} == {
         name: (2, size) for name, size in HandParams.FIELDS.items()
     }
+
+
+def test_messages_that_suggest():
+    hands = HandParams.zeros(2)
+    with pytest.raises(TypeError, match="takes a list of HandParams"):
+        HandParams.cat(hands)
+    with pytest.raises(TypeError, match="takes a list of HandParams"):
+        HandParams.cat([hands, hands.camera])
+    with pytest.raises(TypeError, match="no field 'right_hand_poze'; did you mean `right_hand_pose`"):
+        hands.replace(right_hand_poze=hands.right_hand_pose)
+    with pytest.raises(TypeError, match="no field 'zzz'; its fields are global_orient, "):
+        hands.replace(zzz=1)
+    for size in ((512,), (1, 2, 3), ()):
+        with pytest.raises(ValueError, match=r"`size` must be the side of a square or \(width, height\), in pixels"):
+            hands.to_condition("depth", size)

@@ -101,7 +101,14 @@ def test_class_fields_are_written_once(pipeline_class):
 
 class TestMistypedName:
     @pytest.mark.parametrize(
-        "wrong, right", [("hand_param", "hand_params"), ("guidance", "guidance_scale"), ("promt", "prompt")]
+        "wrong, right",
+        [
+            ("hand_param", "hand_params"),
+            ("guidance", "guidance_scale"),
+            ("promt", "prompt"),
+            ("steps", "num_inference_steps"),
+            ("hand_steps", "num_hand_inference_steps"),
+        ],
     )
     def test_suggests_the_right_one(self, pipe, wrong, right):
         with pytest.raises(TypeError, match=f"HanDiffuserPipeline has no argument `{wrong}`; did you mean `{right}`"):
@@ -110,6 +117,14 @@ class TestMistypedName:
     def test_without_a_similar_one(self, pipe):
         with pytest.raises(TypeError, match="has no argument `zzz`[.]$"):
             pipe("a hand", zzz=1)
+
+    def test_of_the_other_methods(self, pipe):
+        with pytest.raises(TypeError, match="sample_hand_params has no argument `gen`; did you mean `generator`"):
+            pipe.sample_hand_params("a hand", gen=1)
+        with pytest.raises(TypeError, match="no argument `hand_scale`; did you mean `hand_guidance_scale`"):
+            pipe.sample_hand_params("a hand", hand_scale=2)
+        with pytest.raises(TypeError, match="encode_prompt has no argument `hand_parms`; did you mean `hand_params`"):
+            pipe.encode_prompt("a hand", "cpu", 1, False, hand_parms=None)
 
     def test_twice(self, pipe):
         with pytest.raises(TypeError, match="prompt"):

@@ -83,6 +83,36 @@ class TestRandomness:
         pipe("a", generator=plain, output_type="latent", num_inference_steps=1, hand_conditioning_scale=0)
         assert torch.equal(used.get_state(), plain.get_state()) and not torch.equal(used.get_state(), before)
 
+    @pytest.mark.parametrize("listed", [False, True])
+    def test_generator_gives_the_hands_of_a_call(self, pipe, listed):
+        """And is not advanced, in contrast to `hand_generator`."""
+
+        def same_state() -> torch.Generator | list[torch.Generator]:
+            return [generator(5), generator(6)] if listed else generator(5)
+
+        used = same_state()
+        states = [g.get_state() for g in (used if listed else [used])]
+        hands = pipe.sample_hand_params(["a", "b"], generator=used)
+        out = pipe(["a", "b"], generator=used, output_type="latent", num_inference_steps=1)
+        assert rotation_distance(hands, out.hand_params) == 0
+        again = pipe.sample_hand_params(["a", "b"], generator=same_state())
+        assert rotation_distance(hands, again) == 0
+        pipe.sample_hand_params(["a", "b"], generator=(untouched := same_state()))
+        assert all(
+            torch.equal(g.get_state(), state)
+            for g, state in zip(untouched if listed else [untouched], states, strict=True)
+        )
+        pipe.sample_hand_params("a", hand_generator=(advanced := generator(5)))
+        assert not torch.equal(advanced.get_state(), generator(5).get_state())
+
+    def test_two_kinds_of_generators_or_too_few(self, pipe):
+        with pytest.raises(ValueError, match="Only one of `generator` and `hand_generator`"):
+            pipe.sample_hand_params("a", generator=generator(), hand_generator=generator())
+        with pytest.raises(ValueError, match="`generator`"):
+            pipe.sample_hand_params(["a", "b", "c"], generator=[generator(), generator()])
+        with pytest.raises(TypeError):  # by keyword alone
+            pipe.sample_hand_params("a", 1, 2, 1.0, None, None, generator())
+
     def test_hand_generator_changes_hands_alone(self, pipe):
         a = pipe("a", generator=generator(), hand_generator=generator(1), output_type="np")
         b = pipe("a", generator=generator(2), hand_generator=generator(1), output_type="np")

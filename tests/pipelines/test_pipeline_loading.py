@@ -274,9 +274,11 @@ class TestHalf:
 
 
 class TestErrors:
-    @pytest.mark.parametrize("name", ["/no/such/folder", "./no_such_folder", "~/no_such_folder", "a/b/c", ""])
+    @pytest.mark.parametrize(
+        "name", ["/no/such/folder", "./no_such_folder", "~/no_such_folder", "a/b/c", "", "nothere/", "a b"]
+    )
     def test_missing_folder(self, name):
-        self.refuses(name, "does not exist")
+        self.refuses(name, f"HanDiffuserPipeline: there is no folder {name!r} here; wanted a folder or a Hub id")
 
     def test_file(self, tmp_path):
         (tmp_path / "model.safetensors").write_bytes(b"")
@@ -344,3 +346,19 @@ def test_a_model_of_ours_alone_loads_by_auto_model(make_pipe, tmp_path):
         model = getattr(pipe, name)
         model.save_pretrained(tmp_path / name)
         assert type(AutoModel.from_pretrained(str(tmp_path / name))) is type(model)
+
+
+class TestMistypedOption:
+    @pytest.mark.parametrize("loader", [HanDiffuserPipeline, DiffusionPipeline])
+    @pytest.mark.parametrize(
+        ("wrong", "right"), [("bodymodel", "body_model"), ("default_steps", "default_num_inference_steps")]
+    )
+    def test_suggests_the_right_one(self, make_pipe, tmp_path, loader, wrong, right):
+        make_pipe().save_pretrained(tmp_path)
+        with pytest.raises((TypeError, ValueError), match=f"no argument `{wrong}` \\(did you mean `{right}`"):
+            loader.from_pretrained(tmp_path, **{wrong: None})
+
+    def test_options_of_diffusers_pass(self, make_pipe, tmp_path):
+        make_pipe().save_pretrained(tmp_path)
+        options = {"trust_remote_code": True, "low_cpu_mem_usage": True, "local_files_only": True, "variant": None}
+        HanDiffuserPipeline.from_pretrained(tmp_path, **options, requires_safety_checker=False, body_model=None)

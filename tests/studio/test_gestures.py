@@ -101,6 +101,8 @@ class TestVocabulary:
 
     @pytest.mark.parametrize("name", ["", "waving", "fingers_", "fingers_0110", "fingers_01102", "01100"])
     def test_unknown_names_are_refused(self, name):
+        with pytest.raises(ValueError, match="got 'piece'; did you mean 'peace'"):
+            gesture_by_name("piece")
         with pytest.raises(ValueError, match="`name` must be one of open_hand, .* or fingers_ and five bits, got"):
             gesture_by_name(name)
 

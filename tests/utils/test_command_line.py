@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from diffusers_handiffuser.training import tokenizer
-from diffusers_handiffuser.utils.command_line import run_as_command
+from diffusers_handiffuser.utils.command_line import load_function, run_as_command
 
 
 def test_bad_files_become_one_line_and_exit_code_2(monkeypatch, capsys, tmp_path):
@@ -14,7 +14,7 @@ def test_bad_files_become_one_line_and_exit_code_2(monkeypatch, capsys, tmp_path
         run_as_command(tokenizer.main)
     printed = capsys.readouterr().err
     assert exit_info.value.code == 2
-    assert printed.startswith("error: ") and "none" in printed and printed.count("\n") == 1
+    assert printed.startswith("error: there is no folder ") and "none" in printed and printed.count("\n") == 1
 
     sys.argv.append("--debug")
     with pytest.raises(FileNotFoundError):
@@ -28,3 +28,23 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["trainer"])
     with pytest.raises(ZeroDivisionError):
         run_as_command(broken)
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [
+        ("my_detectr:f", "--detector 'my_detectr:f': there is no module 'my_detectr'"),
+        ("my_detector.py:find", "a module is named without .py; did you mean 'my_detector:find'?"),
+        ("my_detector:fnd", "--detector 'my_detector:fnd': my_detector has no 'fnd'; did you mean 'find'?"),
+        ("needs_more:f", "--detector 'needs_more:f': needs_more cannot be imported: No module named 'no_such_module'"),
+        *((name, "--detector must be mediapipe or MODULE:FUNCTION, got ") for name in ("mediapip", ":find", "x:")),
+    ],
+)
+def test_functions_that_there_are_not(name, named, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_detector.py").write_text("def find(image):\n    return []\n")
+    (tmp_path / "needs_more.py").write_text("import no_such_module\n")
+    with pytest.raises((ValueError, ImportError)) as caught:
+        load_function(name, "--detector", "mediapipe or ")
+    assert named in str(caught.value)
+    assert load_function("my_detector:find", "--detector")(None) == []

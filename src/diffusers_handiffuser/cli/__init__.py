@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from .data import add_data_command
 from .evaluate import add_evaluate_command
 from .generate import add_generate_command, add_hands_command
+from .parser import Parser
 from .push import add_push_command
 
 _USER_ERRORS = (ValueError, TypeError, OSError, ImportError)
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; parsed arguments have `run`, the function of the command."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="handiffuser",
         description="Text to images whose hands are right: first the hands in 3D, then an image of them.",
         epilog='Example: handiffuser generate "a right hand making a peace sign" -o peace.png',

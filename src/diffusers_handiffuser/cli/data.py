@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import add_detector_options, open_detector
+from .options import add_detector_options, check_numbers, open_detector
 
 if TYPE_CHECKING:
     from ..data.sources import RawRow
@@ -151,8 +151,7 @@ def _check(args: argparse.Namespace) -> int:
 
     if args.sheet is not None and Path(args.sheet).suffix.lower() != ".png":
         raise ValueError(f"--sheet must end in .png, got {args.sheet!r}")
-    if args.sheet_rows < 1:
-        raise ValueError(f"--sheet-rows must be at least 1, got {args.sheet_rows}")
+    check_numbers(args, "sheet_rows")
     report = check_dataset(_rows(args), _body_model(args), args.sheet, args.sheet_rows)
     print(json.dumps(report.to_dict()) if args.json else report)
     return 1 if report.problems else 0
@@ -160,6 +159,7 @@ def _check(args: argparse.Namespace) -> int:
 
 def _curate(args: argparse.Namespace) -> None:
     from ..data.curation import Crop, Curation, DetectorAgrees, HandsInside, MaxPeople, MinHandSize, curate
+    from ..data.rows import RowError
 
     rules: list[Any] = []
     if args.max_people is not None:
@@ -175,7 +175,12 @@ def _curate(args: argparse.Namespace) -> None:
         if detector is not None:
             rules.append(DetectorAgrees(detector, args.max_detector_error))
         curation = Curation(rules, crop, _body_model(args))
-        curate(_rows(args), args.output, curation)
+        try:
+            curate(_rows(args), args.output, curation)
+        except RowError as error:
+            if args.max_people is None or error.problems[0][0] != args.people:
+                raise
+            raise ValueError(f"{error}; --people names the column that does") from error
     for reason, number in curation.dropped.items():
         print(f"{number:8} dropped: {reason}")
     print(f"{curation.kept:8} kept in {args.output}")

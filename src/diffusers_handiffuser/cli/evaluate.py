@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from .evaluate_hands import evaluate_hands_alone, load_pipeline
-from .options import add_detector_options, add_device_options, add_model_option, open_detector
+from .options import add_detector_options, add_device_options, add_model_option, check_numbers, open_detector
 
 
 def add_evaluate_command(commands: Any) -> argparse.ArgumentParser:
@@ -35,7 +35,7 @@ def add_evaluate_command(commands: Any) -> argparse.ArgumentParser:
     hands.add_argument("--own-pictures", action="store_true", help="score the data set's own images: the upper bound")
     hands.add_argument("--hands-only", action="store_true", help="sample hands and measure them; draw no images")
     parser.add_argument("--through-vae", action="store_true", help=_THROUGH_VAE)
-    parser.add_argument("--condition", default="openpose", metavar="KIND", help=_CONDITION)
+    parser.add_argument("--condition", default="openpose", choices=_CONDITIONS, help=_CONDITION)
     parser.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: the checkpoint's)")
     parser.add_argument("--guidance-scale", type=float, metavar="W", help="how closely to follow the caption")
     parser.add_argument("--hand-steps", type=int, metavar="N", help="denoising steps of the hands")
@@ -54,7 +54,10 @@ _FEATURES = (
 )
 _NATURAL = "sample hands for sentences as people write them, in place of --data, and measure them; draw no images"
 _THROUGH_VAE = "with --own-pictures: score VAE reconstructions, the upper bound for a U-Net on its latents"
-_CONDITION = 'what a ControlNet or adapter is given: "openpose" (default), "depth", "normal" or "mask"'
+_CONDITION = "what a ControlNet or adapter is given (default: openpose)"
+_CONDITIONS = ("openpose", "depth", "normal", "mask")
+_NUMBERS = ("num", "samples", "batch_size", "size", "steps", "hand_steps")
+_SCALES = ("guidance_scale", "hand_guidance_scale", "hand_conditioning_scale")
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -68,8 +71,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     from ..evaluation.rows import read_rows
     from ..utils.command_line import choose_device, hide_loading_bars
 
-    if args.batch_size < 1:
-        raise ValueError(f"--batch-size must be at least 1, got {args.batch_size}")
+    check_numbers(args, *_NUMBERS, *_SCALES)
     if args.samples is None:
         args.samples = 4 if args.natural else 2
     if args.natural or args.hands_only:

@@ -62,7 +62,10 @@ def load_pipeline(model: str | None, device: str, dtype: Any) -> Any:
 
     from .. import MINI
     from ..hub.loading import rename_dtype_kwarg
+    from ..hub.places import refuse_absent
 
+    if model is not None:
+        refuse_absent(model, "--model")
     pipe = DiffusionPipeline.from_pretrained(MINI if model is None else model, **rename_dtype_kwarg({"dtype": dtype}))
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device)

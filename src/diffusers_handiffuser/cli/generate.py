@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import add_device_options, add_model_option
+from .options import add_device_options, add_model_option, check_numbers
 
 if TYPE_CHECKING:
     import torch
@@ -70,8 +70,7 @@ def _generate(args: argparse.Namespace) -> None:
     from ..rendering.drawing import draw_preview
 
     output = _output_path(args.output, _IMAGE_FORMATS)
-    if args.num_images < 1:
-        raise ValueError(f"--num-images must be at least 1, got {args.num_images}")
+    check_numbers(args, "steps", "guidance_scale", "hand_steps", "hand_guidance_scale", "num_images")
     hands = None if args.hands is None else _one_or_per_image(HandParams.load(args.hands), args.num_images)
     pipe = _load_pipeline(args)
     if args.scheduler is not None:
@@ -106,6 +105,7 @@ def _hands(args: argparse.Namespace) -> None:
     from ..rendering.drawing import draw_hand_mesh
 
     output = _output_path(args.output, _HANDS_FORMATS)
+    check_numbers(args, "hand_steps", "hand_guidance_scale")
     pipe = _load_pipeline(args)
     hands = pipe.sample_hand_params(
         args.prompt,

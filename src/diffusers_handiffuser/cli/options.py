@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import argparse
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -22,6 +23,16 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
         help="of the networks; bfloat16 moves the hands by millimetres and at times by centimetres, float16 by tenths "
         "of a millimetre (default: float32)",
     )
+
+
+def check_numbers(args: argparse.Namespace, *names: str) -> None:
+    """Refuses given options, by their own names, that are not finite; those of whole numbers must be at least 1."""
+    for name in names:
+        value, option = getattr(args, name), f"--{name.replace('_', '-')}"
+        if isinstance(value, int) and value < 1:
+            raise ValueError(f"{option} must be at least 1, got {value}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{option} must be a finite number, got {value}")
 
 
 def add_detector_options(parser: argparse.ArgumentParser, purpose: str) -> None:

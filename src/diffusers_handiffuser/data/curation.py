@@ -278,7 +278,8 @@ def curate(raw_rows: Iterable[RawRow], folder: str | Path, curation: Curation) -
                 raise RowError(candidate.row.where, [("", f"cannot be written: {reason_of(error)}")]) from None
             file.write(line + "\n")
         if not curation.kept:
-            raise ValueError(f"no row passes: {dict(+curation.dropped)}")
+            dropped = [f"{number} dropped ({reason})" for reason, number in curation.dropped.items() if number]
+            raise ValueError(f"no row passes: {', '.join(dropped) or 'the data set has none'}")
 
 
 def _write_image(candidate: Candidate, folder: Path, stem: str) -> str:

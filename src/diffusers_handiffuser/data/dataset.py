@@ -15,6 +15,7 @@ from huggingface_hub.file_download import repo_folder_name
 
 from ..utils.atomic_arrays import cached_array
 from ..utils.messages import reason_of
+from ..utils.suggestions import suggests_keywords
 from .rows import (
     HandRow,
     Picture,
@@ -30,6 +31,7 @@ from .sources import MAX_ROW_BYTES, RawRow, Shard, find_shards, metadata_shard
 from .stored_paths import check_stored_path, inside_of
 
 
+@suggests_keywords
 def open_dataset(
     name_or_path: str | Path,
     split: str = "train",

@@ -15,7 +15,7 @@ def hand_joints_in_pixels(hand_params: HandParams, body_model: HandBodyModel, wi
 
 @torch.no_grad()
 def body_joints_in_pixels(hand_params: HandParams, body_model: HandBodyModel, width: int, height: int) -> torch.Tensor:
-    """The 52 joints of the body in the order of `JOINT_NAMES`: (x, y), shape `(..., 52, 2)`. Loads smplx."""
+    """The 52 joints of the body in the order of `JOINT_NAMES`: (x, y), shape `(..., 52, 2)`."""
     hand_params = hand_params.to(body_model.device)
     joints = project_weak_perspective(body_model.full_mesh(hand_params).joints, hand_params.camera).cpu()
     return square_to_pixels(joints, height, width)

@@ -7,6 +7,7 @@ types of all rows of an archive from the first five, which truncates fractions i
 """
 
 import contextlib
+import glob
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..hub.places import hub_unreachable, looks_like_a_path
 from ..utils.contained_paths import refuse_outside
 from ..utils.messages import reason_of
 from .archives import read_members
@@ -26,6 +28,7 @@ METADATA_NAME = "metadata.jsonl"
 PARQUET_METADATA_NAME = "metadata.parquet"
 MAX_ROW_BYTES = 2**28
 _MAX_LINE_BYTES = 2**24
+_FILES = (".parquet", ".tar")
 _ON_THE_HUB = re.compile(r"(hf://datasets/[^/]+/[^/@]+(?:@[^/]+)?)/(.+)")
 
 
@@ -75,6 +78,8 @@ class Shard:
 def metadata_shard(folder: str | Path) -> Shard:
     """The metadata file of a data set folder; raises a `FileNotFoundError` if there is none."""
     folder = Path(folder)
+    if absent := no_such_folder(str(folder)):
+        raise FileNotFoundError(f"{absent}: a data set is a folder with a {METADATA_NAME} or {PARQUET_METADATA_NAME}")
     for name, kind in ((METADATA_NAME, "jsonl"), (PARQUET_METADATA_NAME, "metadata")):
         if (folder / name).is_file():
             refuse_outside(folder / name, folder)
@@ -128,7 +133,14 @@ def find_shards(
     place = os.path.join(os.curdir, path) if path.is_dir() and len(path.parts) == 1 else str(name_or_path)
     arguments: dict[str, Any] = {"path": place, "name": subset, "revision": revision}
     kind = {".parquet": "parquet", ".tar": "webdataset"}.get(path.suffix.lower())
-    datasets = import_datasets(f"reading {name_or_path}")
+    elsewhere = _refuse_absent(str(name_or_path))
+    try:
+        datasets = import_datasets(f"reading {name_or_path}")
+    except ImportError as error:
+        raise ImportError(f"there is no folder {str(name_or_path)!r} here; {error}" if elsewhere else error) from error
+    cached = Path(datasets.config.HF_DATASETS_CACHE, str(name_or_path).replace("/", "___"))
+    if elsewhere and not cached.is_dir() and (reason := hub_unreachable(str(name_or_path), "dataset")):
+        raise FileNotFoundError(f"{elsewhere}, and the Hub cannot be reached: {reason}")
     if kind is None:
         refuse_data_files_elsewhere(name_or_path, revision)
     else:
@@ -136,6 +148,8 @@ def find_shards(
     try:
         builder = datasets.load_dataset_builder(**arguments)
     except Exception as error:  # `datasets` fails in many ways on unusual cards and names
+        if elsewhere:
+            raise FileNotFoundError(f"{elsewhere}, and no such data set on the Hub: {reason_of(error)}") from error
         raise FileNotFoundError(
             f"{name_or_path} is neither a folder with a {METADATA_NAME}, nor Parquet or .tar files, nor a data set on "
             f"the Hub: {reason_of(error)}"
@@ -151,6 +165,21 @@ def find_shards(
         return [Shard(file, kind, max_row_bytes=max_row_bytes) for file in files[split]]
     options = {"split": split, "name": subset, "revision": revision}
     return [Shard(place, "other", tuple(options.items()))]
+
+
+def no_such_folder(name: str) -> str | None:
+    """That nothing has this name on this machine; `None` if something has, or if it is a pattern or a URL."""
+    if os.path.exists(name) or glob.has_magic(name) or "://" in name:
+        return None
+    return f"there is no {'file' if name.endswith(_FILES) else 'folder'} {name!r} here"
+
+
+def _refuse_absent(name: str) -> str | None:
+    """`no_such_folder` of a name that may be on the Hub; a `FileNotFoundError` for one that cannot."""
+    absent = no_such_folder(name)
+    if absent and (name.endswith(_FILES) or looks_like_a_path(name)):
+        raise FileNotFoundError(f"{absent}; wanted a folder, Parquet or .tar files, or a data set on the Hub")
+    return absent
 
 
 def _read_jsonl(shard: Shard) -> Iterator[RawRow]:

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..utils.suggestions import suggests_keywords
 from .rows import HandRow, RowError, import_datasets, parse_row, require_image
 from .sources import MAX_ROW_BYTES, Shard, find_shards
 
 
+@suggests_keywords
 def stream_dataset(
     name_or_path: str | Path,
     split: str = "train",

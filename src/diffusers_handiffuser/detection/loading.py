@@ -22,4 +22,4 @@ def load_detector(name: str, python: str | Path | None = None) -> HandDetector:
         return MediaPipeDetector(python=python)
     if name.endswith(".task"):
         return MediaPipeDetector(name, python)
-    return load_function(name, "--detector")
+    return load_function(name, "--detector", "mediapipe, a .task file or ")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file
 
-from .kinematics import chain
+from .kinematics import by_depth
 from .skeleton import (
     FINGERTIP_VERTEX_IDS,
     LEFT_HAND,
@@ -107,7 +107,6 @@ def config_and_buffers(
 
 def smplh_arrays(model: "HandBodyModel") -> dict[str, np.ndarray]:
     """The whole body under the names of an SMPL-H file."""
-    everyone = torch.arange(model.config.num_vertices, device=model.template.device)
     regressor = model.template.new_zeros(NUM_JOINTS, model.config.num_vertices)
     regressor[tuple(model.regressor_index.long())] = model.regressor_weights
     if model.config.num_pose_features:
@@ -119,7 +118,7 @@ def smplh_arrays(model: "HandBodyModel") -> dict[str, np.ndarray]:
         "shapedirs": model.shape_directions,
         "posedirs": pose_directions,
         "J_regressor": regressor,
-        "weights": dense_weights(model, everyone),
+        "weights": dense_weights(model),
         "hands_meanl": model.hand_means[0],
         "hands_meanr": model.hand_means[1],
         "hands_componentsl": model.hand_components[0],
@@ -133,8 +132,8 @@ def smplh_arrays(model: "HandBodyModel") -> dict[str, np.ndarray]:
     return arrays
 
 
-def dense_weights(model: "HandBodyModel", ids: torch.Tensor) -> torch.Tensor:
-    """Skinning weights `(len(ids), 52)` of some vertices."""
+def dense_weights(model: "HandBodyModel", ids: torch.Tensor | slice = slice(None)) -> torch.Tensor:
+    """Skinning weights `(V, 52)` of all vertices, or of some."""
     weights = model.influence_weights[ids]
     dense = weights.new_zeros(weights.shape[0], NUM_JOINTS)
     return dense.scatter(1, model.influences[ids].long(), weights)
@@ -188,10 +187,8 @@ def _procedural_sha256() -> str:
 
 def _joints_that_move(weights: np.ndarray) -> list[int]:
     """Joints that move some of these vertices, the hands' joints, and everything between them and the pelvis."""
-    needed: set[int] = set()
-    for joint in [*np.flatnonzero((weights != 0).any(0)).tolist(), *HAND_JOINTS[0], *HAND_JOINTS[1]]:
-        needed.update(chain(joint))
-    return sorted(needed, key=lambda joint: (len(chain(joint)), joint))
+    joints, _ = by_depth([*np.flatnonzero((weights != 0).any(0)).tolist(), *HAND_JOINTS[0], *HAND_JOINTS[1]])
+    return joints
 
 
 def _faces_within(faces: np.ndarray, ids: np.ndarray, num_vertices: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 SMPL-H is a mesh with a skeleton inside: shape coefficients move the rest mesh, the joints are linear in the rest mesh,
 each joint turns everything behind it, and every vertex follows a weighted mean of its joints (linear blend skinning;
 Loper et al., "SMPL", 2015; Romero et al., "Embodied Hands", 2017). `forward` computes this for the hands only, about a
-quarter of the work of the whole body; `full_mesh` poses the whole body with `smplx`.
+quarter of the work of the whole body; `full_mesh` poses the whole body.
 
 The body that ships with the package is our own (`tools/build_procedural_body`), so nothing here needs a licensed file.
 `from_smplh` takes the user's own SMPL-H file instead.
@@ -11,7 +11,6 @@ The body that ships with the package is our own (`tools/build_procedural_body`),
 
 import contextlib
 import functools
-import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -42,17 +41,18 @@ from .body_arrays import (
 )
 from .camera import project_weak_perspective
 from .geometry import BodyMesh, HandGeometry
-from .kinematics import chain, pose_joints
+from .kinematics import chain, pose_body, pose_joints
+from .official_body import pose_by_smplx, smplx_model
 from .params import HandParams
 from .rotations import rotvec_to_rotmat
 from .skeleton import (
     FINGERTIP_VERTEX_IDS,
     LEFT_HAND,
     NUM_JOINTS,
-    OPENPOSE_FINGERS,
     OPENPOSE_FROM_MANO,
     PARENTS,
 )
+from .skinning import blend_shapes, skin
 
 
 class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
@@ -174,7 +174,7 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
             vertex_ids (`Mapping[str, int]`, *optional*): fingertip vertices under smplx's names (`"lthumb"` ...
                 `"rpinky"`), for a mesh that is not numbered like the official one.
             licensed (`bool`): `False` if this body is yours to pass on, so that checkpoints may hold it. Our own
-                body, as written by `to_smplx`, is recognised.
+                body, as written by `to_smplx`, is recognised. `full_mesh` poses licensed bodies with `smplx`.
         """
         from .smplh_file import find_smplh_file, read_smplh_file
 
@@ -223,9 +223,7 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
             betas (`torch.Tensor` of shape `(..., 10)`): shape coefficients.
             camera (`torch.Tensor` of shape `(..., 3)`): weak perspective, see `camera`.
         """
-        device_type = full_pose.device.type
-        available = torch.amp.is_autocast_available(device_type)
-        with torch.autocast(device_type, enabled=False) if available else contextlib.nullcontext():
+        with _full_precision(full_pose.device):
             batch_shape = full_pose.shape[:-2]
             rotations = rotvec_to_rotmat(full_pose.float().reshape(-1, NUM_JOINTS, 3))
             betas = betas.float().reshape(-1, NUM_BETAS)
@@ -237,7 +235,11 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
             joint_rotations, joints = pose_joints(
                 rest_joints, rotations[:, self.chain_joints], self.chain_parents, self.level_sizes
             )
-            vertices = self._skin_hands(rotations, betas, rest_joints, joint_rotations, joints)
+            ids = self.hand_vertex_ids
+            pose_directions = self.hand_pose_directions if self.config.num_pose_features else None
+            vertices = blend_shapes(self.template[ids], self.shape_directions[ids], betas, pose_directions, rotations)
+            weights = dense_weights(self, ids)[:, self.chain_joints]
+            vertices = skin(vertices, weights, rest_joints, joint_rotations, joints)
 
             left, right = self.config.num_left_vertices, self.config.num_right_vertices
             left_vertices, right_vertices, tips = vertices.split([left, right, 10], dim=1)
@@ -254,29 +256,24 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
             )
 
     def full_mesh(self, hand_params: HandParams) -> BodyMesh:
-        """The whole body, posed by `smplx.SMPLH` (which is imported here and nowhere else). Differentiable."""
+        """The whole body, over any leading batch shape. Differentiable.
+
+        A licensed body is posed by `smplx.SMPLH`, which comes under the same licence; any other by our own code.
+        """
         refuse_other_import("hand_params", hand_params, HandParams)
         if not isinstance(hand_params, HandParams):
             raise TypeError(f"`hand_params` must be HandParams, got {type(hand_params).__name__}.")
         batch_shape, rows = hand_params.batch_shape, hand_params.reshape(-1)
-        if len(rows) == 0:
-            empty = hand_params.camera.new_zeros(0)
-            return BodyMesh(
-                vertices=empty.reshape(*batch_shape, self.config.num_vertices, 3),
-                joints=empty.reshape(*batch_shape, NUM_JOINTS, 3),
-                faces=self.faces,
-            )
-        posed = self._smplx_model()(
-            betas=rows.betas,
-            global_orient=rows.global_orient,
-            body_pose=rows.body_pose,
-            left_hand_pose=rows.left_hand_pose,
-            right_hand_pose=rows.right_hand_pose,
-        )
-        pelvis = posed.joints[:, :1]
+        if self.config.licensed and len(rows):
+            if self._smplx is None:
+                # In a tuple, so that it is not registered as a submodule.
+                self._smplx = (smplx_model(self),)
+            vertices, joints = pose_by_smplx(self._smplx[0], rows)
+        else:
+            vertices, joints = self._pose_body(rows.full_pose, rows.betas)
         return BodyMesh(
-            vertices=(posed.vertices - pelvis).reshape(*batch_shape, self.config.num_vertices, 3),
-            joints=(posed.joints[:, :NUM_JOINTS] - pelvis).reshape(*batch_shape, NUM_JOINTS, 3),
+            vertices=vertices.reshape(*batch_shape, self.config.num_vertices, 3),
+            joints=joints.reshape(*batch_shape, NUM_JOINTS, 3),
             faces=self.faces,
         )
 
@@ -314,60 +311,15 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
         self._nominal_dtype = fn(torch.empty(0, dtype=self._nominal_dtype)).dtype
         return super()._apply(keep_float32, recurse)
 
-    def _skin_hands(
-        self,
-        rotations: torch.Tensor,
-        betas: torch.Tensor,
-        rest_joints: torch.Tensor,
-        joint_rotations: torch.Tensor,
-        joints: torch.Tensor,
-    ) -> torch.Tensor:
-        """Vertices `hand_vertex_ids`: left hand, right hand, ten fingertips."""
-        ids = self.hand_vertex_ids
-        shape = self.shape_directions[ids].flatten(0, 1)
-        vertices = self.template[ids] + (betas @ shape.T).unflatten(1, (-1, 3))
-        if self.config.num_pose_features:
-            bends = rotations[:, 1:] - torch.eye(3, device=rotations.device)
-            vertices = vertices + (bends.flatten(1) @ self.hand_pose_directions).unflatten(1, (-1, 3))
-        shifts = joints - (joint_rotations @ rest_joints[..., None])[..., 0]
-        transforms = torch.cat([joint_rotations, shifts[..., None]], dim=-1).flatten(2)
-        weights = dense_weights(self, ids)[:, self.chain_joints]
-        blended = (weights @ transforms).unflatten(2, (3, 4))
-        return (blended[..., :3] * vertices[..., None, :]).sum(-1) + blended[..., 3]
-
-    def _smplx_model(self) -> Any:
-        if self._smplx is None:
-            try:
-                import smplx
-                from smplx.utils import Struct
-            except ImportError as error:
-                raise ImportError("`full_mesh` needs smplx: pip install smplx") from error
-            tips = zip(
-                (side + finger for side in "lr" for finger in OPENPOSE_FINGERS),
-                (*self.config.left_fingertips, *self.config.right_fingertips),
-                strict=True,
-            )
-            face = dict.fromkeys(("nose", "reye", "leye", "rear", "lear"), 0)
-            # smplx prints a notice about ten shape coefficients.
-            with contextlib.redirect_stdout(io.StringIO()):
-                model = smplx.SMPLH(
-                    "",
-                    data_struct=Struct(**smplh_arrays(self)),
-                    vertex_ids={**face, **dict(tips)},
-                    use_feet_keypoints=False,
-                    use_pca=False,
-                    flat_hand_mean=True,
-                    num_betas=NUM_BETAS,
-                    create_betas=False,
-                    create_global_orient=False,
-                    create_body_pose=False,
-                    create_left_hand_pose=False,
-                    create_right_hand_pose=False,
-                    create_transl=False,
-                )
-            # In a tuple, so that it is not registered as a submodule.
-            self._smplx = (model.to(self.template.device),)
-        return self._smplx[0]
+    def _pose_body(self, full_pose: torch.Tensor, betas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Vertices `(B, V, 3)` and joints `(B, 52, 3)` of a pose `(B, 52, 3)` and a shape `(B, 10)`."""
+        with _full_precision(full_pose.device):
+            rotations = rotvec_to_rotmat(full_pose)
+            rest_joints = self.joint_template + torch.einsum("bk,jck->bjc", betas, self.joint_shape_directions)
+            joint_rotations, joints = pose_body(rest_joints, rotations)
+            pose_directions = self.pose_directions.flatten(0, 1).T if self.config.num_pose_features else None
+            vertices = blend_shapes(self.template, self.shape_directions, betas, pose_directions, rotations)
+            return skin(vertices, dense_weights(self), rest_joints, joint_rotations, joints), joints
 
     @classmethod
     def _from_arrays(
@@ -393,6 +345,13 @@ def _stored_sha256(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor
 
 
 register_free_body(HandBodyModel.__name__, lambda: load_file(PROCEDURAL_BODY_FILE), _stored_sha256)
+
+
+def _full_precision(device: torch.device) -> contextlib.AbstractContextManager:
+    """No autocast, where the device knows it."""
+    if not torch.amp.is_autocast_available(device.type):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def _positions(joints: Sequence[int], order: Sequence[int]) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Forward kinematics: from rotations relative to parents to joints in the camera frame."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -46,6 +47,31 @@ def chain(joint: int, parents: Sequence[int] = PARENTS) -> list[int]:
     return joints
 
 
+def by_depth(joints: Iterable[int], parents: Sequence[int] = PARENTS) -> tuple[list[int], list[int]]:
+    """The joints and their ancestors, sorted by depth in the tree, and the number of joints of each depth."""
+    depth = {joint: len(chain(joint, parents)) for end in joints for joint in chain(end, parents)}
+    counts = Counter(depth.values())
+    return sorted(depth, key=lambda joint: (depth[joint], joint)), [counts[level] for level in sorted(counts)]
+
+
+def pose_body(rest: torch.Tensor, rotations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """`pose_joints` for the whole skeleton, in the order of `skeleton.JOINT_NAMES`.
+
+    Args:
+        rest (`torch.Tensor` of shape `(B, 52, 3)`): joints of the rest pose, metres.
+        rotations (`torch.Tensor` of shape `(B, 52, 3, 3)`): each relative to its parent.
+
+    Returns:
+        `tuple`: rotations into the camera frame `(B, 52, 3, 3)`, and positions relative to the pelvis `(B, 52, 3)`.
+    """
+    joints, level_sizes = by_depth(range(NUM_JOINTS))
+    order = torch.tensor(joints, device=rest.device)
+    place = order.argsort()
+    parents = place[torch.tensor(PARENTS, device=rest.device)[order[1:]]]
+    global_rotations, positions = pose_joints(rest[:, order], rotations[:, order], parents, level_sizes)
+    return global_rotations[:, place], positions[:, place]
+
+
 class HandJoints(torch.nn.Module):
     """Joints of both hands by forward kinematics only: cheap enough for every training step, unlike vertices.
 
@@ -73,11 +99,7 @@ class HandJoints(torch.nn.Module):
         ]
         parents = [*PARENTS, *last_bones]
 
-        used = sorted(
-            {a for joint in left + right for a in chain(joint, parents)}, key=lambda j: (len(chain(j, parents)), j)
-        )
-        depths = [len(chain(joint, parents)) for joint in used]
-        self.level_sizes = [depths.count(depth) for depth in range(1, max(depths) + 1)]
+        used, self.level_sizes = by_depth(left + right, parents)
         self.register_buffer("rest", rest[used])
         self.register_buffer("directions", directions[used])
         self.register_buffer("joints", torch.tensor([min(joint, NUM_JOINTS) for joint in used]))

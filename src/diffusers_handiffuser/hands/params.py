@@ -11,6 +11,7 @@ import torch
 
 from ..utils.atomic_files import atomic_write
 from ..utils.messages import reason_of
+from ..utils.suggestions import did_you_mean
 from .skeleton import MIRRORED_JOINTS, NUM_JOINTS
 
 if TYPE_CHECKING:
@@ -133,7 +134,9 @@ class HandParams:
     @classmethod
     def cat(cls, parts: Sequence["HandParams"], dim: int = 0) -> "HandParams":
         """Concatenates along a batch dimension; the others must agree."""
-        parts = list(parts)
+        parts = [] if (alone := isinstance(parts, HandParams)) else list(parts)
+        if alone or not all(isinstance(part, HandParams) for part in parts):
+            raise TypeError("`HandParams.cat` takes a list of HandParams.")
         if not parts:
             raise ValueError("`parts` must hold at least one HandParams.")
         shapes = [tuple(part.batch_shape) for part in parts]
@@ -194,7 +197,9 @@ class HandParams:
         """A copy with some fields replaced; new values are checked as usual."""
         unknown = sorted(set(changes) - set(self.FIELDS))
         if unknown:
-            raise TypeError(f"HandParams has no field {unknown[0]!r}; its fields are {', '.join(self.FIELDS)}.")
+            hint = did_you_mean(unknown[0], self.FIELDS)
+            hint = f"; its fields are {', '.join(self.FIELDS)}." if hint == "." else hint
+            raise TypeError(f"HandParams has no field {unknown[0]!r}{hint}")
         return HandParams(**{name: changes.get(name, getattr(self, name)) for name in self.FIELDS})
 
     def to(self, device: torch.device | str | int) -> "HandParams":

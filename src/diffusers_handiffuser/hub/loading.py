@@ -34,6 +34,7 @@ from .checked_files import check_files
 from .checked_sizes import check_size, sizes_checked
 from .loading_lock import one_at_a_time
 from .offline import heed_offline_mode, weights_instead
+from .places import refuse_absent
 
 _KNOWS_DTYPE = hasattr(pipeline_utils, "_resolve_dtype")
 """Whether this release of diffusers calls the argument `dtype`; older ones only know `torch_dtype`."""
@@ -75,6 +76,7 @@ class CheckedLoadingMixin(MixinBase):
         name, subfolder = os.fspath(pretrained_model_name_or_path), kwargs.get("subfolder") or ""
         place = os.path.join(name, subfolder)
         hub = {key: kwargs[key] for key in HUB_ARGUMENTS if key in kwargs}
+        refuse_absent(name, f"Cannot load {cls.__name__}", **hub)
         with one_line_error(cls.__name__, place), sizes_checked(check_sizes), _checked_before_reading(name, hub):
             if os.path.isdir(name):
                 check_files(Path(name), subfolder)

@@ -4,7 +4,6 @@ Nothing is listed a second time: signature, annotations and docstring are compos
 fields of the class's `HandInputs`, and what the class says in `call_doc` of arguments that mean something else here.
 """
 
-import difflib
 import inspect
 import re
 import textwrap
@@ -15,6 +14,7 @@ from typing import Any, get_args
 import torch
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 
+from ..utils.suggestions import did_you_mean
 from .hand_inputs import HandInputs
 from .inputs import LEGACY_CALLBACKS
 from .one_thread import one_thread_at_a_time
@@ -154,9 +154,7 @@ def _bind(signature: inspect.Signature, pipeline: Any, args: tuple, kwargs: dict
     known = [name for name in (*signature.parameters, *(LEGACY_CALLBACKS if legacy else ())) if name not in legacy]
     for name in kwargs:
         if name not in known[1:]:
-            similar = [other for other in known[1:] if other.startswith(name)]
-            similar = similar or difflib.get_close_matches(name, known[1:], 1)
-            hint = f"; did you mean `{similar[0]}`?" if similar else "."
+            hint = did_you_mean(name, (other for other in known[1:] if other not in LEGACY_CALLBACKS))
             raise TypeError(f"{type(pipeline).__name__} has no argument `{name}`{hint}")
     bound = signature.bind(pipeline, *args, **kwargs)
     bound.apply_defaults()

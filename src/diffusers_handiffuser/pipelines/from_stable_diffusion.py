@@ -10,12 +10,12 @@ from safetensors import SafetensorError
 from ..hands import HandBodyModel
 from ..hub.loading import rename_dtype_kwarg
 from ..hub.loading_lock import one_at_a_time
+from ..hub.places import refuse_absent
 from ..hub.stored_dtype import load_in_stored_dtype
 from ..models import TextHandEncoder, TextToHandParamsModel
 from ..utils.messages import one_line_of
 from ..utils.other_imports import refuse_other_import
 from ..utils.typing import MixinBase
-from .pipeline_loading import looks_like_a_path
 
 SHARED_COMPONENTS = ("vae", "tokenizer", "unet", "scheduler", "safety_checker", "feature_extractor", "image_encoder")
 STAGE_1_COMPONENTS = ("hand_tokenizer", "hand_text_encoder", "text_to_hand_params", "text_to_hand_scheduler")
@@ -114,9 +114,10 @@ def load_stable_diffusion(name: str, options: dict[str, Any]) -> DiffusionPipeli
     only_for_files = [option for option in ("config", "original_config") if option in options]
     if only_for_files and not is_file:
         raise ValueError(f"`{only_for_files[0]}` is for single files (.safetensors, .ckpt), got {name!r}.")
-    is_path = looks_like_a_path(name) if not is_file else "://" not in name
-    if is_path and not os.path.exists(name):
-        raise OSError(f"Cannot load `stable_diffusion`: {name!r} does not exist.")
+    if not is_file:
+        refuse_absent(name, "Cannot load `stable_diffusion`", **options)
+    elif "://" not in name and not os.path.exists(name):
+        raise OSError(f"Cannot load `stable_diffusion`: there is no file {name!r} here.")
     options = rename_dtype_kwarg(options)
     try:
         if is_file:

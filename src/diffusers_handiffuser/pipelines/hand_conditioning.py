@@ -7,7 +7,6 @@ The mixin comes before a Stable Diffusion pipeline in the bases of a class.
 
 import functools
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,11 +25,8 @@ from transformers import (
 from ..hands import HandBodyModel, HandParams
 from ..hub.loading import check_loaded
 from ..models import TextHandEncoder, TextToHandParamsModel
-from .component_checks import (
-    check_class,
-    check_drawing_components,
-    check_stage_1,
-)
+from ..utils.suggestions import suggests_keywords
+from .component_checks import check_class, check_drawing_components, check_stage_1
 from .composed_call import composed_call
 from .from_stable_diffusion import FromStableDiffusionMixin
 from .hand_encoding import HandEncodingMixin
@@ -41,7 +37,7 @@ from .hand_inputs import (
     check_conditioning_components,
     check_prompts,
 )
-from .hand_sampling import Generators, clone_generators, sample_hands
+from .hand_sampling import Generators, sample_hands
 from .inputs import (
     check_count,
     check_drawing_inputs,
@@ -204,6 +200,7 @@ class HandConditioningMixin(
         check_finite_tensor("The decoded image", torch.as_tensor(image))
         return super().run_safety_checker(image, device, dtype)
 
+    @suggests_keywords
     @one_thread_at_a_time
     @torch.no_grad()
     def sample_hand_params(
@@ -214,6 +211,8 @@ class HandConditioningMixin(
         hand_guidance_scale: float | None = None,
         hand_generator: Generators = None,
         hand_callback_on_step_end: HandCallback | None = None,
+        *,
+        generator: Generators = None,
     ) -> HandParams:
         """Stage 1 alone: hands for each image that is to be made of `prompt`.
 
@@ -230,6 +229,8 @@ class HandConditioningMixin(
             hand_callback_on_step_end (`Callable`, *optional*): called as `callback(pipe, step, timestep, {"sample":
                 ...})` after every step with the standardised sample `(B * n, 327)`; may return a changed one in such a
                 `dict`. Setting `pipe._interrupt = True` ends the sampling.
+            generator (`torch.Generator` or `list[torch.Generator]`, *optional*): in place of `hand_generator`, that of
+                a call: gives the hands that `pipe(prompt, generator=generator)` draws, and is not advanced.
 
         Returns:
             `HandParams` of batch shape `(B * n,)`, on the CPU.
@@ -240,12 +241,15 @@ class HandConditioningMixin(
             hand_generator=hand_generator,
             hand_callback_on_step_end=hand_callback_on_step_end,
         ).with_defaults(self.config)
+        if generator is not None and hand_generator is not None:
+            raise ValueError("Only one of `generator` and `hand_generator` can be given.")
         check_text("prompt", prompt)
         check_count("num_images_per_prompt", num_images_per_prompt)
+        check_generators("generator", generator, len(as_list(prompt)) * num_images_per_prompt)
         hands.check_rows(len(as_list(prompt)), num_images_per_prompt)
         check_stage_1(self)
         self._interrupt = self._hands_interrupted = False
-        hand_params = self._sample_hands(prompt, num_images_per_prompt, hands)
+        hand_params = self._sample_hands(prompt, num_images_per_prompt, hands.seeded(generator))
         self.maybe_free_model_hooks()
         return hand_params
 
@@ -357,9 +361,7 @@ class HandConditioningMixin(
         elif hand_params is not None:
             hand_params = hand_rows(hand_params, batch_size, num_images_per_prompt).to("cpu")
         elif self.text_to_hand_params is not None:
-            if hands.hand_generator is None:
-                hands = replace(hands, hand_generator=clone_generators(generator))
-            hand_params = self._sample_hands(prompt, num_images_per_prompt, hands)
+            hand_params = self._sample_hands(prompt, num_images_per_prompt, hands.seeded(generator))
         prompt_embeds, negative_prompt_embeds = self.encode_prompt(
             prompt,
             self._execution_device,

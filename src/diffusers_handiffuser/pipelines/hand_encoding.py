@@ -14,6 +14,7 @@ from transformers import CLIPTokenizer
 
 from ..hands import HandBodyModel, HandParams
 from ..models import TextHandEncoder
+from ..utils.suggestions import suggests_keywords
 from ..utils.typing import MixinBase
 from .component_checks import check_caption_length, require
 from .hand_inputs import as_list, negative_texts
@@ -185,6 +186,7 @@ def _join_states(caption: torch.Tensor, hand_states: torch.Tensor) -> torch.Tens
 class HandEncodingMixin(MixinBase):
     """Gives `encode_prompt` hands, before a Stable Diffusion pipeline in the bases of a class."""
 
+    @suggests_keywords
     def encode_prompt(
         self,
         prompt: str | list[str] | None,

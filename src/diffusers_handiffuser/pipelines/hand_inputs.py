@@ -8,7 +8,7 @@ import torch
 
 from ..hands import HandParams
 from .component_checks import check_caption_length, check_stage_1, require
-from .hand_sampling import Generators
+from .hand_sampling import Generators, clone_generators
 from .inputs import check_count, check_embeds, check_generators, check_scalar, check_text, checked_callback, hand_rows
 from .saved_defaults import with_default
 
@@ -50,6 +50,10 @@ class HandInputs:
         """Steps and guidance filled in from a pipeline's config."""
         names = ("num_hand_inference_steps", "hand_guidance_scale")
         return replace(self, **{name: with_default(config, name, getattr(self, name)) for name in names})
+
+    def seeded(self, generator: Generators) -> Self:
+        """With stage 1 drawing from a copy of a call's `generator`, unless it has a generator of its own."""
+        return self if self.hand_generator is not None else replace(self, hand_generator=clone_generators(generator))
 
     def check_rows(self, batch_size: int, num_images_per_prompt: int) -> None:
         """Refuses hands and generators that are neither for each prompt nor for each image."""

@@ -31,17 +31,22 @@ from ..hub.loading import (
 from ..hub.loading_lock import one_at_a_time
 from ..hub.model_card import CARD_FILE
 from ..hub.offline import heed_offline_mode, weights_instead
+from ..hub.places import refuse_absent
 from ..hub.saving import SavingMixin, reset_tokenizer_padding, strip_load_paths, write_json
 from ..hub.stored_dtype import load_in_stored_dtype
 from ..models import TextHandEncoder, TextToHandParamsModel
 from ..utils.atomic_files import atomic_write, atomic_write_dir
 from ..utils.contained_paths import refuse_link_outwards
 from ..utils.messages import INSTALL, one_line_of
+from ..utils.suggestions import nearest_name
 
 PACKAGE = __name__.partition(".")[0]
 PIPELINE_FILE = "pipeline"
 _WHERE = ("cache_dir", "force_download", "proxies", "local_files_only", "token", "revision")
 """Arguments of `from_pretrained` that say where files come from."""
+_OPTIONS = (*_WHERE, "check_body_model", "check_sizes", "dtype", "variant", "device_map", "trust_remote_code")
+_SOMETIMES_IGNORED = ("trust_remote_code", "use_onnx", "use_flashpack", "disable_mmap", "low_cpu_mem_usage", "dtype")
+"""Options that some releases of diffusers know and others ignore."""
 _LIBRARIES = ("diffusers", "transformers", PACKAGE)
 COMPONENT_CLASSES = {cls.__name__: cls for cls in (TextHandEncoder, TextToHandParamsModel, HandBodyModel)}
 
@@ -123,14 +128,12 @@ class PipelineLoadingMixin(SavingMixin):
                 with, or a component is not one model of safetensors and JSON in its folder, of a size that fits them.
         """
         name = os.fspath(pretrained_model_name_or_path)
-        if not os.path.isdir(name) and (os.path.exists(name) or looks_like_a_path(name)):
-            problem = "is a file" if os.path.exists(name) else "does not exist"
-            raise OSError(f"Cannot load {cls.__name__}: {name!r} {problem}; wanted a folder or a Hub id.")
         if os.path.isdir(name) and not os.path.isfile(os.path.join(name, cls.config_name)):
             raise OSError(f"Cannot load {cls.__name__}: {name!r} holds no {cls.config_name}; wanted a saved pipeline.")
         refuse_pickles_as_option(kwargs)
         kwargs = heed_offline_mode(rename_dtype_kwarg(kwargs))
         where = {key: kwargs[key] for key in _WHERE if key in kwargs}
+        refuse_absent(name, f"Cannot load {cls.__name__}", **where)
         try:
             with one_line_error(cls.__name__, name), sizes_checked(check_sizes):
                 folder = _stored_file(name, cls.config_name, where).parent
@@ -162,7 +165,22 @@ class PipelineLoadingMixin(SavingMixin):
                 reason = f"{reason.rstrip('.')}{instead}."
             elif "`safetensors` weights" in reason:
                 reason += " It may hold pickles, which are not read here: convert them to safetensors."
-            raise OSError(f"Cannot load {cls.__name__}: {name!r} is no folder, and the Hub says: {reason}") from error
+            raise OSError(
+                f"Cannot load {cls.__name__}: there is no folder {name!r} here, and the Hub says: {reason}"
+            ) from error
+
+    @classmethod
+    def extract_init_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> tuple[dict, dict, dict]:
+        """As in diffusers; refuses arguments of loading that it would ignore, with a warning."""
+        init_dict, unused, hidden = super().extract_init_dict(config_dict, **kwargs)
+        parameters = inspect.signature(cls.__init__).parameters
+        takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+        for name in kwargs if not takes_all else ():
+            if name in unused and name not in _SOMETIMES_IGNORED:
+                nearest = nearest_name(name, (*list(parameters)[1:], *_OPTIONS))
+                hint = f" (did you mean `{nearest}`?)" if nearest else ""
+                raise TypeError(f"`from_pretrained` of {cls.__name__} has no argument `{name}`{hint}.")
+        return init_dict, unused, hidden
 
     @classmethod
     def download(cls, pretrained_model_name: str | os.PathLike, **kwargs: Any) -> str:
@@ -338,11 +356,6 @@ def refuse_adapters(name: str, component: Any) -> None:
             f"`{name}` holds an IP-Adapter, which cannot be saved with the pipeline: call `unload_ip_adapter()` "
             "before saving, and `load_ip_adapter(...)` after it and wherever the pipeline is loaded."
         )
-
-
-def looks_like_a_path(name: str) -> bool:
-    """Whether a name can only be meant as a path: it could be no Hub id."""
-    return name.startswith((".", "~", os.sep)) or name.count("/") > 1 or "\\" in name or not name
 
 
 def _check_index(cls: type[DiffusionPipeline], name: str, index: dict, options: Mapping[str, Any]) -> None:

@@ -163,6 +163,8 @@ def draw_condition(
     if kind not in CONDITIONS:
         raise ValueError(f"`kind` must be one of {', '.join(CONDITIONS)}, got {kind!r}.")
     width, height = size if isinstance(size, (tuple, list)) and len(size) == 2 else (size, size)
+    if isinstance(width, (tuple, list)):
+        raise ValueError(f"`size` must be the side of a square or (width, height), in pixels, got {size!r}.")
     body_model = procedural_body() if body_model is None else body_model
     images = CONDITIONS[kind](hand_params, body_model, height, width)
     return images if hand_params.batch_shape else images[0]

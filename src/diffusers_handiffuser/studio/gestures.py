@@ -13,6 +13,7 @@ import torch
 
 from ..hands.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from ..hands.skeleton import FINGERS
+from ..utils.suggestions import did_you_mean
 
 LONG_FINGERS = ("index", "middle", "ring", "pinky")
 
@@ -364,7 +365,8 @@ def gesture_by_name(name: str) -> Gesture:
         return finger_gesture(
             frozenset(f for f, bit in zip(("thumb", *LONG_FINGERS), code, strict=True) if bit == "1")
         )
-    raise ValueError(f"`name` must be one of {', '.join(GESTURES)} or fingers_ and five bits, got {name!r}.")
+    hint = did_you_mean(name, GESTURES, quote="'")
+    raise ValueError(f"`name` must be one of {', '.join(GESTURES)} or fingers_ and five bits, got {name!r}{hint}")
 
 
 def left_hand_pose(fingers: torch.Tensor, thumb: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from ..hands import HandBodyModel
 from ..utils.atomic_files import write_then_rename
+from ..utils.suggestions import suggests_keywords
 from .captions import describe
 from .draw import Studio, check_size
 from .language.sentences import natural_sentence
@@ -24,6 +25,7 @@ _BATCH = 16
 LANGUAGES = ("studio", "natural", "both")
 
 
+@suggests_keywords
 def make_dataset(
     folder: str | os.PathLike,
     num: int,

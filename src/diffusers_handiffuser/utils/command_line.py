@@ -3,9 +3,11 @@
 import importlib
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from .messages import one_line_of
+from .messages import one_line_of, reason_of
+from .suggestions import did_you_mean
 
 
 def run_as_command(main: Callable[[], None]) -> None:
@@ -40,15 +42,34 @@ def hide_loading_bars() -> None:
         logging.disable_progress_bar()
 
 
-def load_function(name: str, option: str) -> Any:
-    """The function that an option names as `MODULE:FUNCTION`; modules in the current folder are found too."""
-    module, colon, function = name.partition(":")
-    if not colon:
-        raise ValueError(f"{option} must be MODULE:FUNCTION, got {name!r}")
+def load_function(name: str, option: str, others: str = "") -> Any:
+    """The function that an option names as `MODULE:FUNCTION`; modules in the current folder are found too.
+
+    Args:
+        name (`str`): the value of the option.
+        option (`str`): its name, for errors.
+        others (`str`): what else the option takes, for errors: `"this or "`.
+
+    Raises:
+        ValueError: the name has another form, or there is no such module or function.
+        ImportError: the module imports something that there is not.
+    """
+    module, _, function = name.partition(":")
+    if not module or not function:
+        raise ValueError(f"{option} must be {others}MODULE:FUNCTION, got {name!r}")
+    if module.endswith(".py"):
+        meant = f"{'.'.join(Path(module).with_suffix('').parts)}:{function}"
+        raise ValueError(f"{option} {name!r}: a module is named without .py; did you mean {meant!r}?")
     sys.path.insert(0, "")
     try:
-        return getattr(importlib.import_module(module), function)
-    except AttributeError as error:
-        raise ValueError(f"{option}: {error}") from error
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise ImportError(f"{option} {name!r}: {module} cannot be imported: {reason_of(error)}") from error
+        raise ValueError(f"{option} {name!r}: there is no module {error.name!r}") from error
     finally:
         sys.path.remove("")
+    if not hasattr(found, function):
+        hint = did_you_mean(function, [other for other in vars(found) if not other.startswith("_")], quote="'")
+        raise ValueError(f"{option} {name!r}: {module} has no {function!r}{hint}")
+    return getattr(found, function)

@@ -128,7 +128,7 @@ class TestByName:
         assert load_features("my_features:module")(images).shape == (5, 48)
         with pytest.raises(ValueError, match=r"must return \(5, D\)"):
             FeatureNetwork("wrong", lambda images: images)(images)
-        with pytest.raises(ValueError, match="--features must be MODULE:FUNCTION"):
+        with pytest.raises(ValueError, match=r"--features must be studio, inception, .*, none or MODULE:FUNCTION"):
             load_features("resnet")
 
     def test_inception_is_never_downloaded_nor_taken_for_another(self, tmp_path, monkeypatch):

@@ -87,7 +87,7 @@ def test_help_tells_groups_and_defaults(capsys):
         (["--side_length", "0"], "--side_length must be at least 1, but is 0"),
         (["--side_length", "x"], "argument --side_length: invalid int value: 'x'"),
         (["--side-length", "1"], "--side_length"),
-        (["--side_length", "1", "--depth", "2"], "unrecognized arguments: --depth 2"),
+        (["--side_length", "1", "--depth", "2"], "there is no option --depth"),
         (["--side_length", "1", "--loud", "no"], "unrecognized arguments: no"),
         (["--side_length", "1", "--mode", "c"], "argument --mode: invalid choice: 'c'"),
         (["--side_length", "1", "--config", "[]"], "neither a JSON object nor a readable JSON file: []"),

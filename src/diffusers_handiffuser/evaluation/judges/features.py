@@ -70,7 +70,7 @@ def load_features(name: str, device: str = "cpu") -> FeatureNetwork:
     if name == "inception" or name.endswith(".pth"):
         cache = Path(torch.hub.get_dir(), "checkpoints", INCEPTION_FILE)
         return FeatureNetwork("FID Inception", _inception(cache if name == "inception" else Path(name), device))
-    function = load_function(name, "--features")
+    function = load_function(name, "--features", "studio, inception, a file of its weights (.pth), none or ")
     return FeatureNetwork(name, function.eval() if isinstance(function, torch.nn.Module) else function)
 
 

@@ -10,6 +10,8 @@ from typing import Any, NoReturn, TypeVar, get_type_hints
 
 from transformers import HfArgumentParser
 
+from ...utils.suggestions import did_you_mean
+
 Options = TypeVar("Options")
 JsonObject = dict[str, Any]
 """Type of an option that takes a JSON object, inline or as the path of a file."""
@@ -41,6 +43,7 @@ class OptionParser(HfArgumentParser):
     ):  # fmt: skip
         self.kind, self.defaults = kind, dict(defaults or {})
         settings = {"description": kind.__doc__, "formatter_class": argparse.HelpFormatter, **settings}
+        settings.setdefault("allow_abbrev", False)
         super().__init__(list(_leaves(kind)), **settings)
         for name, value in (dropped or {}).items():
             takes: dict[str, Any] = {"nargs": 0} if value is False else {"type": type(value)}
@@ -63,6 +66,8 @@ class OptionParser(HfArgumentParser):
             *leaves, unknown = self.parse_args_into_dataclasses(
                 argv, return_remaining_strings=True, look_for_args_file=False
             )
+            for name in (text.partition("=")[0] for text in unknown if text.startswith("--")):
+                self.error(f"there is no option {name}{did_you_mean(name, self._option_string_actions, quote='')}")
             if unknown:
                 self.error(f"unrecognized arguments: {' '.join(unknown)}")
             return _assembled(self.kind, iter(leaves))

@@ -10,6 +10,7 @@ from accelerate import Accelerator
 
 from ...data.dataset import HandDataset, open_dataset
 from ...data.rows import HandRow
+from ...data.sources import no_such_folder
 from ...data.stream import HandStream, stream_dataset
 from ...utils.contained_paths import refuse_outside
 from .options import DataOptions, StreamingDataOptions
@@ -18,7 +19,7 @@ from .options import DataOptions, StreamingDataOptions
 def open_rows(options: DataOptions, need_images: bool = False, split: str | None = None) -> HandDataset:
     """The rows of `--train_split`, or of another split, in any order."""
     return open_dataset(
-        options.name,
+        _existing(options),
         split=split or options.train_split,
         revision=options.dataset_revision,
         subset=options.dataset_config_name,
@@ -33,7 +34,7 @@ def open_stream(
 ) -> HandStream:
     """The rows of `--train_split` from front to back, again and again: this process' share."""
     return stream_dataset(
-        options.name,
+        _existing(options),
         split=options.train_split,
         revision=options.dataset_revision,
         subset=options.dataset_config_name,
@@ -95,6 +96,13 @@ class StreamReader:
             )
         self.stream.load_state_dict(json.loads(path.read_text()))
         self._restart()
+
+
+def _existing(options: DataOptions) -> str:
+    """The name of the data set; refuses a `--train_data_dir` that there is not, of which the Hub is not asked."""
+    if options.dataset_name is None and (absent := no_such_folder(options.name)):
+        raise FileNotFoundError(f"--train_data_dir: {absent}; --dataset_name is for data sets on the Hub")
+    return options.name
 
 
 def cache_folder(options: DataOptions, output_dir: str) -> Path:
