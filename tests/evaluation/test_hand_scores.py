@@ -68,3 +68,13 @@ def test_natural_sentences_are_scored_by_their_claims(tmp_path):
     caption = evaluate_hands(None, read_rows(tmp_path)).estimates["caption"]
     assert {"fingers", "side", "view", "turn_fingers_down", "turn_fingers_sideways"} <= set(caption)
     assert min(caption[name].value for name in ("fingers", "side", "number", "turn")) > 0.95
+
+
+def test_rows_without_hands(tmp_path):
+    data = make_dataset(tmp_path, 16, "test", size=64, images=False, progress=False, handless=0.5)
+    rows = read_rows(data.parent)
+    handless = sum(not row.columns["scene"]["gestures"] for row in rows)
+    assert 0 < handless < 16
+    report = evaluate_hands(None, rows)
+    assert report.estimates["stage_1"]["gesture"].n == 16 - handless
+    assert report.estimates["caption"]["no_hands"].value == 1 and report.estimates["caption"]["no_hands"].n == handless

@@ -72,6 +72,7 @@ def score_hands(
     Returns:
         `dict`: `"visibility"` (1 if exactly the right hands are visible), `"gesture"` (the part of the raised hands
         that are visible and make their gesture) and `"finger_error"` (degrees, mean over the raised hands), `(N,)`.
+        The last two are NaN for scenes without hands.
     """
     rule = GestureRule()
     mirrored = hand_params.mirror()  # whose left hand is the right one as a left hand
@@ -85,8 +86,9 @@ def score_hands(
             place = SIDES.index(side)
             made, error = rule.check(left_poses[side][row], rise[row, place].item(), name)
             verdicts.append((made and bool(hand_params.hand_visible[row, place]), error))
-        right.append(sum(verdict for verdict, _ in verdicts) / len(verdicts))
-        errors.append(sum(error for _, error in verdicts) / len(verdicts))
+        number = len(verdicts) or float("nan")
+        right.append(sum(verdict for verdict, _ in verdicts) / number)
+        errors.append(sum(error for _, error in verdicts) / number)
     return {
         "visibility": (hand_params.hand_visible == visible).all(-1).float(),
         "gesture": torch.tensor(right),
