@@ -95,7 +95,7 @@ class TestCommand:
             ("--natural --num 2", "--num does not go with --natural, which has its own sentences"),
             ("--natural --hands-only", "--hands-only does not go with --natural"),
             ("--data d --hands-only --clip c", "--clip does not go with --hands-only, which draws no images"),
-            ("--natural --samples 0", "`samples` must be at least 1, got 0"),
+            ("--natural --samples 0", "--samples must be at least 1, got 0"),
         ],
     )
     def test_options_that_would_do_nothing(self, quick_checkpoint, tmp_path, capsys, options, message):
@@ -107,9 +107,15 @@ class TestCommand:
     @pytest.mark.parametrize(
         "wrong, message",
         [
-            (["--num", "0"], "`num` must be at least 1"),
-            (["--features", "resnet"], "--features must be MODULE:FUNCTION"),
-            (["--features", "none", "--detector", "yolo"], "--detector must be MODULE:FUNCTION"),
+            (["--num", "0"], "--num must be at least 1"),
+            (
+                ["--features", "resnet"],
+                "--features must be studio, inception, a file of its weights (.pth), none or MODULE:FUNCTION",
+            ),
+            (
+                ["--features", "none", "--detector", "yolo"],
+                "--detector must be mediapipe, a .task file or MODULE:FUNCTION",
+            ),
             (["--clip", "nowhere"], "has no config.json"),
             (["--batch-size", "0"], "--batch-size must be at least 1"),
             (["--detector", "mediapipe", "--detector-python", "nowhere"], "nowhere"),
