@@ -119,9 +119,9 @@ def test_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text("def find(image):\n    return []\n")
     assert load_detector("mine:find")(np.zeros((2, 2, 3), np.uint8)) == []
-    with pytest.raises(ValueError, match="--detector must be MODULE:FUNCTION"):
+    with pytest.raises(ValueError, match="--detector must be mediapipe, a .task file or MODULE:FUNCTION"):
         load_detector("yolo")
-    with pytest.raises(ValueError, match="has no attribute 'nothing'"):
+    with pytest.raises(ValueError, match="mine has no 'nothing'"):
         load_detector("mine:nothing")
     with pytest.raises(FileNotFoundError, match="absent.task"):
         load_detector("absent.task")

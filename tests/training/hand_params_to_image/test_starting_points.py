@@ -78,7 +78,7 @@ def test_both_stages_from_the_hub_and_back(data_dir, sd_dir, tmp_path, hub):
     assert hub.repositories["someone/hands"].private
     train(data_dir, tmp_path / "stage 2", "--pretrained_model_name_or_path", "someone/sd", "--text_to_hand_params_dir",
           "someone/hands", "--validation_prompts", "a fist", "--default_num_hand_inference_steps", 2,
-          "--push_to_hub", "--hub_model_id", "someone/handiffuser", "--hub_tok=hf_secret")  # fmt: skip
+          "--push_to_hub", "--hub_model_id", "someone/handiffuser", "--hub_token=hf_secret")  # fmt: skip
     for name in ("hands", "handiffuser"):
         files = hub.files(f"someone/{name}")
         card = files["README.md"].decode()
