@@ -33,18 +33,18 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "named"),
     [
-        ("my_detectr:f", "--detector 'my_detectr:f': there is no module 'my_detectr'"),
-        ("my_detector.py:find", "a module is named without .py; did you mean 'my_detector:find'?"),
-        ("my_detector:fnd", "--detector 'my_detector:fnd': my_detector has no 'fnd'; did you mean 'find'?"),
+        ("finds_handz:f", "--detector 'finds_handz:f': there is no module 'finds_handz'"),
+        ("finds_hands.py:find", "a module is named without .py; did you mean 'finds_hands:find'?"),
+        ("finds_hands:fnd", "--detector 'finds_hands:fnd': finds_hands has no 'fnd'; did you mean 'find'?"),
         ("needs_more:f", "--detector 'needs_more:f': needs_more cannot be imported: No module named 'no_such_module'"),
         *((name, "--detector must be mediapipe or MODULE:FUNCTION, got ") for name in ("mediapip", ":find", "x:")),
     ],
 )
 def test_functions_that_there_are_not(name, named, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "my_detector.py").write_text("def find(image):\n    return []\n")
+    (tmp_path / "finds_hands.py").write_text("def find(image):\n    return []\n")
     (tmp_path / "needs_more.py").write_text("import no_such_module\n")
     with pytest.raises((ValueError, ImportError)) as caught:
         load_function(name, "--detector", "mediapipe or ")
     assert named in str(caught.value)
-    assert load_function("my_detector:find", "--detector")(None) == []
+    assert load_function("finds_hands:find", "--detector")(None) == []
