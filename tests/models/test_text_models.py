@@ -132,3 +132,18 @@ def test_a_model_without_positions_needs_a_length(bert_tokenizer):
 def test_tokenizer_and_model_belong_together(pipe, bert):
     with pytest.raises(ValueError, match=r"`hand_tokenizer` has \d+ tokens, but `hand_text_encoder`, a BertModel"):
         encode_text_for_hands(pipe.hand_tokenizer, bert, ["a hand"], "cpu")
+
+
+@pytest.mark.parametrize("name", ["pipeline", "BertModel", "AutoModel", 3])
+def test_a_config_without_a_tokenizer_is_refused(folder, name):
+    path = folder / "hand_tokenizer" / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "tokenizer_class": name}))
+    with pytest.raises(ValueError, match="hand_tokenizer' names .* as its tokenizer; wanted one of transformers"):
+        load_tokenizer(folder, "hand_tokenizer")
+
+
+def test_models_that_another_library_builds_are_refused(folder):
+    path = folder / "hand_text_encoder" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "architectures": ["TimmWrapperModel"]}))
+    with pytest.raises(ValueError, match="has the architecture 'TimmWrapperModel'"):
+        load_text_model(folder, "hand_text_encoder")

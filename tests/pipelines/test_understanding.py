@@ -7,7 +7,7 @@ import torch
 from transformers import BertTokenizer
 
 from diffusers_handiffuser import MINI, HanDiffuserBlocks, HanDiffuserPipeline
-from diffusers_handiffuser.pipelines.understanding import reason_not_understood
+from diffusers_handiffuser.pipelines.understanding import _ENGLISH, _FOREIGN, reason_not_understood
 from diffusers_handiffuser.studio import describe, sample_scene
 
 SAID = {
@@ -46,6 +46,11 @@ def english(tmp_path_factory):
 def test_what_is_not_understood(english, reason):
     for text in SAID[reason]:
         assert reason_not_understood(text, english, 77) == reason, text
+
+
+def test_english_words_are_not_foreign():
+    english = {"come", "con", "den", "die", "do", "en", "men", "met", "on", "per", "van", "was", "war", *_ENGLISH}
+    assert not _FOREIGN & english
 
 
 def test_what_is_understood(english):

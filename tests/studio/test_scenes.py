@@ -7,9 +7,17 @@ import pytest
 import torch
 
 from diffusers_handiffuser.hands import HandBodyModel, HandParams
-from diffusers_handiffuser.hands.rotations import rotvec_to_rotmat
+from diffusers_handiffuser.hands.rotations import rotmat_geodesic_distance, rotvec_to_rotmat
 from diffusers_handiffuser.hands.skeleton import JOINT_NAMES, LEFT_HAND, OPENPOSE_HAND_NAMES, RIGHT_HAND, SIDES
-from diffusers_handiffuser.studio import GESTURES, SKIN_TONES, Scene, is_held_out, sample_scene, scene_split
+from diffusers_handiffuser.studio import (
+    GESTURES,
+    SKIN_TONES,
+    Scene,
+    gesture_by_name,
+    is_held_out,
+    sample_scene,
+    scene_split,
+)
 from diffusers_handiffuser.studio.scenes import (
     COLORS,
     HANDLESS_KINDS,
@@ -493,3 +501,14 @@ class TestWithoutHands:
         mixed = pose_scenes([*scenes, sample_scene(2, "train", 3, "empty")], body)[:3]
         assert torch.equal(alone.hand_visible, mixed.hand_visible)
         assert torch.allclose(alone.body_pose, mixed.body_pose, atol=1e-5)
+
+
+def test_arms_that_show_the_back_of_a_hand_twist_the_same_way():
+    """Two opposite twists would have the pose that shows the palm as their mean."""
+    body_model = HandBodyModel.procedural()
+    scenes = [sample_scene(3, "train", i, "close_up") for i in range(300)]
+    scenes = [s for s in scenes if s.views.get("left") == "back" and not gesture_by_name(s.gestures["left"]).thumb_up]
+    elbow = JOINT_NAMES.index("left_elbow")
+    rotations = rotvec_to_rotmat(pose_scenes(scenes, body_model).full_pose[:, elbow])
+    angles = rotmat_geodesic_distance(rotations[:, None], rotations[None]).rad2deg()
+    assert len(scenes) > 20 and angles.max() < 90

@@ -1,5 +1,6 @@
 """Forward kinematics: from rotations relative to parents to joints in the camera frame."""
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -54,6 +55,11 @@ def by_depth(joints: Iterable[int], parents: Sequence[int] = PARENTS) -> tuple[l
     return sorted(depth, key=lambda joint: (depth[joint], joint)), [counts[level] for level in sorted(counts)]
 
 
+@functools.cache
+def _whole_skeleton() -> tuple[list[int], list[int]]:
+    return by_depth(range(NUM_JOINTS))
+
+
 def pose_body(rest: torch.Tensor, rotations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """`pose_joints` for the whole skeleton, in the order of `skeleton.JOINT_NAMES`.
 
@@ -64,7 +70,7 @@ def pose_body(rest: torch.Tensor, rotations: torch.Tensor) -> tuple[torch.Tensor
     Returns:
         `tuple`: rotations into the camera frame `(B, 52, 3, 3)`, and positions relative to the pelvis `(B, 52, 3)`.
     """
-    joints, level_sizes = by_depth(range(NUM_JOINTS))
+    joints, level_sizes = _whole_skeleton()
     order = torch.tensor(joints, device=rest.device)
     place = order.argsort()
     parents = place[torch.tensor(PARENTS, device=rest.device)[order[1:]]]

@@ -14,6 +14,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
+from ..hub.checked_components import component_class, is_component_class
 from ..hub.loading import check_finite_weights, missing_weights
 from .text_hand_encoder import TextHandEncoder
 
@@ -39,8 +40,8 @@ def load_text_model(
     if config.get("_class_name") == TextHandEncoder.__name__:
         return TextHandEncoder.from_pretrained(pretrained_model_name_or_path, subfolder=subfolder, **kwargs)
     name = next(iter(config.get("architectures") or ()), None)
-    found: Any = getattr(transformers, name, None) if isinstance(name, str) else None
-    if not (isinstance(found, type) and issubclass(found, PreTrainedModel)):
+    found: Any = component_class("transformers", name) if isinstance(name, str) else None
+    if not (is_component_class(found) and issubclass(found, PreTrainedModel)):
         raise ValueError(
             f"`{subfolder}` of {os.fspath(pretrained_model_name_or_path)!r} has the architecture {name!r}; wanted a "
             "model of transformers."
@@ -64,9 +65,19 @@ def load_tokenizer(
         pretrained_model_name_or_path (`str` or `os.PathLike`): a tokenizer, or a pipeline.
         subfolder (`str`): that of the tokenizer.
         kwargs: options of `from_pretrained`, such as `revision`.
+
+    Raises:
+        OSError: there is no such tokenizer.
+        ValueError: its config names something else than a tokenizer of transformers.
     """
     config = get_tokenizer_config(pretrained_model_name_or_path, subfolder=subfolder, **kwargs)
-    found = getattr(transformers, config.get("tokenizer_class") or "", transformers.AutoTokenizer)
+    name = config.get("tokenizer_class")
+    found: Any = transformers.AutoTokenizer
+    if name is not None:
+        found = component_class("transformers", name) if isinstance(name, str) else None
+        if not (is_component_class(found) and issubclass(found, PreTrainedTokenizerBase)):
+            place = os.path.join(pretrained_model_name_or_path, subfolder)
+            raise ValueError(f"{place!r} names {name!r} as its tokenizer; wanted one of transformers.")
     return found.from_pretrained(pretrained_model_name_or_path, subfolder=subfolder, **kwargs)
 
 
@@ -80,10 +91,11 @@ def text_length(tokenizer: PreTrainedTokenizerBase, text_model: Any) -> int:
     length = min(tokenizer.model_max_length, getattr(config, "max_position_embeddings", math.inf))
     if length > 1_000_000:  # transformers' way to say that none was saved
         raise ValueError("`hand_tokenizer` has no `model_max_length`; set it to the tokens of the longest text.")
-    if len(tokenizer) > config.vocab_size:
+    embedded = getattr(config, "vocab_size", math.inf)
+    if len(tokenizer) > embedded:
         raise ValueError(
             f"`hand_tokenizer` has {len(tokenizer)} tokens, but `hand_text_encoder`, a {type(text_model).__name__}, "
-            f"embeds {config.vocab_size}; they belong to different models."
+            f"embeds {embedded}; they belong to different models."
         )
     return int(length)
 

@@ -35,9 +35,8 @@ _ENGLISH = frozenset(
     "a an the of in on at with and or his her their its is are to from for by as under over near".split()
 )
 _FOREIGN = frozenset(
-    "der das und mit eine einen einer ein den dem ist auf im von zeigt le la les des un une et avec sur dans est qui "
-    "du el los las una uno con que y en il lo gli di che per sul nel della uma um com e os da do na het een met van "
-    "op och ett av på som".split()
+    "der das und mit eine einen einer ein dem ist auf im von zeigt le la les des une et avec sur dans est qui du el "
+    "los las una uno que y il lo gli di che sul nel della uma um com os da na het een op och ett av på som".split()
 )
 """Short words of English, and of German, French, Spanish, Italian, Portuguese, Dutch and Swedish that it lacks."""
 _PUNCTUATION = frozenset(" ,.!?'’\"“”:-–—()/&\n\t0123456789")

@@ -37,13 +37,28 @@ def moved_names(module: str, new_modules: Mapping[str, str]) -> Callable[[str], 
         module (`str`): the old module, its `__name__`.
         new_modules (mapping of `str` to `str`): for each name, the absolute path of the module that now has it.
     """
+    return _found_elsewhere(module, {name: (new, name) for name, new in new_modules.items()}, "moved to")
+
+
+def renamed_names(module: str, new_names: Mapping[str, str]) -> Callable[[str], Any]:
+    """A module's `__getattr__` that finds names under the names that they now have there, with a `FutureWarning`.
+
+    Args:
+        module (`str`): the module, its `__name__`.
+        new_names (mapping of `str` to `str`): the new name for each old one.
+    """
+    return _found_elsewhere(module, {name: (module, new) for name, new in new_names.items()}, "is now")
+
+
+def _found_elsewhere(module: str, places: Mapping[str, tuple[str, str]], verb: str) -> Callable[[str], Any]:
+    """`__getattr__` of a module whose old names stand for others, each a module and a name in it."""
 
     def getattribute(name: str) -> Any:
-        if name not in new_modules:
+        if name not in places:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        new = new_modules[name]
-        warnings.warn(f"`{module}.{name}` moved to `{new}.{name}`.", FutureWarning, stacklevel=2)
-        return getattr(importlib.import_module(new), name)
+        place, new = places[name]
+        warnings.warn(f"`{module}.{name}` {verb} `{place}.{new}`.", FutureWarning, stacklevel=2)
+        return getattr(importlib.import_module(place), new)
 
     return getattribute
 
@@ -64,23 +79,5 @@ def moved_module(module: str, *new_modules: str) -> Callable[[str], Any]:
                     warnings.warn(f"`{module}.{name}` moved to `{new}.{name}`.", FutureWarning, stacklevel=2)
                     return getattr(found, name)
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
-
-    return getattribute
-
-
-def renamed_names(module: str, new_names: Mapping[str, str]) -> Callable[[str], Any]:
-    """A module's `__getattr__` that finds names under the names that they now have there, with a `FutureWarning`.
-
-    Args:
-        module (`str`): the module, its `__name__`.
-        new_names (mapping of `str` to `str`): the new name for each old one.
-    """
-
-    def getattribute(name: str) -> Any:
-        if name not in new_names:
-            raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        new = new_names[name]
-        warnings.warn(f"`{module}.{name}` is now `{module}.{new}`.", FutureWarning, stacklevel=2)
-        return getattr(importlib.import_module(module), new)
 
     return getattribute

@@ -1,12 +1,13 @@
-"""What accelerate's engines cannot do is refused before they hold the weights. None of them is needed here."""
+"""What accelerate's engines cannot do is refused before they hold the weights, and weights of another class."""
 
+import copy
 from types import SimpleNamespace
 
 import pytest
 from accelerate.utils import DistributedType
 from small_run import Line
 
-from diffusers_handiffuser.training.engine.weights import RunWeights
+from diffusers_handiffuser.training.engine.weights import RunWeights, load_model
 
 
 def run_weights(engine, use_ema=False, whole=True, **facts) -> RunWeights:
@@ -37,3 +38,10 @@ def test_average_of_weights_that_are_spread_or_rounded():
 def test_lora(engine):
     with pytest.raises(ValueError, match="LoRA under FSDP or DeepSpeed is not supported"):
         run_weights(engine, whole=False)
+
+
+def test_weights_of_another_class_are_refused(bert, clip_text_model, tmp_path):
+    """transformers would draw them at random."""
+    clip_text_model.save_pretrained(tmp_path / "hand_text_encoder")
+    with pytest.raises(ValueError, match="`hand_text_encoder` has no weights for"):
+        load_model(copy.deepcopy(bert), tmp_path / "hand_text_encoder")

@@ -147,7 +147,7 @@ def test_starts_from_a_text_model_of_another_class(data_dir, tokenizer_dir, bert
     bert.save_pretrained(tmp_path / "base/hand_text_encoder")
     bert_tokenizer.save_pretrained(tmp_path / "base/hand_tokenizer")
     options = ("--pretrained_model_name_or_path", tmp_path / "base", "--init_from", tmp_path / "clip")
-    with pytest.raises((RuntimeError, ValueError)):
+    with pytest.raises(RuntimeError, match="size mismatch for text_norm.weight"):
         run(data_dir, tmp_path / "refused", *options)
     capsys.readouterr()
     run(
@@ -185,3 +185,9 @@ def test_live_captions_need_scenes(data_dir, tmp_path, tokenizer_dir):
     with pytest.raises(ValueError, match="--live_captions needs the column `scene`.*row 0 has none"):
         run(data_dir, tmp_path / "out", "--tokenizer_name", tokenizer_dir, "--train_text_encoder", "--live_captions",
             "studio")  # fmt: skip
+
+
+@pytest.mark.parametrize("scene", [["a fist"], {"kind": "close_up"}, {"kind": "x", **dict.fromkeys("abc")}])
+def test_live_captions_refuse_what_the_studio_did_not_pose(scene):
+    with pytest.raises(ValueError, match="row 0: `scene` is not one of the studio's"):
+        LiveCaptions([scene], "both")

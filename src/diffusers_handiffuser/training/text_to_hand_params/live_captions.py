@@ -4,7 +4,8 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...studio import Scene, describe, handless_caption, natural_caption
+from ...studio import Scene, describe, natural_caption
+from ...utils.messages import reason_of
 
 
 class LiveCaptions:
@@ -16,7 +17,7 @@ class LiveCaptions:
             prompts, `"both"` for either, equally often.
 
     Raises:
-        ValueError: a row has no scene.
+        ValueError: a row has no scene, or one that the studio cannot have posed.
     """
 
     def __init__(self, scenes: Sequence[Mapping[str, Any] | None], language: str):
@@ -26,13 +27,14 @@ class LiveCaptions:
                 raise ValueError(
                     f"--live_captions needs the column `scene` of `handiffuser data make`; row {row} has none"
                 )
-            self.scenes.append(Scene(**scene))
+            try:
+                self.scenes.append(Scene(**scene))
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"row {row}: `scene` is not one of the studio's: {reason_of(error)}") from error
         self.language = language
 
     def write(self, row: int, seed: int) -> str:
         """A caption for a row; the same for the same seed."""
         rng = random.Random(seed)
-        scene = self.scenes[row]
-        if rng.random() >= {"studio": 0.0, "natural": 1.0, "both": 0.5}[self.language]:
-            return describe(scene, rng)
-        return natural_caption(scene, rng) if scene.gestures else handless_caption(rng, scene)
+        natural = rng.random() < {"studio": 0.0, "natural": 1.0, "both": 0.5}[self.language]
+        return (natural_caption if natural else describe)(self.scenes[row], rng)
