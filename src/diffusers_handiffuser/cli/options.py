@@ -40,9 +40,9 @@ def add_detector_options(parser: argparse.ArgumentParser, purpose: str) -> None:
     parser.add_argument(
         "--detector",
         metavar="NAME",
-        help=f'{purpose}: "mediapipe" (0.10.21, which has its models), a .task file for it, or MODULE:FUNCTION',
+        help=f'{purpose}: "mediapipe" (of the extra `detect`), a .task file for it, or MODULE:FUNCTION',
     )
-    parser.add_argument("--detector-python", metavar="PATH", help="a Python that has MediaPipe, if this one does not")
+    parser.add_argument("--detector-python", metavar="PATH", help="deprecated: a Python that has MediaPipe")
 
 
 @contextmanager

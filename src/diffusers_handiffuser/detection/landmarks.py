@@ -1,12 +1,7 @@
 """Fits SMPL-H's hand to 21 landmarks, in the image or in 3D, and places it on a person.
 
 Landmarks are in OpenPose's order, which is MediaPipe's as well: the wrist, then thumb, index, middle, ring and pinky,
-four each from the palm outwards. MediaPipe's `HandLandmarker` (developers.google.com, `HandLandmarkerResult`) returns
-for each hand `hand_landmarks`, x and y as fractions of the image's width and height, `hand_world_landmarks`, in metres
-from the middle of the hand with the camera's axes, and `handedness`, which is the person's, or the opposite one in a
-mirrored image.
-
-21 points do not determine a hand; `fitting` describes the prior.
+four each from the palm outwards. 21 points do not determine a hand; `fitting` describes the prior.
 """
 
 from collections.abc import Sequence
@@ -18,15 +13,16 @@ import torch
 from ..hands import HandBodyModel
 from ..hands.body_model import procedural_body
 from ..hands.skeleton import SIDES
+from .detector import DetectedHand
 from .fitting import HandFit
+from .mediapipe_hands import mediapipe_hands as mediapipe_hands
 from .placing import PlacedHands, place_hands
 
 _BATCH = 64
 
 
-@dataclass(frozen=True, eq=False)
-class LandmarkHand:
-    """A detected hand.
+class LandmarkHand(DetectedHand):
+    """The old name of [`DetectedHand`], with other names of its fields.
 
     Args:
         side (`str`): `"left"` or `"right"`, of the person.
@@ -35,9 +31,8 @@ class LandmarkHand:
             camera; the origin does not matter.
     """
 
-    side: str
-    pixels: Any
-    metres: Any = None
+    def __init__(self, side: str, pixels: Any, metres: Any = None):
+        super().__init__(side, pixels, landmarks_3d=metres)
 
 
 @dataclass
@@ -55,29 +50,8 @@ class FittedHands(PlacedHands):
     error_metres: torch.Tensor
 
 
-def mediapipe_hands(result: Any, width: int, height: int, mirrored: bool = False) -> list[LandmarkHand]:
-    """The hands in a `HandLandmarkerResult`.
-
-    Args:
-        result: what `HandLandmarker.detect` returns, or an object with the same attributes.
-        width (`int`): of the image, pixels.
-        height (`int`): of the image, pixels.
-        mirrored (`bool`): the handedness is that of a mirrored image, as the older `mp.solutions.hands` returns it.
-    """
-    hands = []
-    for landmarks, world, labels in zip(
-        result.hand_landmarks, result.hand_world_landmarks, result.handedness, strict=True
-    ):
-        side = labels[0].category_name.lower()
-        if mirrored:
-            side = {"left": "right", "right": "left"}[side]
-        pixels = torch.tensor([[point.x * width, point.y * height] for point in landmarks])
-        hands.append(LandmarkHand(side, pixels, torch.tensor([[point.x, point.y, point.z] for point in world])))
-    return hands
-
-
 def fit_landmarks(
-    people: Sequence[LandmarkHand | Sequence[LandmarkHand]],
+    people: Sequence[DetectedHand | Sequence[DetectedHand]],
     image_sizes: Sequence[tuple[int, int]] | tuple[int, int],
     body_model: HandBodyModel | None = None,
     steps: int = 30,
@@ -98,13 +72,17 @@ def fit_landmarks(
         ValueError: if a person has no hand or two of one side, or points are misshapen, not finite or all the same.
     """
     body_model = procedural_body() if body_model is None else body_model
-    groups = [[hands] if isinstance(hands, LandmarkHand) else list(hands) for hands in people]
-    places = [(i, _side(hand, i)) for i, hands in enumerate(groups) for hand in hands]
+    groups = [[hands] if isinstance(hands, DetectedHand) else list(hands) for hands in people]
+    places = [(i, SIDES.index(hand.side)) for i, hands in enumerate(groups) for hand in hands]
     if not places or len(set(places)) < len(places) or any(not hands for hands in groups):
         raise ValueError("`people` must hold one hand, or two of different sides, for each of at least one person.")
     flat = [hand for hands in groups for hand in hands]
-    pixels = torch.stack([_points(hand.pixels, 2, "pixels") for hand in flat])
-    metres = {i: _points(hand.metres, 3, "metres") for i, hand in enumerate(flat) if hand.metres is not None}
+    pixels = torch.stack([_points(hand.landmarks, 2, "landmarks") for hand in flat])
+    metres = {
+        i: _points(hand.landmarks_3d, 3, "landmarks_3d")
+        for i, hand in enumerate(flat)
+        if hand.landmarks_3d is not None
+    }
 
     fit = HandFit(body_model, steps)
     sides = torch.tensor([side for _, side in places])
@@ -128,12 +106,6 @@ def fit_landmarks(
     sizes = torch.as_tensor(image_sizes, dtype=torch.float32).expand(number, 2)
     placed = place_hands(all_rotations, all_poses, joints, visible, sizes, body_model)
     return FittedHands(placed.hand_params, placed.error_pixels, error_metres)
-
-
-def _side(hand: LandmarkHand, person: int) -> int:
-    if hand.side not in SIDES:
-        raise ValueError(f"`people[{person}]`: `side` must be one of {SIDES}, got {hand.side!r}.")
-    return SIDES.index(hand.side)
 
 
 def _points(value: Any, axes: int, name: str) -> torch.Tensor:
