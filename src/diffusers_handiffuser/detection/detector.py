@@ -93,18 +93,22 @@ def detect_hands(detector: HandDetector, image: np.ndarray | Image.Image) -> lis
             [`DetectedHand`]s (objects with the same attributes will do) or raises one of these or an `AttributeError`
             itself. The message names the detector.
     """
+    return check_detections(run_detector(detector, image), detector_name(detector))
+
+
+def run_detector(detector: HandDetector, image: np.ndarray | Image.Image) -> Any:
+    """What a detector returns for one image, not checked: a list, if it can be iterated over."""
     pixels = np.array(image)
     check_image(pixels)
-    name = detector_name(detector)
     try:
         found: Any = detector(pixels)
-        found = list(found) if isinstance(found, Iterable) else found
+        return list(found) if isinstance(found, Iterable) else found
     except (AttributeError, TypeError, ValueError) as error:
         kind = ValueError if isinstance(error, ValueError) else TypeError
+        name, shape = detector_name(detector), pixels.shape
         raise kind(
-            f"detector {name} failed on its image, an RGB array of shape {pixels.shape}, uint8: {reason_of(error)}"
+            f"detector {name} failed on its image, an RGB array of shape {shape}, uint8: {reason_of(error)}"
         ) from error
-    return check_detections(found, name)
 
 
 def check_image(image: np.ndarray) -> None:

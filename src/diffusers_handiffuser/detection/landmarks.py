@@ -93,9 +93,10 @@ def fit_landmarks(
         for start in range(0, len(kind), _BATCH):
             chosen = kind[start : start + _BATCH]
             targets = torch.stack([metres[place] for place in chosen]) if deep else pixels[chosen]
-            rotations[chosen], poses[chosen], distance = fit(targets, sides[chosen])
+            fitted = fit(targets, sides[chosen])
+            rotations[chosen], poses[chosen] = fitted.rotations, fitted.poses
             if deep:
-                errors[chosen] = distance
+                errors[chosen] = fitted.distances
 
     number, index = len(groups), tuple(torch.tensor(places).T)
     all_rotations, all_poses = torch.eye(3).repeat(number, 2, 1, 1), torch.zeros(number, 2, 45)
