@@ -19,6 +19,7 @@ from .least_squares import minimize
 
 _NOISE_2D = 0.015  # of the hand's size in the image
 _NOISE_3D = 0.003  # metres
+_NOISE_PERSPECTIVE = 0.03  # of the hand's size in the image, beside 3D points: cameras have perspective, ours has none
 _LIMIT_WEIGHT = 20.0
 _UNIT = 10.0
 """Scaled targets per metre, about, so that the log of the scale is small."""
@@ -36,13 +37,13 @@ class FittedPoses(NamedTuple):
         rotations (`torch.Tensor` of shape `(N, 3, 3)`): of the wrists.
         poses (`torch.Tensor` of shape `(N, 45)`): axis-angle, radians.
         distances (`torch.Tensor` of shape `(N,)`): mean distance of the joints from the points, in the points' unit.
-        costs (`torch.Tensor` of shape `(N,)`): half the sum of squared residuals, those of the prior included.
+        parameters (`torch.Tensor` of shape `(N, P)`): all of them, see [`HandFit`].
     """
 
     rotations: torch.Tensor
     poses: torch.Tensor
     distances: torch.Tensor
-    costs: torch.Tensor
+    parameters: torch.Tensor
 
 
 class HandFit:
@@ -73,41 +74,72 @@ class HandFit:
             targets (`torch.Tensor` of shape `(N, 21, 2 or 3)`): the points, in 3D in metres, in 2D in any unit.
             sides (`torch.Tensor` of shape `(N,)`, int64): indices into `SIDES`.
         """
-        centre = targets.mean(1, keepdim=True)
-        size = (targets - centre).norm(dim=-1).amax(-1)[:, None, None]
-        scaled = (targets - centre) / size
-        noise = torch.full((len(targets),), _NOISE_2D)
-        if targets.shape[-1] == 3:
-            noise = _NOISE_3D / size[:, 0, 0]
+        scaled, size = _scale(targets)
+        noise = _NOISE_3D / size if targets.shape[-1] == 3 else torch.full_like(size, _NOISE_2D)
         starts = self._starts(scaled, sides)
-        data = (torch.cat([values] * len(starts)) for values in (scaled, sides, noise))
+        data = (torch.cat([values] * len(starts)) for values in (sides, scaled, noise))
         tried, costs = minimize(self._linearize, torch.cat(starts), *data, steps=self.steps)
-        cost, winner = costs.unflatten(0, (len(starts), -1)).min(0)
+        winner = costs.unflatten(0, (len(starts), -1)).argmin(0)
         best = tried.unflatten(0, (len(starts), -1))[winner, torch.arange(len(targets))]
-        drawn = _draw(best, self.hands.joints(best[:, :48].unflatten(1, (16, 3)), sides), scaled.shape[-1])
-        distance = ((drawn - scaled).norm(dim=-1) * size[:, :, 0]).mean(-1)
-        return FittedPoses(rotvec_to_rotmat(best[:, :3]), best[:, 3:48], distance, cost)
+        return self._fitted(best, scaled, size, sides)
+
+    def refine(
+        self, fitted: FittedPoses, targets: torch.Tensor, pixels: torch.Tensor, sides: torch.Tensor
+    ) -> FittedPoses:
+        """Fits hands that were fitted to 3D points to the same points in the image, too, which are more precise.
+
+        Args:
+            fitted ([`FittedPoses`]): the fit to the 3D points.
+            targets (`torch.Tensor` of shape `(N, 21, 3)`): the 3D points, metres.
+            pixels (`torch.Tensor` of shape `(N, 21, 2)`): the points in the image.
+            sides (`torch.Tensor` of shape `(N,)`, int64): indices into `SIDES`.
+        """
+        scaled, size = _scale(targets)
+        flat, _ = _scale(pixels)
+        start = torch.cat([fitted.parameters, fitted.parameters[:, 48:51]], 1)
+        noise, flat_noise = _NOISE_3D / size, torch.full_like(size, _NOISE_PERSPECTIVE)
+        best, _ = minimize(self._linearize, start, sides, scaled, noise, flat, flat_noise, steps=self.steps)
+        return self._fitted(best[:, :52], scaled, size, sides)
+
+    def _fitted(
+        self, parameters: torch.Tensor, scaled: torch.Tensor, size: torch.Tensor, sides: torch.Tensor
+    ) -> FittedPoses:
+        drawn = _draw(parameters[:, 48:], self.hands.joints(parameters[:, :48].unflatten(1, (16, 3)), sides))
+        distances = (drawn - scaled).norm(dim=-1).mean(-1) * size
+        return FittedPoses(rotvec_to_rotmat(parameters[:, :3]), parameters[:, 3:48], distances, parameters)
 
     def _linearize(
-        self, parameters: torch.Tensor, target: torch.Tensor, side: torch.Tensor, noise: torch.Tensor
+        self, parameters: torch.Tensor, side: torch.Tensor, *targets_and_noises: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Residuals `(N, R)` and derivatives `(N, R, P)`: of the points, of the prior, beyond the limits."""
-        axes = target.shape[-1]
-        joints, moves = self.hands.joints_and_jacobian(parameters[:, :48].unflatten(1, (16, 3)), side)
-        scale = parameters[:, 48].exp()[:, None, None] * _UNIT
-        growth = scale * joints[..., :axes]
-        shifts = torch.eye(axes).expand(len(target), 21, axes, axes)
-        jacobian = torch.cat([scale[..., None] * moves[:, :, :axes], growth[..., None], shifts], -1)
-        distances = (_draw(parameters, joints, axes) - target) / noise[:, None, None]
+        """Residuals `(N, R)` and derivatives `(N, R, P)`: of the prior, beyond the limits, of each set of points.
 
-        pose, low, high = parameters[:, 3:48], self.low[side], self.high[side]
+        A set of points is a target `(N, 21, axes)`, its noise `(N,)`, and `1 + axes` parameters: the log of its scale
+        and its shift.
+        """
+        number, pose = len(parameters), parameters[:, 3:48]
+        low, high = self.low[side], self.high[side]
         beyond = torch.relu(pose - high) - torch.relu(low - pose)
         outside = ((pose > high) | (pose < low)).float()
-        values = [distances.flatten(1), (pose - self.means[side]) / self.spreads, _LIMIT_WEIGHT * beyond]
-        priors = torch.zeros(len(target), 90, parameters.shape[1])
+        values = [(pose - self.means[side]) / self.spreads, _LIMIT_WEIGHT * beyond]
+        priors = torch.zeros(number, 90, parameters.shape[1])
         priors[:, :45, 3:48] = torch.diag(1 / self.spreads)
         priors[:, 45:, 3:48] = torch.diag_embed(_LIMIT_WEIGHT * outside)
-        return torch.cat(values, 1), torch.cat([jacobian.flatten(1, 2) / noise[:, None, None], priors], 1)
+        derivatives = [priors]
+
+        joints, moves = self.hands.joints_and_jacobian(parameters[:, :48].unflatten(1, (16, 3)), side)
+        first = 48
+        for target, noise in zip(targets_and_noises[::2], targets_and_noises[1::2], strict=True):
+            axes = target.shape[-1]
+            own = parameters[:, first : first + 1 + axes]
+            scale = own[:, 0].exp()[:, None, None] * _UNIT
+            changes = torch.zeros(number, 21, axes, parameters.shape[1])
+            changes[..., :48] = scale[..., None] * moves[:, :, :axes]
+            changes[..., first] = scale * joints[..., :axes]
+            changes[..., first + 1 : first + 1 + axes] = torch.eye(axes)
+            values.append(((_draw(own, joints) - target) / noise[:, None, None]).flatten(1))
+            derivatives.append(changes.flatten(1, 2) / noise[:, None, None])
+            first += 1 + axes
+        return torch.cat(values, 1), torch.cat(derivatives, 1)
 
     def _starts(self, scaled: torch.Tensor, sides: torch.Tensor) -> list[torch.Tensor]:
         """Initial parameters `(N, P)` to try: poses rotated to fit the palm, or in 2D as the views that fit best."""
@@ -130,9 +162,17 @@ class HandFit:
         return starts
 
 
-def _draw(parameters: torch.Tensor, joints: torch.Tensor, axes: int) -> torch.Tensor:
-    """Joints `(N, 21, 3)`, metres, scaled and shifted to the targets, `(N, 21, axes)`."""
-    return parameters[:, 48].exp()[:, None, None] * _UNIT * joints[..., :axes] + parameters[:, None, 49:]
+def _scale(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Points `(N, 21, axes)` about their middle in units of their size, and that size `(N,)`."""
+    centred = points - points.mean(1, keepdim=True)
+    size = centred.norm(dim=-1).amax(-1)
+    return centred / size[:, None, None], size
+
+
+def _draw(placement: torch.Tensor, joints: torch.Tensor) -> torch.Tensor:
+    """Joints `(N, 21, 3)`, metres, at the log of a scale and a shift `(N, 1 + axes)`: `(N, 21, axes)`."""
+    axes = placement.shape[1] - 1
+    return placement[:, 0].exp()[:, None, None] * _UNIT * joints[..., :axes] + placement[:, None, 1:]
 
 
 def _curled(mean: torch.Tensor, target: torch.Tensor, sides: torch.Tensor) -> torch.Tensor:
