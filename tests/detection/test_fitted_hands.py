@@ -77,3 +77,8 @@ def test_glb(fitted, tmp_path):
     assert np.abs(shift) == pytest.approx([30, 30], abs=4) and shift[0] * shift[1] < 0
     with pytest.raises(ValueError, match="`to_glb` writes the people of one image"):
         fitted.to_glb()
+
+
+def test_overlays_of_large_photographs_are_smaller(fitted):
+    (drawn,) = fitted[2:][:0].overlay(Image.new("RGB", (400, 300)), max_side=100)
+    assert drawn.size == (100, 75)

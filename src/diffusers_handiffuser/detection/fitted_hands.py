@@ -70,25 +70,32 @@ class FittedHands(PlacedHands):
             images.append(image)
         return images
 
-    def overlay(self, images: "Image | list[Image]", body_model: HandBodyModel | None = None) -> "list[Image]":
+    def overlay(
+        self, images: "Image | list[Image]", body_model: HandBodyModel | None = None, max_side: int = 1600
+    ) -> "list[Image]":
         """The photographs with the fitted hands drawn over them.
 
         Args:
             images (`PIL.Image.Image` or list): the photographs, upright, in the order of `image_index`.
             body_model ([`HandBodyModel`], *optional*): that of the fit; by default the procedural one.
+            max_side (`int`): larger photographs are drawn smaller, pixels.
 
         Returns:
             `list` of `PIL.Image.Image`: one per photograph, RGB; without hands, a copy.
         """
+        from PIL import ImageOps
+
         from ..rendering.drawing import draw_overlay
 
         images = list(images) if isinstance(images, list | tuple) else [images]
         if len(self) and len(images) <= int(self.image_index.max()):
             raise ValueError(f"`images` must hold image {int(self.image_index.max())}, got {len(images)} images.")
         body_model = procedural_body() if body_model is None else body_model
-        return [
-            draw_overlay(image, self[self.image_index == i].hand_params, body_model) for i, image in enumerate(images)
+        images = [
+            ImageOps.contain(image, (max_side,) * 2) if max(image.size) > max_side else image for image in images
         ]
+        people = [self[self.image_index == i].hand_params for i in range(len(images))]
+        return [draw_overlay(image, hands, body_model) for image, hands in zip(images, people, strict=True)]
 
     def to_glb(self, path: str | os.PathLike | None = None, body_model: HandBodyModel | None = None) -> bytes:
         """The hands of all people of one image as binary glTF, y up; also written to `path` if it is given.
