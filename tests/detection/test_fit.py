@@ -11,6 +11,7 @@ from PIL import Image
 
 from diffusers_handiffuser import DetectedHand, fit_hands
 from diffusers_handiffuser.data.geometry import hand_sizes_in_pixels
+from diffusers_handiffuser.evaluation import extended_fingers
 from diffusers_handiffuser.hands.skeleton import SIDES
 
 SIZE = (WIDTH, HEIGHT)
@@ -212,11 +213,15 @@ class TestTime:
         assert time.perf_counter() - start < 1.0
 
 
-def test_real_photographs(photos):
+def test_real_photographs(photos, body):
     """Every hand on its side, stretched fingers stretched, and near its landmarks."""
     expected = json.loads((photos / "expected.json").read_text())
     fitted = fit_hands([photos / name for name in expected])
     assert fitted.image_index.tolist() == list(range(len(expected)))
-    for row, truth in enumerate(expected.values()):
+    joints = body(fitted.hand_params).joints_3d
+    for row, (name, truth) in enumerate(expected.items()):
         (side,) = fitted.hand_params.hand_visible[row].nonzero()[:, 0].tolist()
-        assert truth["side"] in (SIDES[side], None), list(expected)[row]
+        assert truth["side"] in (SIDES[side], None), name
+        if truth["fingers"] is not None:
+            assert extended_fingers(joints[row, side]).int().tolist() == truth["fingers"], name
+            assert fitted.error_metres[row, side] < 0.006 and fitted.confidence[row, side] > 0.4, name
