@@ -1,12 +1,13 @@
 """Which hands of an image belong to one person."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 
 from ..hands import HandBodyModel
-from ..hands.skeleton import JOINT_NAMES, SIDES
+from ..hands.skeleton import JOINT_NAMES
 
 _SIZE_RATIO = 1.5
 """Beyond it, one camera for both hands would be too far off: about a fifteenth of their size at this ratio."""
@@ -49,15 +50,12 @@ def group_people(
         `list` of one or two indices for each person, the left hand first; by image, then in the order of the hands.
     """
     scored = []
-    for left in range(len(sides)):
-        for right in range(len(sides)):
-            if images[left] != images[right] or (SIDES[sides[left]], SIDES[sides[right]]) != SIDES:
-                continue
-            ratio = float((scales[left].log() - scales[right].log()).abs().exp())
-            offset = (wrists[left] - wrists[right]) / (scales[left] * scales[right]).sqrt()
-            stretch = float((offset - offset.new_tensor([reach.shoulders, 0.0])).norm()) / reach.arms
-            if ratio <= _SIZE_RATIO and stretch <= 1:
-                scored.append(((ratio - 1) / (_SIZE_RATIO - 1) + stretch, left, right))
+    for left, right in _pairs(images, sides):
+        ratio = float((scales[left].log() - scales[right].log()).abs().exp())
+        offset = (wrists[left] - wrists[right]) / (scales[left] * scales[right]).sqrt()
+        stretch = float((offset - offset.new_tensor([reach.shoulders, 0.0])).norm()) / reach.arms
+        if ratio <= _SIZE_RATIO and stretch <= 1:
+            scored.append(((ratio - 1) / (_SIZE_RATIO - 1) + stretch, left, right))
     partner: dict[int, int] = {}
     for _, left, right in sorted(scored):
         if left not in partner and right not in partner:
@@ -65,3 +63,12 @@ def group_people(
     groups = {frozenset((hand, partner.get(hand, hand))) for hand in range(len(sides))}
     people = [sorted(group, key=lambda hand: sides[hand]) for group in groups]
     return sorted(people, key=lambda group: (images[group[0]], min(group)))
+
+
+def _pairs(images: Sequence[int], sides: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Every left hand with every right hand of its image."""
+    found: dict[int, tuple[list[int], list[int]]] = {}
+    for hand, (image, side) in enumerate(zip(images, sides, strict=True)):
+        found.setdefault(image, ([], []))[side].append(hand)
+    for lefts, rights in found.values():
+        yield from itertools.product(lefts, rights)
