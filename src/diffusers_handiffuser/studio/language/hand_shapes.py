@@ -6,7 +6,7 @@ HAND_SHAPES: dict[str, Wording] = {
     "pinch": wording(
         "make/do>a pinching gesture|make/show>a tiny bit sign|make/do>a Korean finger heart|"
         "make/show>a mini heart with thumb and index|hold>an invisible needle|hold>an invisible coin|"
-        "show/make>a small amount|hold up/take>a pinch of nothing|make/do>a just-a-little gesture|"
+        "show>a small amount|hold up/take>a pinch of nothing|make/do>a just-a-little gesture|"
         "make>a this-small gesture|show/make>the pinching hand emoji|"
         "show/make>the hand with index finger and thumb crossed emoji|hold>an invisible key|"
         "hold>a tiny imaginary bead|hold up>an invisible pill|make/do>a saranghae heart|make/show>a precision grip|"
@@ -194,9 +194,9 @@ HAND_SHAPES: dict[str, Wording] = {
         "~hold an invisible mug in each hand|~look through invisible binoculars|~hold on to invisible bicycle bars",
     ),
     "cupped": wording(
-        "hold out/show>a cupped {hand}|hold out/make>a begging {hand}|make/form>a bowl with the {hand}|"
+        "hold out/show>a cupped {hand}|hold out>a begging {hand}|make/form>a bowl with the {hand}|"
         "make/form>a scoop of the {hand}|hold out/show>a hollow {hand}|make/form>a little cup of fingers|"
-        "make/hold out>a {hand} for alms|hold out/make>a {hand} cupped for water|make/form>a spoon-shaped {hand}|"
+        "hold out>a {hand} for alms|hold out>a {hand} cupped for water|make/form>a spoon-shaped {hand}|"
         "hold out>a {hand} ready for coins|hold out/show>a {hand} like a bowl|make/form>a ladle of the {hand}|"
         "make/form>a nest of fingers|hold out/show>a spoon of fingers|hold out/make>a begging bowl of fingers|"
         "make/form>a shell with the {hand}|make/show>a hollow palm|make/form>a dish of the palm|"

@@ -61,8 +61,8 @@ _IRREGULAR = {
 }
 _DOUBLED = frozenset(
     words(
-        "admit beg chop clap cup drum fan flag flip grab grip jab overlap pan pat pin plug rap rip rob rub shrug sip slap snap snip "
-        "stop tap tip trim wag wrap"
+        "admit beg chop clap cup drum fan flag flip grab grip jab overlap pan pat pin plug rap rip rob rub shrug sip "
+        "slap snap snip stop tap tip trim wag wrap"
     )
 )
 

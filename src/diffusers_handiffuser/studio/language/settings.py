@@ -158,7 +158,7 @@ OPENINGS = entries(
     "Can you make|Can you make me a picture of|I want a picture of|I want an image of|Could I get a picture of|"
     "Draw me|Paint me|Please show me|I'd like a photo of|Hey, can you draw|Generate an image of|"
     "I'm looking for a picture of|Would you draw|Need a stock photo of|Make me an image of|Let me see|"
-    "Can we have a picture of|Could you generate|How about|What about a photo of|Try|Visualize|Put together a shot of|"
+    "Can we have a picture of|Could you generate|What about a photo of|Visualize|Put together a shot of|"
     "I want see picture of|please make image with|give image of|need picture where we see|make for me|"
     "can you do for me|Simple request:|Subject:|Task: draw|Next image:|One more:|Same again, but|For my blog:|"
     "Here we have|On the photo:"

@@ -21,7 +21,7 @@ FRONTED_SIDES = entries(
 # As a tag of a prompt.
 SIDE_TAGS = entries(
     "# hand|# hand|# hand|the # hand|# hand raised|# hand only|{his} # hand|a # hand|# hand up|# hand visible|"
-    "one # hand|single # hand|only the # hand|# hand in the air|just a # hand"
+    "single # hand|only the # hand|# hand in the air|just a # hand"
 )
 BOTH_PHRASES = entries(
     "with both hands|with both hands|with both {his} hands|on both hands|using both hands|with each hand|"
@@ -65,7 +65,7 @@ HAND_VIEWS = {
         "palm to the viewer|from the palm side|palm in view|with the inside facing us|palm side up front|"
         "palm turned to the lens|palm side out|palm open to us|showing its inside|showing its palm|"
         "we look at its inside|"
-        "we look into the palm|palmar view|with the lines of the palm visible|palm first|its inner side to the camera"
+        "we look into the palm|palmar view|with the lines of the palm visible|its inner side to the camera"
     ),
     "back": entries(
         "from behind|seen from behind|seen from the back|knuckles toward us|back of the hand to the camera|"
@@ -128,7 +128,7 @@ FINGER_TURNS = {
         ", fingers toward the floor|, fingertips toward the ground|"
         "with the fingertips pointing down|, fingers aimed at the floor|with the fingers hanging down|"
         ", fingers straight down|, fingers toward the ground|, fingertips at the bottom, pointing down|"
-        ", fingertips down|with the fingers reaching for the floor|, fingers dangling toward the ground"
+        "with the fingers reaching for the floor|, fingers dangling toward the ground"
     ),
     "sideways": entries(
         "with the fingers sideways|with fingers pointing sideways|, fingers pointing to the side|, fingers horizontal|"

@@ -42,7 +42,7 @@ SPECIAL_SIGNS: dict[str, Wording] = {
         "~throw the devil horns with both hands",
     ),
     "l_sign": wording(
-        "make/show/form>an L|make/flash>a loser sign|make/show/form>the letter L|make/flash>an L for loser|"
+        "make/show/form>an L|make/flash>a loser sign|make/show/form>the letter L|make/flash>an L that means loser|"
         "make/show>an L shape with thumb and index finger|make/form>a right angle with thumb and forefinger|"
         "make/show>an L with the fingers|show/make>a sign language L|make/hold up>an L of two fingers|"
         "make/hold up>half a picture frame with the fingers|show/make>the letter L with thumb and pointer|"
