@@ -14,9 +14,9 @@ from ...data.stream import HandStream
 from ...hands import HandParams
 from ...hands.params import choose_hands
 from ...models import TextToHandParamsModel
+from ..engine.live_captions import LiveCaptions
 from ..engine.run import count_training_rows
 from ..engine.sources import StreamReader, open_rows, open_stream
-from .live_captions import LiveCaptions
 from .loss import Batch, sample_statistics
 from .options import HandParamsTrainingOptions
 

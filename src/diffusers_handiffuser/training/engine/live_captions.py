@@ -5,7 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...studio import Scene, describe, natural_caption
+from ...studio.language.collected import collected_caption
 from ...utils.messages import reason_of
+
+_COLLECTED = 0.4
+"""Part of the natural sentences, where there are collected ones for a scene."""
 
 
 class LiveCaptions:
@@ -14,7 +18,7 @@ class LiveCaptions:
     Args:
         scenes (`Sequence[Mapping | None]`): the column `scene` of each row.
         language (`str`): `"studio"` for the captions of `studio.describe`, `"natural"` for sentences as people write
-            prompts, `"both"` for either, equally often.
+            prompts, from the studio's grammar and from its collection, `"both"` for either, equally often.
 
     Raises:
         ValueError: a row has no scene, or one that the studio cannot have posed.
@@ -35,6 +39,9 @@ class LiveCaptions:
 
     def write(self, row: int, seed: int) -> str:
         """A caption for a row; the same for the same seed."""
-        rng = random.Random(seed)
+        rng, scene = random.Random(seed), self.scenes[row]
         natural = rng.random() < {"studio": 0.0, "natural": 1.0, "both": 0.5}[self.language]
-        return (natural_caption if natural else describe)(self.scenes[row], rng)
+        if not natural:
+            return describe(scene, rng)
+        collected = collected_caption(scene, rng) if rng.random() < _COLLECTED else None
+        return collected or natural_caption(scene, rng)
