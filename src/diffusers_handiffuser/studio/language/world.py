@@ -136,7 +136,7 @@ HEADS = entries(
     "avatar of the face|"
     "LinkedIn headshot|beauty shot of the face|extreme close-up of the eyes|just the eyes|just the smile|"
     "the face and nothing below the neck|three-quarter view of the face|portrait bust|head only|"
-    "studio headshot|neck and face|from the neck up|close-up of one ear|yearbook portrait of the head"
+    "studio headshot|neck and face|cropped at the collar|close-up of one ear|yearbook portrait of the head"
 )
 HANDLESS_ACTS = entries(
     "looking out of the window|smiling|sleeping|looking away|gazing at the horizon|standing in the rain|"

@@ -10,6 +10,8 @@ from ...utils.messages import reason_of
 
 _COLLECTED = 0.4
 """Part of the natural sentences, where there are collected ones for a scene."""
+_GIVEN = 0.5
+"""Part of the natural sentences of scenes without hands, where sentences are given."""
 
 
 class LiveCaptions:
@@ -19,13 +21,15 @@ class LiveCaptions:
         scenes (`Sequence[Mapping | None]`): the column `scene` of each row.
         language (`str`): `"studio"` for the captions of `studio.describe`, `"natural"` for sentences as people write
             prompts, from the studio's grammar and from its collection, `"both"` for either, equally often.
+        handless (`Sequence[str]`): sentences that ask for no hand; half of the natural sentences of scenes without
+            hands are some of these.
 
     Raises:
         ValueError: a row has no scene, or one that the studio cannot have posed.
     """
 
-    def __init__(self, scenes: Sequence[Mapping[str, Any] | None], language: str):
-        self.scenes = []
+    def __init__(self, scenes: Sequence[Mapping[str, Any] | None], language: str, handless: Sequence[str] = ()):
+        self.scenes, self.handless = [], handless
         for row, scene in enumerate(scenes):
             if scene is None:
                 raise ValueError(
@@ -43,5 +47,7 @@ class LiveCaptions:
         natural = rng.random() < {"studio": 0.0, "natural": 1.0, "both": 0.5}[self.language]
         if not natural:
             return describe(scene, rng)
+        if self.handless and not scene.gestures and rng.random() < _GIVEN:
+            return rng.choice(self.handless)
         collected = collected_caption(scene, rng) if rng.random() < _COLLECTED else None
         return collected or natural_caption(scene, rng)

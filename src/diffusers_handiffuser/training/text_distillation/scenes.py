@@ -109,10 +109,18 @@ class SceneCaptions:
         language (`str`): see `LiveCaptions`.
         tokenizer (`PreTrainedTokenizerFast`): the student's.
         device (`torch.device`): of the batches.
+        handless (`Sequence[str]`): see `LiveCaptions`.
     """
 
-    def __init__(self, folder: str | Path, language: str, tokenizer: PreTrainedTokenizerFast, device: torch.device):
-        self.captions = LiveCaptions(HandDataset(folder).scenes, language)
+    def __init__(
+        self,
+        folder: str | Path,
+        language: str,
+        tokenizer: PreTrainedTokenizerFast,
+        device: torch.device,
+        handless: Sequence[str] = (),
+    ):
+        self.captions = LiveCaptions(HandDataset(folder).scenes, language, handless)
         self.tokenizer, self.device = tokenizer, device
         found = {name for scene in self.captions.scenes for name in scene.gestures.values()}
         self.gestures = sorted(found | set(GESTURES))

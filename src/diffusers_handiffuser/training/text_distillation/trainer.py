@@ -38,6 +38,7 @@ from ..engine.option_parser import JsonObject, OptionParser, option
 from ..engine.options import TrainingOptions, refuse_below_one, refuse_negative
 from ..engine.randomness import BatchRandom
 from ..engine.run import TrainingRun, count_training_rows, start_run
+from ..engine.sentences import read_sentences
 from ..engine.weights import load_model
 from .objective import DistillationObjective, TeacherHeads, new_student
 from .scenes import SceneCaptions, SceneHeads
@@ -46,7 +47,6 @@ from .texts import (
     TokenizedSentences,
     blocks_of_like_length,
     fingerprint,
-    read_sentences,
     shuffle_sentences,
     tokenize_sentences,
 )
@@ -99,6 +99,10 @@ class SceneOptions:
     scene_captions: int = option(128, help="new captions of scenes for each of a batch's blocks")
     scene_language: Literal["studio", "natural", "both"] = option(
         "both", help="their language: the studio's own, natural sentences, or half and half"
+    )
+    handless_text: list[str] | None = option(
+        None,
+        help="text files, a sentence a line, that ask for no hand; captions of a part of the scenes without hands",
     )
     scene_loss_weight: float = option(1.0, help="of the cross-entropies of what captions say")
 
@@ -197,7 +201,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     models: dict[str, nn.Module] = {"hand_text_encoder": student, "heads": heads}
     scenes, scene_heads = options.scenes, None
     if scenes.scenes is not None:
-        captions = SceneCaptions(scenes.scenes, scenes.scene_language, tokenizer, accelerator.device)
+        handless = read_sentences(scenes.handless_text or [])
+        captions = SceneCaptions(scenes.scenes, scenes.scene_language, tokenizer, accelerator.device, handless)
         scene_heads = SceneHeads(student.config.hidden_size, captions.gestures)
         models["scene_heads"] = scene_heads
     objective = DistillationObjective(student, heads, scene_heads, scenes.scene_loss_weight)
