@@ -10,6 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 from diffusers.image_processor import VaeImageProcessor
 
+from ..utils.images import upright_rgb
 from .inputs import check_finite_tensor
 
 Images = list[PIL.Image.Image] | np.ndarray | torch.Tensor
@@ -19,7 +20,8 @@ Images = list[PIL.Image.Image] | np.ndarray | torch.Tensor
 def image_batch(name: str, images: Any) -> Images:
     """One image or several, as PIL, numpy, torch or a list of one of them, as [`Images`].
 
-    PIL images become RGB: diffusers would take the four channels of an RGBA image for latents.
+    PIL images become RGB, upright: diffusers would take the four channels of an RGBA image for latents, and would
+    leave a photograph that its EXIF turns on its side.
 
     Args:
         name (`str`): of the argument.
@@ -28,7 +30,7 @@ def image_batch(name: str, images: Any) -> Images:
     """
     items = list(images) if isinstance(images, (list, tuple)) else [images]
     if items and all(isinstance(item, PIL.Image.Image) for item in items):
-        return [item.convert("RGB") for item in items]
+        return [upright_rgb(item) for item in items]
     for kind in (np.ndarray, torch.Tensor):
         if items and all(isinstance(item, kind) for item in items):
             return _array_batch(name, items)
