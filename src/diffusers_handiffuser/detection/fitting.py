@@ -1,7 +1,7 @@
 """Fits the hand of a body model to 21 points by least squares, through `HandBodyModel`'s own geometry.
 
 Points determine neither the twist of a finger nor, in 2D, which side is in front. So the residuals are of three kinds:
-the distances to the points, the deviation from the body model's mean hand pose, and the excess over the joint limits.
+the distances to the points, the deviation from a mean hand pose, and the excess over the joint limits.
 The weights and spreads are ours, tuned on the studio's gestures: the fit recovers exact 3D joints to about a
 millimetre, and from exact 2D joints the 3D joints to about seven.
 """
@@ -38,7 +38,7 @@ class HandFit:
     def __init__(self, body_model: HandBodyModel, steps: int):
         self.body = _fingertips_alone(body_model)
         self.steps = steps
-        self.means = self.body.hand_means.cpu()
+        self.means = body_model.mean_hand_poses().cpu()
         self.spreads = torch.tensor([_SPREADS[kind] for kind in kinds_of_joints()]).flatten()
         self.low, self.high = (limit.flatten() for limit in joint_limits(USUAL))
 
