@@ -8,6 +8,7 @@ from diffusers_handiffuser.studio import GESTURES, gesture_by_name
 from diffusers_handiffuser.studio.language.finger_words import finger_deed, finger_shape
 from diffusers_handiffuser.studio.language.inflection import conjugate, inflect, with_article, without_article
 from diffusers_handiffuser.studio.language.lexicon import LEXICON
+from diffusers_handiffuser.studio.language.sayings import SAYINGS
 
 CODES = ["".join(bits) for bits in product("01", repeat=5)]
 
@@ -23,14 +24,21 @@ def test_every_gesture_has_an_entry():
 
 
 @pytest.mark.parametrize("name", LEXICON)
-def test_ten_wordings_or_more(name):
+def test_seventy_wordings_or_more(name):
     words = LEXICON[name]
-    assert len({plain(phrase) for phrase in words.phrases()}) >= 10
-    assert len(words.nouns) >= 8
-    assert len(words.verbs) >= 8
-    assert len(words.shapes) >= 5
-    assert len(words.roles) >= 5
-    assert len(words.doubles) >= 3
+    assert len({plain(phrase) for phrase in words.phrases()}) >= 70
+    assert len(words.nouns) >= 23
+    assert len(words.verbs) >= 25
+    assert len(words.shapes) >= 14
+    assert len(words.roles) >= 12
+    assert len(words.doubles) >= 6
+
+
+@pytest.mark.parametrize("name", LEXICON)
+def test_something_is_said_with_each_and_with_no_other(name):
+    others = {words for other, sayings in SAYINGS.items() if other != name for words in sayings}
+    assert len(SAYINGS[name]) >= 5
+    assert not others & set(SAYINGS[name])
 
 
 def test_no_wording_stands_for_two_gestures():
@@ -107,11 +115,22 @@ class TestInflection:
             ("do", ("does", "doing", "did", "done")),
             ("throw", ("throws", "throwing", "threw", "thrown")),
             ("pray", ("prays", "praying", "prayed", "prayed")),
+            ("hide", ("hides", "hiding", "hid", "hidden")),
+            ("high-five", ("high-fives", "high-fiving", "high-fived", "high-fived")),
         ],
     )
     def test_forms(self, verb, forms):
         assert tuple(inflect(verb, form) for form in ("s", "ing", "ed", "en")) == forms
         assert inflect(verb, "base") == verb
+
+    def test_short_verbs_of_the_lexicon_double_their_last_letter(self):
+        deeds = [
+            deed for words in LEXICON.values() for deed in (*words.verbs, *words.doubles, *dict(words.roles).values())
+        ]
+        verbs = {verb for deed in deeds for verb in re.findall(r"~([\w-]+)", deed)}
+        short = {verb for verb in verbs if re.fullmatch(r"[^aeiou]*[aeiou][^aeiouwxy]", verb)}
+        assert len(short) > 20
+        assert {verb for verb in short if inflect(verb, "ing") != f"{verb}{verb[-1]}ing"} == set()
 
     def test_every_marked_verb_of_a_phrase(self):
         phrase = "~curl the pinky and ~hold up the rest"

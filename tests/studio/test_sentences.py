@@ -15,12 +15,15 @@ from diffusers_handiffuser.studio import (
     sample_scene,
 )
 from diffusers_handiffuser.studio.language import settings, sides_and_views, world
+from diffusers_handiffuser.studio.language.inflection import inflect
 from diffusers_handiffuser.studio.language.marks import frame_of, mark, without_marks
+from diffusers_handiffuser.studio.language.sayings import SAYING_VERBS, SAYINGS
 from diffusers_handiffuser.studio.language.sides_and_views import FINGER_TURNS
-from diffusers_handiffuser.studio.language.typing_habits import british, misspell
+from diffusers_handiffuser.studio.language.typing_habits import british, misspell, without_articles
 from diffusers_handiffuser.studio.scenes import COLORS, HANDLESS_KINDS, SKIN_TONES, TURNS
 
 NUM = 10_000
+BARE = {words.lower() for words in world.BARE_WORDS}
 Pairs = list[tuple[Scene, Sentence]]
 
 
@@ -40,6 +43,11 @@ def without_hands() -> list[Sentence]:
     return [handless_sentence(random.Random(f"{i}|without hands")) for i in range(NUM)]
 
 
+def is_bare(sentence: Sentence) -> bool:
+    """Whether it is one of the subjects without another word."""
+    return sentence.frame in BARE
+
+
 def spaced(text: str) -> str:
     """Lower case, American spelling, one space between words and around commas."""
     return " ".join(re.findall(r"[\w'-]+|,", text.lower().replace("grey", "gray").replace("towards", "toward")))
@@ -47,16 +55,46 @@ def spaced(text: str) -> str:
 
 class TestRichness:
     def test_no_two_share_their_frame(self, pairs):
-        assert len({sentence.frame for _, sentence in pairs}) == NUM
+        """Save for those that have none, "left hand, thumbs down"."""
+        frames = [sentence.frame for _, sentence in pairs if sentence.frame != "_"]
+        assert len(set(frames)) == len(frames)
+        assert 0.01 * NUM < NUM - len(frames) < 0.03 * NUM
 
     def test_no_two_of_those_without_hands_either(self, without_hands):
-        assert len({sentence.frame for sentence in without_hands}) > 0.999 * NUM
+        longer = [sentence for sentence in without_hands if not is_bare(sentence)]
+        assert 0.97 * NUM < len(longer) < 0.99 * NUM
+        assert len({sentence.frame for sentence in longer}) > 0.999 * len(longer)
 
     def test_lengths(self, pairs, without_hands):
         lengths = sorted(len(sentence.text.split()) for _, sentence in pairs)
-        assert lengths[0] >= 3 and lengths[-1] <= 60
+        assert lengths[0] == 1 < lengths[NUM // 50] and lengths[-1] <= 60
         assert lengths[NUM // 10] <= 16 and lengths[9 * NUM // 10] >= 30
-        assert all(3 <= len(sentence.text.split()) <= 60 for sentence in without_hands)
+        assert all(len(sentence.text.split()) >= 3 for _, sentence in pairs if sentence.frame != "_")
+        assert all(len(sentence.text.split()) <= 60 for sentence in without_hands)
+        assert all(len(sentence.text.split()) >= 3 for sentence in without_hands if not is_bare(sentence))
+
+    def test_dialogue(self, one_hand):
+        """Somebody says what only that gesture means."""
+        verbs = "|".join(dict.fromkeys(inflect(verb, "s") for verb in SAYING_VERBS))
+        found = set()
+        for scene, sentence in one_hand:
+            (gesture,) = scene.gestures.values()
+            said = re.match(rf"\W?(.+?)\W?, (?:{verbs}) ", sentence.text)
+            if said:
+                for name, words in SAYINGS.items():
+                    if said[1].lower() in [word.lower() for word in words]:
+                        assert name == gesture, sentence.text
+                        found.add(name)
+        assert len(found) > 20
+
+    def test_questions_end_as_questions(self, pairs):
+        asked = [s.text for _, s in pairs if re.match("(Can|Could|Would) ", s.text)]
+        assert 0.3 < sum(text.endswith("?") for text in asked) / len(asked) < 0.8
+
+    def test_some_leave_out_all_articles(self, pairs):
+        long = [s.text for _, s in pairs if len(s.text.split()) > 15]
+        without = [text for text in long if not re.search(r"\b(?:an?|the)\b", text.lower())]
+        assert 0.02 < len(without) / len(long) < 0.2
 
     def test_manners_of_typing(self, pairs):
         texts = [sentence.text for _, sentence in pairs]
@@ -194,7 +232,8 @@ class TestTurns:
     def test_of_turned_hands(self, turn):
         scenes = [sample_scene(0, "train", i, turn=turn) for i in range(2000)]
         sentences = [natural_sentence(scene, random.Random(scene.seed)) for scene in scenes]
-        assert len({sentence.frame for sentence in sentences}) == len(scenes)
+        frames = [sentence.frame for sentence in sentences if sentence.frame != "_"]
+        assert len(set(frames)) == len(frames) > 0.96 * len(scenes)
         words = {
             "down": r"\bdown(ward)?\b|\bupside\b|\bfloor\b|\bground\b|\bearth\b",
             "sideways": r"\bsideways\b|\bside\b|\bhorizontal|\blevel\b|\bparallel\b",
@@ -295,6 +334,10 @@ class TestTyping:
             british("a gray-haired neighbor in the theater, color photo")
             == "a grey-haired neighbour in the theatre, colour photo"
         )
+
+    def test_without_articles(self):
+        text = f"A nurse shows {mark('a three with the thumb')}, another one waits at an inn."
+        assert without_marks(without_articles(text)) == "nurse shows three with thumb, another one waits at inn."
 
     def test_misspellings_keep_what_decides(self):
         text = "a left hand with the palm down and four fingers in front of a yellow curtain"

@@ -3,9 +3,9 @@ import pytest
 from small_teacher import SENTENCES
 from transformers import AutoTokenizer
 
+from diffusers_handiffuser.training.engine.sentences import read_sentences
 from diffusers_handiffuser.training.text_distillation.texts import (
     blocks_of_like_length,
-    read_sentences,
     tokenize_sentences,
 )
 from diffusers_handiffuser.training.text_distillation.vocabulary import build_tokenizer, prune_vocabulary

@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 from small_teacher import PIECES, SENTENCES
 from transformers import AutoModel, AutoTokenizer, BertModel
 
+from diffusers_handiffuser.studio import make_dataset
 from diffusers_handiffuser.training.text_distillation import teacher, trainer
 
 STUDENT = '{"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}'
@@ -69,6 +70,21 @@ def test_the_losses_fall(run, tmp_path):
         assert validated[-1][f"validation_{name}"] < 0.7 * validated[0][f"validation_{name}"], name
 
 
+def test_learns_what_captions_say(run, tmp_path, same_tree):
+    make_dataset(tmp_path / "scenes", 40, images=False, progress=False)
+    options = ("--scenes", tmp_path / "scenes", "--scene_captions", 16, "--learning_rate", 0.01)
+    run(tmp_path / "out", *options, "--max_train_steps", 60, "--checkpointing_steps", 60)
+    first, *_, last = [entry for entry in log_of(tmp_path / "out") if "scene" in entry]
+    assert last["scene"] < 0.8 * first["scene"] and last["gesture"] < first["gesture"]
+    assert (tmp_path / "out/checkpoint-60/scene_heads").is_dir()
+    assert not (tmp_path / "out/scene_heads").exists()
+
+    run(tmp_path / "whole", *options)
+    shutil.copytree(tmp_path / "whole/checkpoint-2", tmp_path / "killed/checkpoint-2")
+    run(tmp_path / "killed", *options, "--resume_from_checkpoint", "latest")
+    same_tree(tmp_path / "whole/checkpoint-4", tmp_path / "killed/checkpoint-4")
+
+
 def test_first_steps_train_no_layer(run, tmp_path):
     run(tmp_path / "out", "--max_train_steps", 2, "--embedding_steps", 2, "--adam_weight_decay", 0)
     trained = AutoModel.from_pretrained(tmp_path / "out/checkpoint-2/hand_text_encoder").state_dict()
@@ -93,7 +109,14 @@ def test_teacher_is_asked_once(run, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "options",
-    [("--block_size", "0"), ("--embedding_steps", "-1"), ("--init_from", "folder"), ("--num_validation_rows", "-1")],
+    [
+        ("--block_size", "0"),
+        ("--embedding_steps", "-1"),
+        ("--init_from", "folder"),
+        ("--num_validation_rows", "-1"),
+        ("--scene_captions", "0"),
+        ("--scene_loss_weight", "-1"),
+    ],
 )
 def test_wrong_options(options, capsys):
     with pytest.raises(SystemExit):

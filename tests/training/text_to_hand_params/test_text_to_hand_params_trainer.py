@@ -14,8 +14,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, HandParams, TextToHandParamsModel
 from diffusers_handiffuser.data.dataset import HandDataset
 from diffusers_handiffuser.studio import make_dataset
+from diffusers_handiffuser.training.engine.live_captions import LiveCaptions
 from diffusers_handiffuser.training.text_to_hand_params import trainer
-from diffusers_handiffuser.training.text_to_hand_params.live_captions import LiveCaptions
 from diffusers_handiffuser.training.text_to_hand_params.validation import compare_hands, draw_samples
 from diffusers_handiffuser.utils.command_line import run_as_command
 

@@ -10,6 +10,7 @@ from .finger_words import finger_deed, finger_shape
 from .inflection import conjugate, inflect, without_article
 from .lexicon import LEXICON
 from .marks import extend_last_mark, mark, marked_parts
+from .sayings import QUOTES, SAYING_VERBS, SAYINGS
 from .sides_and_views import (
     BOTH_PHRASES,
     BOTH_VIEWS,
@@ -34,6 +35,8 @@ _OF_TURNS = re.compile(
 # The fingers that stand say all there is to say of these.
 _SAID_BY_FINGERS = frozenset(_words("pointing three_fingers four_fingers horns l_sign call_me love_you pinky_up"))
 _ENDS_WITH_FINGER = re.compile(r"(fingers?|fingertips|thumb|pinky|pinkie|index|forefinger)$")
+# A deed for "... with both hands" says no other means of doing it, and no occasion.
+_NOT_SHORT = re.compile(r"!$|hand|,| with (?!the (?:fingers|thumb|middle))| on \{his\}|~.*~")
 _ASIDES = tuple(phrase for phrase in SIDE_PHRASES if phrase.startswith((",", "(")))
 
 
@@ -97,6 +100,40 @@ class HandClauses:
             )
             words = self._noted(words) + self._view(0)
         return mark(subject.fill(conjugate(self._noted(words), form)))
+
+    def saying(self, subject: Subject) -> str | None:
+        """Of the only hand: "'perfect', says the chef, making an OK sign", or nothing where nothing is ever said."""
+        if len(self.names) == 2 or self.names[0] not in SAYINGS:
+            return None
+        before, after = self.rng.choice(QUOTES)
+        words = mark(before + self.rng.choice(SAYINGS[self.names[0]]) + after)
+        verb = self.rng.choice(SAYING_VERBS)
+        who = subject.text.rstrip(",")
+        said = f"I {verb}" if subject.first_person else f"{inflect(verb, 's')} {who}"
+        return f"{words}, {said}, {self.predicate(subject, 'ing')}"
+
+    def alone(self) -> str:
+        """Nothing but the hands, as short as people type it: "fist", "left hand, thumbs down"."""
+        rng = self.rng
+        if self.both_alike:
+            for i in range(2):
+                self.side_of(i)
+            return mark(
+                rng.choice(("both hands: {}", "{}, both hands", "two hands, {}", "{} twice")).format(self.tag(0))
+            )
+        if len(self.names) == 2:
+            parts = [f"{self.side_of(i)}hand {self.tag(i)}" for i in range(2)]
+            return mark(rng.choice((", ", " and ", " + ", "; ")).join(parts))
+        words = LEXICON.get(self.names[0])
+        # The first names of a gesture are the usual ones.
+        usual = rng.random() < 0.5
+        tag = without_article(rng.choice(words.nouns[:3])[1].format(hand="hand")) if words and usual else self.tag(0)
+        hand = f"{self.maybe_side_of(0, 0.5)}hand"
+        if hand == "hand":
+            text = rng.choice((tag, tag, tag, f"hand, {tag}", f"{tag}, one hand", f"a hand, {tag}"))
+        else:
+            text = rng.choice((f"{hand}, {tag}", f"{tag}, {hand}", f"{hand}: {tag}", f"{tag} ({hand})"))
+        return mark(text + self._hand_view(0, 0.2))
 
     def fronted(self, subject: Subject, form: str) -> tuple[str, str]:
         """Of the only hand: the side for the front of the clause, and the predicate without it."""
@@ -262,7 +299,7 @@ class HandClauses:
         bare = deed.rstrip("!")
         if " hand" in bare or " on {his}" in bare:
             phrase = rng.choice(_ASIDES)
-        elif _ENDS_WITH_FINGER.search(bare) and rng.random() < 0.75:
+        elif _ENDS_WITH_FINGER.search(bare) and " with " not in bare and rng.random() < 0.75:
             phrase = rng.choice(SIDE_OF_FINGER_PHRASES)
         elif " with " in bare or " on " in bare or bare.startswith("~give"):
             phrase = rng.choice([p for p in SIDE_PHRASES if not p.startswith(("with", "on"))])
@@ -341,6 +378,6 @@ _SHORT: dict[str, list[str]] = {}
 def _short_deeds(words: Wording, name: str) -> list[str]:
     if name not in _SHORT:
         deeds = [f"~{verb} {noun}" for verbs, noun in words.nouns for verb in verbs] + list(words.verbs)
-        short = [d for d in deeds if not d.endswith("!") and "hand" not in d and len(d.split()) <= 7]
+        short = [d for d in deeds if not _NOT_SHORT.search(d) and len(d.split()) <= 7]
         _SHORT[name] = short
     return _SHORT[name]

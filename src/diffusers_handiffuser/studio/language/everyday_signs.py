@@ -1,4 +1,4 @@
-"""Words for the signs that everyone makes: counting, waving, pointing, thumbs, OK, as data."""
+"""Words for the signs that everyone makes: waving, stopping, clenching, thumbs, OK, as data."""
 
 from .wording import Wording, wording
 
@@ -6,216 +6,246 @@ EVERYDAY_SIGNS: dict[str, Wording] = {
     "open_hand": wording(
         "give/offer>a high five|give/offer>a friendly wave|give/offer>a little wave|give/offer>a goodbye wave|"
         "hold up/raise>a wide-open {hand}|show/hold up>an outspread {hand}|show/make>a splayed {hand}|"
-        "show/make>a number five|show/make>a five with the fingers spread|do/make>a jazz hand",
+        "show/make>a number five|show/make>a five with the fingers spread|do/make>a jazz hand|"
+        "hold up/show>the hand with fingers splayed emoji|give/send>the waving hand emoji|give/offer>a high-five|"
+        "give>a big hello wave|show/hold up>five outspread digits|show/make>a starfish {hand}|"
+        "raise/hold up>five wide-open fingers|hold up/show>all five digits|show/hold up>a fully opened {hand}|"
+        "offer/ask for>a gimme five|give>a cheerful bye-bye|show/hold up>a fan of five fingers|"
+        "show/hold up>a {hand} opened as wide as it goes|show/press>a handprint against the air",
         "~wave|~wave hello|~wave goodbye|~say hello with {his} {hand}|~wave at the camera|~wave to the crowd!|"
         "~wave to a friend|~wave hi|~greet us with a wave|~hold up all five fingers|~show five fingers|"
         "~hold up 5 fingers|~spread {his} fingers wide|~open {his} {hand} wide|~raise an open {hand}|"
         "~ask for a high five|~hold up {his} {hand} with the fingers spread|"
         "~stretch out all the fingers of {his} {hand}|~reach up for a high five|~count to five on {his} fingers|"
-        "~say hi with a wave|~splay the fingers of {his} {hand}|~wave at somebody off camera",
+        "~say hi with a wave|~splay the fingers of {his} {hand}|~wave at somebody off camera|"
+        "~fan out all five fingers|~fan out {his} digits|~spread thumb and fingers as far as they go|"
+        "~make a starfish of {his} {hand}|~bid us farewell with a wave|~say bye-bye|"
+        "~show that there are five of them|~ask for five more minutes|~order five beers!|"
+        "~give it a five out of five on {his} fingers|~hail a cab!|~flag down a taxi!|"
+        "~hold {his} fingers apart like the ribs of a fan|~dry {his} nail polish with spread fingers|"
+        "~press a spread {hand} against the window|~stretch the fingers of {his} {hand} apart|"
+        "~signal five with all {his} fingers|~wave for the waiter!|~wave a last farewell|"
+        "~welcome the guests with a wave|~say gimme five|~wave like the queen|~high-five the air",
         "all five fingers spread wide|every finger stretched apart|the fingers fanned out|"
-        "the fingers splayed like a starfish|five fingers up|all the fingers stretched out and apart",
+        "the fingers splayed like a starfish|five fingers up|all the fingers stretched out and apart|"
+        "five digits spread out|fingers spread and thumb out|thumb and fingers stretched wide apart|"
+        "the fingers like the rays of a star|every digit open|wide gaps between all five fingers|"
+        "no finger folded, all of them spread|fingers open like a fan|the thumb and four fingers outspread|"
+        "fingers as far apart as possible",
         "a child at a car window: ~wave goodbye to the grandparents!|"
         "a passenger on a departing ship: ~wave to the shore!|a basketball player: ~go for a high five|"
         "a queen in a carriage: ~wave at the people in the street!|a neighbor: ~wave hello over the fence!|"
-        "a lifeguard: ~wave at the swimmers!",
+        "a lifeguard: ~wave at the swimmers!|a doorman: ~hail a cab!|a toddler: ~wave bye-bye!|"
+        "a volleyball player: ~ask the team for a high five!|a bus passenger: ~wave from the window!|"
+        "a harpist: ~stretch {his} fingers wide|a woman with wet nail polish: ~spread her fingers to let them dry|"
+        "a goalkeeper: ~spread all five fingers to catch a ball|a stranded motorist: ~wave for help!",
         "~wave with both hands|~hold up both hands in surrender|~shrug with both hands open|"
         "~reach out with both hands|~do jazz hands|~hold up all ten fingers|"
         "~put both hands up with the fingers spread|~offer a double high five|~throw up both hands in surprise|"
-        "~press both spread hands against a window",
+        "~press both spread hands against a window|~show all ten digits|~press ten spread fingers to the glass|"
+        "~wave goodbye with both hands|~count to ten on all fingers|~do a double wave",
     ),
     "flat_hand": wording(
         "make/give>a stop gesture|give/make>a halt signal|hold up/show>a flat {hand}|hold up/raise>a flat palm|"
         "give>a flat-handed salute|do/make>a karate chop|show/make>the paper of rock, paper, scissors|"
         "hold up/make>a talk-to-the-hand gesture|make/give>a no entry signal|"
-        "show/make>a straight {hand} with closed fingers",
+        "show/make>a straight {hand} with closed fingers|show/hold up>the raised hand emoji|give/make>a stop signal|"
+        "hold up/show>a {hand} flat as a board|hold up/show>a {hand} without gaps between the fingers|"
+        "show/hold up>a paddle-shaped {hand}|make/show>a karate {hand}|make/do>a knife-edge {hand}|"
+        "give>a crisp military salute|make/show>a blade of the {hand}|hold up/show>five closed straight fingers|"
+        "give/make>a hold-it gesture|make/show>a mitten-shaped {hand}|give>a stern halt|"
+        "make/give>a whoa-slow-down gesture|raise/hold up>an oath-taking {hand}|give/make>a flat-palm refusal",
         "~signal stop|~salute|~hold out {his} {hand} for a handshake|~gesture for us to stop|"
         "~tell the car to stop with a raised {hand}|~raise {his} {hand} to swear an oath|"
         "~take an oath with a raised {hand}|~hold {his} {hand} up like a stop sign|~hold up a flat {hand}|"
         "~salute like a soldier|~show paper in rock paper scissors|"
         "~press the straight fingers of {his} {hand} together|~hold {his} {hand} flat with the fingers closed|"
         "~swear to tell the truth in court!|~forbid us to come closer|~say no more with a raised {hand}|"
-        "~block the camera with a flat {hand}|~pledge allegiance with a raised {hand}|~halt the traffic",
+        "~block the camera with a flat {hand}|~pledge allegiance with a raised {hand}|~halt the traffic|"
+        "~tell us to stop|~say stop with {his} {hand}|~command the dog to stay|~order everyone to halt|"
+        "~refuse a drink with a raised palm|~say no thanks with a flat palm|~push away an unwanted offer|"
+        "~hold all {his} fingers tight together|~keep {his} fingers and thumb pressed together|"
+        "~make a blade of {his} {hand}|~hold {his} {hand} like a paddle|~close the gaps between {his} fingers|"
+        "~show the paper of the game|~stop a bus with {his} palm!|~swear on the Bible!|"
+        "~give {his} word of honor with a raised palm|~chop the air|~stand at attention and ~salute|"
+        "~say talk to the hand|~ward off the paparazzi",
         "the fingers straight and pressed together|all fingers together, flat as a board|"
-        "a flat palm and no gap between the fingers|the hand flat like a stop sign|fingers closed and straight",
+        "a flat palm and no gap between the fingers|the hand flat like a stop sign|fingers closed and straight|"
+        "fingers side by side, no gaps|the thumb tucked against the straight fingers|"
+        "all five fingers together like a paddle|a stiff flat palm with fingers closed|"
+        "straight fingers without a space between them|thumb and fingers in one plane, pressed together|"
+        "the fingers flat like a sheet of paper|fingers like a closed fan|"
+        "the four fingers touching along their whole length|digits straight and side by side",
         "a policeman: ~signal the cars to stop!|a traffic cop: ~hold back the traffic!|"
         "a witness in court: ~take the oath!|a referee: ~show stop|"
         "a crossing guard: ~stop the cars for the children!|a bouncer: ~refuse entry at a club door!|"
         "a new president: ~swear the oath of office!|a soldier: ~give a salute|"
-        "a karate master: ~get ready to chop a board",
+        "a karate master: ~get ready to chop a board|a dog trainer: ~command a dog to stay!|"
+        "a designated driver: ~refuse a glass with a flat palm|a guard at the gate: ~order us to halt|"
+        "a juror: ~swear the oath!|a celebrity: ~block the paparazzi with a flat palm|"
+        "a swimming teacher: ~show a hand like a paddle|a school bus driver: ~stop the traffic!|"
+        "a sea cadet: ~salute the flag!",
         "~push against an invisible wall with both hands|~hold up both flat hands to say stop|"
         "~raise both hands in prayer|~clap {his} hands|~applaud with both hands|~mime a glass wall with both hands|"
-        "~do karate chops with both hands|~refuse with both flat hands up|~pray with both hands",
+        "~do karate chops with both hands|~refuse with both flat hands up|~pray with both hands|"
+        "~hold up two flat palms|~say stop with both hands|~push everything away with both flat hands|"
+        "~press both palms against an invisible wall|~show two flat hands with closed fingers",
     ),
     "fist": wording(
         "make/show/raise>a fist|make/show>a clenched fist|raise/show/hold up>a tight fist|give/offer>a fist bump|"
         "raise>a fist in protest|show/make>the rock of rock, paper, scissors|give/raise>a power salute|"
-        "do>a fist pump|raise/make>a fist of solidarity|make>a hard fist",
+        "do>a fist pump|raise/make>a fist of solidarity|make>a hard fist|show/raise>the raised fist emoji|"
+        "give/offer>the oncoming fist emoji|show/make>the letter S in sign language|make/show>a ball of fingers|"
+        "raise/shake>an angry fist|raise/show>a Black Power fist|show/play>a rock|raise/pump>a victorious fist|"
+        "make/show>a {hand} closed like a ball|give/offer>a knuckle bump|show>a row of clenched knuckles|"
+        "make/shake>a fist of rage|make/show>a tightly shut {hand}|throw>a punch|make/show>an iron fist",
         "~clench {his} {hand}|~ball {his} {hand} into a fist|~shake {his} fist|~shake {his} fist in anger|"
         "~raise {his} fist in solidarity|~pump {his} fist|~bump fists with the camera|~knock on an invisible door|"
         "~close {his} {hand} tightly|~squeeze {his} {hand} shut|~show rock in rock paper scissors|"
         "~raise {his} fist for justice|~threaten us with a fist|~hide a coin in a closed {hand}|"
-        "~close all the fingers of {his} {hand}|~go for a fist bump|~punch the air",
+        "~close all the fingers of {his} {hand}|~go for a fist bump|~punch the air|~punch an invisible bag|"
+        "~squeeze a stress ball|~squeeze an invisible lemon|~crush an invisible can|"
+        "~curl all {his} fingers into the palm|~fold every finger and ~lock the thumb across|"
+        "~bury {his} fingertips in {his} palm|~grip an invisible rope|~hold on to a subway strap!|"
+        "~rap on the table with {his} knuckles|~knock on wood|~bang on the table!|~show {his} knuckles|"
+        "~vow revenge with a shaken fist|~hide {his} fingertips in a closed {hand}|~cheer with a pumped fist|"
+        "~squeeze {his} fingers tight|~sign the letter S|~hammer on an invisible door|~ball up {his} fingers|"
+        "~hold an imaginary hammer",
         "all the fingers clenched|the knuckles clenched tight|the fingers curled into a ball|"
-        "the hand closed into a fist|fingers and thumb shut tight",
+        "the hand closed into a fist|fingers and thumb shut tight|all fingers folded, thumb across them|"
+        "nothing sticking out, just knuckles|fingers rolled tightly into the palm|"
+        "the thumb locked over the curled fingers|a ball of tightly closed fingers|"
+        "fingertips hidden in the palm, thumb on top|no finger out, everything clenched|"
+        "white knuckles and curled fingers|digits balled up tight|the fingers closed like a rock",
         "a protester: ~raise a fist at a march!|a boxer: ~show a bare fist|"
         "an angry farmer: ~shake a fist at the crows!|a striker: ~celebrate a goal with a fist in the air!|"
         "a civil rights activist: ~raise a fist on the steps of the court!|"
-        "a tennis champion: ~clench a fist after match point!",
+        "a tennis champion: ~clench a fist after match point!|a boxing coach: ~throw a punch at the mitt!|"
+        "a rebel: ~raise a fist on the barricade!|a footballer: ~pump a fist after the goal!|"
+        "a newborn: ~keep the tiny fingers clenched|a debt collector: ~threaten us with a fist|"
+        "a karateka: ~show the striking knuckles|a commuter: ~hold on to a strap!|"
+        "a strike leader: ~raise a fist at the factory gate!|a visitor: ~knock at the door!",
         "~raise both fists in triumph|~put up both fists like a boxer|~celebrate with two clenched fists|"
-        "~shake both fists at the sky|~get both fists ready for a fight|~clench both hands",
-    ),
-    "pointing": wording(
-        "make/show/hold up>a number one|raise/hold up>a pointing finger|show/hold up>a raised index finger|"
-        "raise/hold up>one finger|make/do>a pointing gesture|raise/wag>a warning finger|raise/hold up>a forefinger|"
-        "show/make>a we're-number-one sign|raise/hold up>a lecturing finger|show/hold up>one raised finger",
-        "~point up|~point up at the sky|~point to the ceiling|~point at something above us|~point upward|"
-        "~point at the stars|~hold up one finger|~show one finger|~hold up 1 finger|~raise {his} index finger|"
-        "~raise a finger to make a point|~ask for one more minute|~wag {his} finger|~scold us with a raised finger|"
-        "~lift {his} index finger to ask for silence|~order one more coffee!|~count to one on {his} fingers|"
-        "~stick {his} forefinger up|~test the wind with a finger|~point to a bird overhead|"
-        "~say wait a second with one finger",
-        "the index finger pointing up|one finger raised|a single finger up|"
-        "the forefinger extended and the other fingers folded|only the pointer finger up, like a number one",
-        "a teacher: ~make a point with a raised finger|a fan in the stands: ~show that {his} team is number one!|"
-        "a tour guide: ~point up at the dome!|an inventor: ~have an idea, finger in the air|"
-        "a librarian: ~ask for silence with a finger|a sprinter: ~point to the sky after the win!|"
-        "a mother: ~warn the kids with one finger",
-        "~point up with both index fingers|~raise both index fingers|~point at the sky with both hands|"
-        "~hold up one finger of each hand",
-    ),
-    "peace": wording(
-        "flash/make/show/throw/give>a peace sign|flash/make/give>a V for victory|flash/make/show>a V sign|"
-        "flash/show>a victory sign|make/do>bunny ears|show/make>the scissors of rock, paper, scissors|"
-        "throw/chuck>a deuce|make/flash>a V|flash/do>a cute V pose|make/show>a number two|hold up/show>a two|"
-        "give>a hippie peace salute|throw/toss>a peace hand sign|hold up/flash>two fingers in a V",
-        "~flash a V for victory|~hold up two fingers|~show two fingers|~hold up 2 fingers|"
-        "~make a V with two fingers|~throw up a peace sign|~chuck up the deuces|~give somebody bunny ears|"
-        "~wish the world peace with two fingers|~order two beers!|~spread {his} index and middle finger into a V|"
-        "~pose for a selfie with a V|~show scissors in rock paper scissors|~sign peace and love|"
-        "~say peace out with two fingers|~count to two on {his} fingers|~make a V like Churchill|"
-        "~greet the fans with a V sign|~do a peace out",
-        "two fingers up in a V|index and middle finger spread in a V|two fingers raised in a V|"
-        "two spread fingers like scissors|two fingers up for peace|the first two fingers apart like rabbit ears",
-        "a hippie: ~wish everyone peace|a tourist in Tokyo: ~pose with a V for the photo!|"
-        "a winning candidate: ~make the V of victory|a wartime prime minister: ~flash the victory V|"
-        "a schoolgirl: ~do a kawaii V pose|a prankster: ~make bunny ears behind a friend's head!|"
-        "a teen in a photo booth: ~throw a V!|a man at the bar: ~ask for two pints!",
-        "~make air quotes|~put a word in air quotes|~flash a double peace sign|~throw up two peace signs|"
-        "~make a V for victory with both hands|~show the V with both hands like Nixon|~do quotation marks in the air",
-    ),
-    "two_together": wording(
-        "give/do>a two-finger salute|give/make>a saint's blessing|make/show>a ninja hand seal|"
-        "hold up/raise>two fingers pressed together|show/hold up>two joined fingers|give/make>a two-fingered blessing|"
-        "hold up/show>two closed fingers side by side|give/throw>a cowboy's two-finger greeting|"
-        "give>a casual salute with two fingers|hold up/raise>two fingers glued together",
-        "~hold {his} index and middle finger together|~press two fingers together|~raise two fingers held together|"
-        "~bless the people with two fingers|~salute with two fingers|~keep {his} first two fingers side by side|"
-        "~stick up two fingers without a gap|~make a blessing with two straight fingers|"
-        "~hold up two fingers, tight together|~tip an invisible hat with two fingers|"
-        "~cast a ninja spell with two fingers",
-        "two fingers up and close together|index and middle finger pressed together|"
-        "two straight fingers side by side|two fingers joined with no gap|the first two fingers raised as one|"
-        "index and middle together, the others folded",
-        "a saint in an icon: ~bless the viewer|a pope: ~bless the crowd from a balcony!|"
-        "a ninja: ~focus with a two-finger seal|a pilot: ~give a quick two-finger salute from the cockpit!|"
-        "a cowboy: ~say howdy with two fingers|a priest: ~give the blessing at the altar!",
-        "~hold up two joined fingers on each hand|~bless us with two fingers of each hand|"
-        "~salute with two fingers of both hands",
-    ),
-    "three_fingers": wording(
-        "make/show/hold up>a number three|make/hold up>a three|hold up/show>three fingers|"
-        "give/raise>a Hunger Games salute|give/raise>a three-finger salute|make/show>a W with the fingers|"
-        "show/make>the letter W in sign language|show/hold up>three raised fingers|give/hold up>a three-point sign|"
-        "give/hold up>the three fingers of the scout promise",
-        "~hold up three fingers|~show three fingers|~hold up 3 fingers|~show the number three with {his} fingers|"
-        "~raise three fingers|~count to three on {his} fingers|~stick up three fingers|~put up three fingers|"
-        "~order three tickets|~hold up {his} index, middle and ring fingers|~make a W with three fingers|"
-        "~say that it costs three|~pin {his} pinky down with the thumb and ~hold up the rest|~sign the letter W",
-        "three fingers up|three fingers raised|three spread fingers up like a W|"
-        "index, middle and ring finger up, thumb on the pinky|three long fingers standing|three fingers in the air",
-        "a toddler: ~show that {his} age is three|a basketball referee: ~signal a three-pointer!|"
-        "a girl from district twelve: ~give the rebels' salute|a waiter: ~ask if it is a table for three!|"
-        "a coach: ~call play number three!|a scout: ~make the promise with three fingers|"
-        "a bronze medallist: ~show third place",
-        "~hold up three fingers on each hand|~count to six with three fingers of each hand|"
-        "~show three fingers with both hands",
-    ),
-    "four_fingers": wording(
-        "make/show/hold up>a number four|make/hold up>a four|hold up/show>four fingers|"
-        "show/hold up>four raised fingers|raise/hold up>all four fingers without the thumb|"
-        "give/hold up>a fourth-quarter sign|make/show>a four with the thumb tucked in|"
-        "give/hold up>a four-finger sign|hold up/show>four long fingers|"
-        "hold up/raise>a {hand} with the thumb folded in",
-        "~hold up four fingers|~show four fingers|~hold up 4 fingers|~show the number four with {his} fingers|"
-        "~raise four fingers|~count to four on {his} fingers|~put up four fingers|"
-        "~fold {his} thumb across the palm and ~hold up the rest|~tuck in {his} thumb and ~raise the other fingers|"
-        "~order four scoops of ice cream|~say four with {his} fingers|~hide {his} thumb and ~show the rest|"
-        "~stick up four fingers|~ask for four of them",
-        "four fingers up|four fingers raised and the thumb tucked in|every finger up but the thumb|"
-        "the thumb folded across the palm, four fingers standing|four fingers in the air|"
-        "all four long fingers up, thumb hidden",
-        "a football player: ~hold up four fingers for the fourth quarter!|"
-        "a small boy: ~show that he is four years old|a batsman's umpire: ~signal a boundary of four|"
-        "a hostess: ~seat a party of four!|a baker: ~count four loaves!|a relay runner: ~show lane four!",
-        "~hold up four fingers on each hand|~show eight with four fingers of each hand|"
-        "~raise four fingers on both hands",
+        "~shake both fists at the sky|~get both fists ready for a fight|~clench both hands|"
+        "~pound the table with both fists|~wave two angry fists|~guard the face with both fists|"
+        "~hold two tight fists|~cheer with both fists|~drum on the table with both fists",
     ),
     "thumbs_up": wording(
         "give/show/make>a thumbs up|give/show>a thumbs-up|give/show>a like|give/show>an enthusiastic thumb up|"
         "make/show>a thumbs up sign|give/show>an approving thumb|give/show>a big thumbs up|"
-        "show/make>the like button gesture|give/raise>a thumb in approval|give>a hearty thumbs up",
+        "show/make>the like button gesture|give/raise>a thumb in approval|give>a hearty thumbs up|"
+        "give/send>the thumbs up emoji|give>a Facebook like|give/show>a thumb of approval|give/type>a thumbsup|"
+        "give/show>a yes-vote thumb|give/make>a diver's go-up signal|stick out/show>a hitchhiker's thumb|"
+        "give/show>a good-to-go sign|give/show>a well-done thumb|give/raise>a single upright thumb|"
+        "give/show>an all-clear thumb|show/make>a one the German way|give/show>a mercy-for-the-gladiator thumb|"
+        "give/show>a gg wp thumb|give/show>a keep-it-up thumb|give/show>a great-work sign",
         "~give us the thumbs up|~stick up {his} thumb|~stick {his} thumb up|~put {his} thumb up|"
         "~approve with a raised thumb|~signal all good with {his} thumb|~raise {his} thumb|"
         "~thumb a lift by the road!|~hitchhike with a raised thumb!|~say good job with a thumb|"
         "~give the go-ahead with a thumb|~show that everything went well with a thumb in the air|~like it, thumb up|"
         "~point {his} thumb at the sky|~point {his} thumb upward|~vote yes with {his} thumb|"
-        "~hold {his} thumb up high",
+        "~hold {his} thumb up high|~like this post|~like and ~subscribe|~say nice one with a thumb|"
+        "~say great, thumb up|~agree, thumb in the air|~approve of the plan, thumb up|~rate it with a raised thumb|"
+        "~signal go up to the dive buddy!|~thumb a ride!|~hitch a ride|~congratulate us with {his} thumb|"
+        "~count to one the German way, with the thumb|~say yes with {his} thumb|"
+        "~keep all fingers folded and ~stick the thumb up|~aim {his} thumb skyward|"
+        "~encourage us with a thumb in the air|~say gg with a thumb up|~give a five-star review, thumb up",
         "the thumb up|the thumb pointing up|thumb raised|the thumb sticking straight up|thumb to the sky|"
-        "the thumb pointing at the ceiling|an upward thumb and a closed fist",
+        "the thumb pointing at the ceiling|an upward thumb and a closed fist|the thumb upright, fingers folded|"
+        "a closed fist, thumb straight up|fingers curled and the thumb aimed at the sky|"
+        "only the thumb out, pointing to heaven|thumb standing tall over a fist|"
+        "the thumb skyward, everything else closed|four fingers folded and the thumb pointing upward|"
+        "the thumb vertical|a thumb up, like button style|an upright thumb above curled fingers",
         "a pilot: ~signal ready for takeoff with a thumb up!|a hitchhiker: ~stick out a thumb by the highway!|"
         "an emperor: ~spare the gladiator with a raised thumb|a happy customer: ~give the shop a like|"
         "a patient after surgery: ~show that all is well, thumb up!|a film critic: ~recommend the movie, thumb up|"
-        "a stage manager: ~give the all clear with a thumb!",
+        "a stage manager: ~give the all clear with a thumb!|a YouTuber: ~ask for a like|a backpacker: ~thumb a ride!|"
+        "a driving instructor: ~say well done with a thumb|a rowing coach: ~encourage the team with a raised thumb!|"
+        "a stuntman: ~signal ready, thumb up|a teammate: ~say good game with a thumb up!|"
+        "a scuba instructor: ~signal go up!|a satisfied guest: ~rate the food, thumb up",
         "~give two thumbs up|~give a double thumbs up|~put both thumbs up|~show both thumbs up|"
-        "~point both thumbs upward|~cheer with both thumbs in the air",
+        "~point both thumbs upward|~cheer with both thumbs in the air|~like it with both thumbs|"
+        "~approve with two thumbs in the air|~raise both thumbs|~stick up both thumbs",
     ),
     "thumbs_down": wording(
         "give/show/make>a thumbs down|give/show>a thumbs-down|give/show>a dislike|make/show>a thumbs down sign|"
         "give/show>a disapproving thumb down|give/show>a harsh thumbs down|show/make>the dislike button gesture|"
-        "give/show>a downward thumb|give/show>a big thumbs down|give>a bored thumbs down",
-        "~give us the thumbs down|~turn {his} thumb down|~point {his} thumb at the floor|"
-        "~point {his} thumb downward|~point {his} thumb at the ground|~disapprove with a lowered thumb|"
-        "~vote no with {his} thumb down|~reject it, thumb down|~show dislike with a thumb|~boo with a thumb down|"
+        "give/show>a downward thumb|give/show>a big thumbs down|give>a bored thumbs down|"
+        "give/send>the thumbs down emoji|give/click>a downvote|give/show>a thumb of disapproval|"
+        "give/show>a no-vote thumb|give/make>a diver's go-down signal|give/show>an inverted thumb|"
+        "give/show>a death-sentence thumb|give/show>a boo-this thumb|give/type>a thumbsdown|"
+        "give/show>a merciless thumb|give/show>a rejecting thumb|give/show>a fail sign with the thumb|"
+        "give/show>an epic-fail thumb|give/show>a zero-stars thumb",
+        "~give us the thumbs down|~turn {his} thumb down|~point {his} thumb at the floor|~point {his} thumb downward|"
+        "~point {his} thumb at the ground|~disapprove with a lowered thumb|~vote no with {his} thumb down|"
+        "~reject it, thumb down|~show dislike with a thumb|~boo with a thumb down|"
         "~say bad idea with {his} thumb down|~hold {his} thumb down|~signal a failure with a downturned thumb|"
-        "~turn the thumb toward the floor",
+        "~turn the thumb toward the floor|~dislike this video|~downvote this post|~say no with {his} thumb down|"
+        "~say that stinks, thumb down|~disagree, thumb to the floor|~veto the plan with a lowered thumb|"
+        "~rate it zero, thumb down|~signal go down to the dive buddy!|~condemn it with {his} thumb|"
+        "~flip {his} thumb over|~aim {his} thumb at the earth|~jab {his} thumb at the floor|"
+        "~keep all fingers folded and ~point the thumb down|~give it no stars, thumb down|"
+        "~call it rubbish, thumb down|~turn {his} thumb upside down",
         "the thumb down|the thumb pointing down|thumb pointing at the floor|the thumb turned downward|"
-        "thumb toward the ground|an upside-down thumb and a closed fist|the thumb aimed at the earth",
+        "thumb toward the ground|an upside-down thumb and a closed fist|the thumb aimed at the earth|"
+        "a closed fist, thumb straight down|only the thumb out, pointing at the ground|"
+        "the thumb hanging below the fist|fingers curled and the thumb aimed at the floor|the thumb inverted|"
+        "a thumb down, dislike button style|thumb dropped toward the floor|"
+        "the thumb directed at the earth, everything else closed|four fingers folded and the thumb pointing downward|"
+        "the thumb plunging from a fist to the ground",
         "an emperor: ~condemn the gladiator with a lowered thumb|an unhappy customer: ~dislike the soup, thumb down|"
         "a film critic: ~pan the movie, thumb down|a judge on a talent show: ~reject the singer, thumb down!|"
-        "a voter: ~reject the plan, thumb down|a grumpy reviewer: ~give no stars, just a lowered thumb",
+        "a voter: ~reject the plan, thumb down|a grumpy reviewer: ~give no stars, just a lowered thumb|"
+        "a booing fan: ~turn a thumb down at the referee!|a food blogger: ~rate the burger, thumb down|"
+        "a senator: ~vote against the bill, thumb down!|a scuba diver: ~signal go down!|"
+        "a gamer: ~complain about the lag, thumb down|an old rocker: ~hate the new album, thumb down|"
+        "a child: ~reject the broccoli, thumb down",
         "~give two thumbs down|~give a double thumbs down|~turn both thumbs down|~point both thumbs at the floor|"
-        "~show both thumbs down|~boo with both thumbs down",
+        "~show both thumbs down|~boo with both thumbs down|~dislike it with both thumbs|"
+        "~reject the idea with both thumbs down|~lower both thumbs|~vote no with two thumbs",
     ),
     "ok": wording(
         "make/give/show/flash>an OK sign|give/show>an okay|make/show>the okay symbol|give/make>an A-OK|"
         "give/make>a diver's okay|make/form>a ring with thumb and index finger|"
         "make/form>an O with thumb and forefinger|give/make>a perfect sign|hold/make>a meditation mudra|"
-        "make/give>an all-is-well circle",
+        "make/give>an all-is-well circle|show/send>the OK hand emoji|make/show>the letter F in sign language|"
+        "make/show>nine in American Sign Language|make/show>a round O of two fingers|"
+        "make/give>a chef's perfetto circle|hold/make>the gyan mudra|make/show>a little ring of two fingers|"
+        "make/form>a monocle of thumb and finger|make/form>a zero with thumb and index|"
+        "make/give>an everything-is-fine ring|make/give>a delicious sign|make/give>a bravo ring|"
+        "form/make>a hoop of thumb and forefinger|give/show>a no-problem circle",
         "~signal OK|~signal okay|~signal that the food is perfect|~say okay with {his} fingers|"
         "~make a circle with {his} thumb and index finger|~join thumb and index finger in a circle|"
         "~touch the tip of {his} thumb with {his} index finger, the others up|"
         "~show that everything is fine with a ring of the fingers|~tell us it is perfect with a finger circle|"
         "~let us know it is A-OK|~hold a yoga mudra|~compliment the cook with a ring of two fingers|"
-        "~sign that all is well under water!|~close thumb and forefinger into a ring",
+        "~sign that all is well under water!|~close thumb and forefinger into a ring|~sign the letter F|"
+        "~say perfect, thumb and index in a circle|~say delicious with a finger ring|~tell the cook it is perfect|"
+        "~tell the boat that all is fine!|~say no problem with a ring of the fingers|"
+        "~loop thumb and forefinger together|~bring thumb and index tip together and ~fan the rest|"
+        "~look through a ring of two fingers|~peek through a finger monocle|~form a zero with two fingers|"
+        "~meditate with thumb and index joined|~praise the wine with a finger ring|"
+        "~curl {his} index to meet the thumb, the rest spread|~fan out three fingers over a ring of two|~say A-OK",
         "thumb and index finger in a circle|a ring of thumb and forefinger, the other three fingers up|"
         "the tips of thumb and index touching, three fingers fanned|thumb and index making an O|"
-        "a circle of two fingers and the other three raised",
+        "a circle of two fingers and the other three raised|"
+        "thumb and forefinger joined in a ring, other three fanned out|"
+        "index and thumb forming a zero, the others spread|a loop of thumb and pointer, three fingers raised|"
+        "the index tip on the thumb tip, middle, ring and pinky up|a round hole between thumb and index|"
+        "three fingers like a crest above a ring|a hoop of two fingertips, the rest fanned|"
+        "thumb and index closed like a monocle|an O of thumb and forefinger, three digits up|"
+        "the thumb touching the index fingertip, the other three extended",
         "a scuba diver: ~signal that all is well!|a chef: ~approve the soup with a finger ring|"
         "a sommelier: ~find the wine perfect|a yogi: ~meditate with a finger mudra!|"
         "a waiter: ~confirm the order with an okay!|a sound engineer: ~give the okay from the booth!|"
-        "a Buddha statue come to life: ~hold the teaching mudra",
+        "a Buddha statue come to life: ~hold the teaching mudra|"
+        "an Italian waiter: ~say perfetto with a ring of the fingers|a diving instructor: ~ask if all is well!|"
+        "a meditation teacher: ~hold the gyan mudra!|a gourmet: ~call the sauce perfect, thumb and index in a circle|"
+        "a child: ~peek through a ring of fingers|a barista: ~approve the foam with a finger ring|"
+        "a sign language interpreter: ~spell the letter F",
         "~make OK signs with both hands|~make rings with the fingers of both hands|"
-        "~meditate with a mudra on each hand|~look through two finger rings like goggles|~give a double okay",
+        "~meditate with a mudra on each hand|~look through two finger rings like goggles|~give a double okay|"
+        "~make two rings of fingers|~make finger goggles with both hands|~say perfect with both hands|"
+        "~meditate with both hands in gyan mudra",
     ),
 }

@@ -7,7 +7,7 @@ from ..scenes import Scene
 from . import people, settings, surroundings, world
 from .inflection import with_article, without_article
 from .subjects import Subject, draw_subject
-from .typing_habits import typed
+from .typing_habits import dress_up, typed
 
 
 def handless_text(rng: random.Random, scene: Scene | None = None) -> tuple[str, dict[str, Any]]:
@@ -18,6 +18,8 @@ def handless_text(rng: random.Random, scene: Scene | None = None) -> tuple[str, 
         scene ([`Scene`], *optional*): of a kind without hands; the sentence is true of it. Without one, anything goes.
     """
     says: dict[str, Any] = {}
+    if scene is None and rng.random() < 0.02:
+        return dress_up(rng.choice(world.BARE_WORDS), rng), says
     person = rng.random() < 0.3 if scene is None else scene.kind == "hands_hidden"
     text = _portrait(rng, scene, says) if person else _thing(rng, scene, says)
     extras = []
@@ -108,7 +110,8 @@ def _abstract(rng: random.Random) -> str:
             "a print of ",
         )
     )
-    return f"{lead}{rng.choice(world.ABSTRACT)} and {rng.choice(world.ABSTRACT)} {rng.choice(world.ABSTRACT_MOODS)}"
+    one, other = rng.sample(world.ABSTRACT, 2)
+    return f"{lead}{one} and {other} {rng.choice(world.ABSTRACT_MOODS)}"
 
 
 def _distractor(rng: random.Random) -> str:

@@ -3,41 +3,68 @@
 import functools
 import re
 
+from .wording import words
+
 _IRREGULAR = {
     # base: (participle in -ing, past, past participle)
     "bend": ("bending", "bent", "bent"),
+    "bid": ("bidding", "bid", "bid"),
+    "blow": ("blowing", "blew", "blown"),
+    "bring": ("bringing", "brought", "brought"),
+    "build": ("building", "built", "built"),
+    "cast": ("casting", "cast", "cast"),
     "catch": ("catching", "caught", "caught"),
+    "cut": ("cutting", "cut", "cut"),
     "do": ("doing", "did", "done"),
     "draw": ("drawing", "drew", "drawn"),
     "drink": ("drinking", "drank", "drunk"),
+    "eat": ("eating", "ate", "eaten"),
+    "feel": ("feeling", "felt", "felt"),
+    "find": ("finding", "found", "found"),
     "forbid": ("forbidding", "forbade", "forbidden"),
     "get": ("getting", "got", "got"),
     "give": ("giving", "gave", "given"),
     "go": ("going", "went", "gone"),
+    "hang": ("hanging", "hung", "hung"),
     "have": ("having", "had", "had"),
+    "hide": ("hiding", "hid", "hidden"),
     "hold": ("holding", "held", "held"),
     "keep": ("keeping", "kept", "kept"),
+    "lay": ("laying", "laid", "laid"),
     "leave": ("leaving", "left", "left"),
     "let": ("letting", "let", "let"),
     "lie": ("lying", "lied", "lied"),
     "make": ("making", "made", "made"),
     "mean": ("meaning", "meant", "meant"),
+    "mimic": ("mimicking", "mimicked", "mimicked"),
     "put": ("putting", "put", "put"),
     "say": ("saying", "said", "said"),
+    "send": ("sending", "sent", "sent"),
     "set": ("setting", "set", "set"),
     "shake": ("shaking", "shook", "shaken"),
     "shoot": ("shooting", "shot", "shot"),
     "show": ("showing", "showed", "shown"),
     "sit": ("sitting", "sat", "sat"),
+    "sling": ("slinging", "slung", "slung"),
+    "spin": ("spinning", "spun", "spun"),
+    "split": ("splitting", "split", "split"),
     "spread": ("spreading", "spread", "spread"),
     "stand": ("standing", "stood", "stood"),
     "stick": ("sticking", "stuck", "stuck"),
+    "strike": ("striking", "struck", "struck"),
     "swear": ("swearing", "swore", "sworn"),
+    "swing": ("swinging", "swung", "swung"),
     "take": ("taking", "took", "taken"),
     "tell": ("telling", "told", "told"),
     "throw": ("throwing", "threw", "thrown"),
+    "tie": ("tying", "tied", "tied"),
 }
-_DOUBLED = frozenset(["beg", "clap", "cup", "flip", "grip", "plug", "shrug", "snap", "stop", "tap", "wag", "wrap"])
+_DOUBLED = frozenset(
+    words(
+        "admit beg chop clap cup drum fan flag flip grab grip jab overlap pan pat pin plug rap rip rob rub shrug sip "
+        "slap snap snip stop tap tip trim wag wrap"
+    )
+)
 
 
 def inflect(verb: str, form: str) -> str:
@@ -71,7 +98,7 @@ def conjugate(phrase: str, form: str) -> str:
 
     "~hold up two fingers" becomes "holds up two fingers"; the forms are those of [`inflect`].
     """
-    return re.sub(r"~(\w+)", lambda match: inflect(match[1], form), phrase)
+    return re.sub(r"~([\w-]+)", lambda match: inflect(match[1], form), phrase)
 
 
 def with_article(words: str) -> str:

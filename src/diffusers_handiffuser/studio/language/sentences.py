@@ -14,7 +14,7 @@ from .prompts import prompt_style
 from .subjects import Subject, draw_subject, subject_of_role
 from .typing_habits import typed
 
-_SHORTEST, _LONGEST = 3, 60
+_LONGEST = 60
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Sentence:
             empty if the sentence has no hands. `"framing"` (`"close-up"` or `"waist-up"`), `"skin"`, `"sleeve"`,
             `"background"`, `"texture"` and `"light"` where said, in the scene's words.
         frame (`str`): the sentence without its hands: the words for gesture, side and view replaced by a line, lower
-            case, no punctuation.
+            case, no punctuation. A line alone if the sentence says nothing else.
     """
 
     text: str
@@ -48,7 +48,7 @@ def natural_caption(scene: Scene, rng: random.Random) -> str:
 
 
 def natural_sentence(scene: Scene, rng: random.Random) -> Sentence:
-    """Describes a scene as people write prompts, in 3 to 60 words.
+    """Describes a scene as people write prompts, in at most 60 words and now and then in one or two.
 
     The gesture of every raised hand is said, and where a turned hand points; the rest more or less often. What is said
     of hands, framing, skin, sleeve, background and direction of light is true of the scene; who it is and where, the
@@ -68,7 +68,7 @@ def natural_sentence(scene: Scene, rng: random.Random) -> Sentence:
         hands = HandClauses(scene, rng)
         marked = _marked_sentence(scene, hands, rng, says)
         text = without_marks(marked)
-        if _SHORTEST <= len(text.split()) <= _LONGEST and not hands.contradict_turn:
+        if len(text.split()) <= _LONGEST and not hands.contradict_turn:
             return Sentence(text, {"hands": hands.claims, **says}, frame_of(marked))
 
 
@@ -93,6 +93,8 @@ def handless_sentence(rng: random.Random, scene: Scene | None = None) -> Sentenc
 
 def _marked_sentence(scene: Scene, hands: HandClauses, rng: random.Random, says: dict[str, Any]) -> str:
     way = rng.random()
+    if way < 0.02:
+        return typed(hands.say_turn(hands.alone()), rng)
     if way < 0.15:
         return typed(hands.say_turn(_terse(hands, rng)), rng)
     if way < 0.37:
@@ -148,6 +150,10 @@ def _about_a_person(scene: Scene, hands: HandClauses, rng: random.Random, says: 
     way = rng.random()
     one_hand = len(hands.names) == 1
     who, verb = subject.text, ("base" if subject.first_person else "s")
+    if rng.random() < 0.04 and not role:
+        saying = hands.saying(subject)
+        if saying:
+            return _Clause(saying, False, subject)
     if way < 0.06 and one_hand and not role:
         # The hand of the person is the subject.
         side = hands.maybe_side_of(0, 0.85)
@@ -188,7 +194,7 @@ def _about_a_person(scene: Scene, hands: HandClauses, rng: random.Random, says: 
             (
                 (f"{who} {acts} and {{}}", verb, True),
                 (f"while {doing}, {who} {{}}", verb, False),
-                (f"{who}, {doing}, {{}}", verb, True),
+                (f"{who.rstrip(',')}, {doing}, {{}}", verb, True),
                 (f"{who} {{}} while {doing}", verb, True),
                 (f"{subject.objective} {doing} and {{}}", "ing", False),
                 (f"{who} {acts}, {{}}", "ing", True),

@@ -131,7 +131,9 @@ MEDIA = entries(
     "charcoal sketch|ink drawing|comic panel|cartoon|anime still|3D render|clay figure|vector illustration|woodcut|"
     "poster|mural|pixel art piece|pastel drawing|engraving|stained glass window|linocut|fresco|movie still|"
     "documentary photo|press photo|stock photo|fashion photo|film photo|digital painting|concept art piece|"
-    "pop art print|low-poly render|sketch|doodle|frame from a video|screenshot|passport-style photo|yearbook photo|"
+    "pop art print|low-poly render|sketch|doodle|emoji|sticker|icon|GIF|meme|clip art image|emoji-style drawing|"
+    "line drawing|infographic|flash card|T-shirt print|silhouette|stencil|mosaic|collage|cave painting|"
+    "whiteboard drawing|frame from a video|screenshot|passport-style photo|yearbook photo|"
     "holiday snap|magazine cover|book cover|album cover|postcard|children's book illustration"
 )
 MEDIUM_LOOKS = entries(
@@ -152,7 +154,14 @@ OPENINGS = entries(
     "Show me|I want to see|Draw|Paint|Create|Generate|Please draw|Can you draw|Give me an image of|Make a picture of|"
     "Render|Imagine|Picture|I need a photo of|Please make an image of|Could you paint|Sketch|Design|"
     "Produce a photo of|We see|Here is|Here's|This is|There is|There's|It shows|The photo shows|The picture shows|"
-    "In this image we see|Behold|Look at|Depict|Illustrate|A view of|My idea:|prompt:|Photo idea:|Scene:"
+    "In this image we see|Behold|Look at|Depict|Illustrate|A view of|My idea:|prompt:|Photo idea:|Scene:|"
+    "Can you make|Can you make me a picture of|I want a picture of|I want an image of|Could I get a picture of|"
+    "Draw me|Paint me|Please show me|I'd like a photo of|Hey, can you draw|Generate an image of|"
+    "I'm looking for a picture of|Would you draw|Need a stock photo of|Make me an image of|Let me see|"
+    "Can we have a picture of|Could you generate|What about a photo of|Visualize|Put together a shot of|"
+    "I want see picture of|please make image with|give image of|need picture where we see|make for me|"
+    "can you do for me|Simple request:|Subject:|Task: draw|Next image:|One more:|Same again, but|For my blog:|"
+    "Here we have|On the photo:"
 )
 ONLOOKERS = entries(
     "in front of a cheering crowd|while friends laugh in the background|with a crowd behind|surrounded by tourists|"

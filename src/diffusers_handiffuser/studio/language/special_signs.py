@@ -1,339 +1,313 @@
-"""Words for the signs of fans, surfers, actors and sign languages, and for shapes without a name, as data."""
+"""Words for the signs of fans, surfers, actors, friends and sign languages, as data."""
 
 from .wording import Wording, wording
 
 SPECIAL_SIGNS: dict[str, Wording] = {
-    "pinch": wording(
-        "make/do>a pinching gesture|make/show>a tiny bit sign|make/do>a Korean finger heart|"
-        "make/show>a mini heart with thumb and index|hold>an invisible needle|hold>an invisible coin|"
-        "show/make>a small amount|hold up/take>a pinch of nothing|make/do>a just-a-little gesture|"
-        "make>a this-small gesture",
-        "~show how small it was|~show us a tiny gap between thumb and finger|~take a pinch of salt|~pinch the air|"
-        "~pinch {his} thumb and index finger together|~hold an invisible pin|"
-        "~say just a little bit with two fingers|~sprinkle invisible salt|~show that it was this close|"
-        "~hold a grain of rice between two fingertips|~pick up an imaginary crumb|~sign love with a finger heart|"
-        "~measure a few millimeters with thumb and finger|~thread an invisible needle",
-        "thumb and index almost touching, the others curled|a tiny gap between thumb and index finger|"
-        "the thumb and forefinger pinched together|fingertips pinching something tiny|"
-        "thumb tip against index tip and the other fingers closed",
-        "a K-pop idol: ~make a finger heart for the fans!|a cook: ~add a pinch of salt over an imaginary pot|"
-        "a tailor: ~hold a pin between two fingers|a jeweler: ~hold up an invisible gem|"
-        "a fisherman: ~admit how tiny the fish was|a parking driver: ~show how little was missing|"
-        "a botanist: ~hold an imaginary seed",
-        "~make two finger hearts|~pinch the air with both hands|~hold the ends of an invisible thread|"
-        "~stretch an invisible string between two pinches",
-    ),
     "horns": wording(
         "throw/flash/make/show>the horns|throw/flash/make>devil horns|make/throw/flash>the sign of the horns|"
         "make/flash/throw>a rock on sign|throw/flash>a heavy metal salute|make/flash>a rock and roll hand|"
-        "throw/give>the metal horns|make/flash>a hook 'em horns|make/show>the corna|make/flash>a rock hand sign",
-        "~throw up the horns|~throw the horns at a concert!|~flash the devil horns|~raise the horns|"
+        "throw/give>the metal horns|make/flash>a hook 'em horns|make/show>the corna|make/flash>a rock hand sign|"
+        "show/send>the sign of the horns emoji|throw/show>a rock-on|make/throw>goat horns|"
+        "make/show>a bull's head with the fingers|make/throw>a Ronnie James Dio salute|make/throw>a hard rock sign|"
+        "make/show>a pair of horns|make/flash>a Longhorns hand sign|throw/flash>the heavy metal horns|"
+        "make/throw>a devil's horns salute|make/show>an evil-eye charm with the fingers|"
+        "make/cast>a bull-shaped shadow|throw/flash>a mosh pit greeting|make/raise>a goat's head of fingers",
+        "~throw up the horns|~throw the horns at the festival!|~flash the devil horns|~raise the horns|"
         "~rock out with the horns up|~salute the band with devil horns!|~ward off the evil eye with horns|"
         "~make devil horns with index and pinky|~show the longhorns sign|~say rock on with {his} fingers|"
-        "~do the metal sign|~hold up {his} index and pinky like horns|~throw a rock sign",
+        "~do the metal sign|~hold up {his} index and pinky like horns|~throw a rock sign|~rock on|"
+        "~rock and roll with two raised fingers|~make horns with first and last finger|"
+        "~raise {his} forefinger and baby finger|~fold the two middle fingers under the thumb|"
+        "~keep thumb, middle and ring finger folded and ~raise the others|~imitate a bull with two fingers|"
+        "~cheer for Texas|~keep it metal, horns in the air|~greet the mosh pit|~pledge allegiance to metal|"
+        "~make the corna for luck|~throw metal horns like Dio|~stick up index finger and pinky|~say rock and roll|"
+        "~hook 'em|~hail heavy metal",
         "index and pinky up like horns|devil horns up|the horns up, thumb over the middle fingers|"
-        "first and last finger raised like a bull's horns|index and little finger pointing up, metal style",
-        "a metalhead at a concert: ~throw up the horns!|a rocker on stage: ~flash the horns!|"
+        "first and last finger raised like a bull's horns|index and little finger pointing up, metal style|"
+        "the middle and ring fingers folded under the thumb|forefinger and baby finger up, the rest folded|"
+        "the two outer fingers up like a goat's horns|middle and ring finger held by the thumb, the outer two raised|"
+        "two horns of index and pinky, thumb tucked in|the pointer and the little finger standing apart|"
+        "pointer and pinky straight, thumb pressed on the two between|"
+        "outer fingers raised, inner ones and thumb tucked away|a bull's head of fingers|"
+        "first and last finger extended, thumb closed",
+        "a metalhead: ~throw up the horns in the front row!|a rocker on stage: ~flash the horns!|"
         "a drummer: ~salute with devil horns|a Texas fan: ~hook 'em with two fingers!|"
         "a guitarist: ~raise the horns after the solo!|an Italian grandmother: ~keep bad luck away with the corna|"
-        "a headbanger in the mosh pit: ~raise devil horns!",
+        "a headbanger in the mosh pit: ~raise devil horns!|a Black Sabbath fan: ~throw the devil horns|"
+        "a bassist: ~rock on between songs!|a Longhorns quarterback: ~show the horns|"
+        "a superstitious Neapolitan: ~make the corna for luck|a roadie: ~throw the rock sign|"
+        "a grandma at a metal festival: ~raise the horns!|a heavy metal singer: ~greet the crowd with horns",
         "~throw up the horns with both hands|~raise double devil horns|~rock out with both horns up|"
-        "~flash the metal sign with both hands",
+        "~flash the metal sign with both hands|~raise two pairs of horns|~make a bull's horns with each hand|"
+        "~throw the devil horns with both hands",
     ),
     "l_sign": wording(
-        "make/show/form>an L|make/flash>a loser sign|make/show/form>the letter L|make/flash>an L for loser|"
+        "make/show/form>an L|make/flash>a loser sign|make/show/form>the letter L|make/flash>an L that means loser|"
         "make/show>an L shape with thumb and index finger|make/form>a right angle with thumb and forefinger|"
         "make/show>an L with the fingers|show/make>a sign language L|make/hold up>an L of two fingers|"
-        "make/hold up>half a picture frame with the fingers",
+        "make/hold up>half a picture frame with the fingers|show/make>the letter L with thumb and pointer|"
+        "make/show>a German two|make/show>a Chinese eight|make/form>a carpenter's square of fingers|"
+        "make/show>a corner of two fingers|make/form>a set square with the fingers|make/flash>a capital L|"
+        "make/show>an L-shaped {hand}|make/flash>the loser sign of the nineties|make/show>two the European way|"
+        "make/form>a photo corner with the fingers|flash/make>the L of losers|"
+        "make/form>a ninety-degree corner with two fingers|make/show>an L from the manual alphabet",
         "~call someone a loser with {his} fingers|~sign the letter L|~make an L with {his} thumb and index finger|"
         "~spell L with {his} {hand}|~hold {his} thumb out and {his} index finger up|"
         "~tease a friend with the loser sign|~stretch thumb and index into an L|~frame a shot with two fingers|"
-        "~count to two the German way, thumb first|~stick out thumb and forefinger at a right angle",
+        "~count to two the German way, thumb first|~stick out thumb and forefinger at a right angle|~take the L|"
+        "~say loser with two fingers|~show the Chinese number eight|~spread thumb and pointer to a right angle|"
+        "~extend thumb and forefinger only|~fold three fingers and ~make an L with the rest|"
+        "~order two beers the German way|~count to two with thumb and index|~frame a face with thumb and index|"
+        "~square up a picture with two fingers|~form a corner with thumb and forefinger|"
+        "~line up a shot with thumb and index|~make a capital L|~measure with thumb and index at a right angle|"
+        "~make the L of the loser|~stretch out {his} thumb and pointer",
         "thumb and index finger in an L|index up and thumb out at a right angle|an L of thumb and forefinger|"
-        "the index up, the thumb sideways, the rest folded|thumb and forefinger stretched like an L",
+        "the index up, the thumb sideways, the rest folded|thumb and forefinger stretched like an L|"
+        "thumb and pointer at ninety degrees|the forefinger upright, the thumb square to it|"
+        "three fingers folded, thumb and index forming a corner|thumb and index like a set square|"
+        "an L made of two straight digits|index and thumb stretched wide, middle, ring and pinky closed|"
+        "the thumb sticking out square from the index|thumb and index finger in the shape of a capital L|"
+        "a corner of thumb and forefinger|pointer and thumb extended, the other three closed",
         "a school bully: ~make the loser sign|a sign language teacher: ~show the letter L|"
         "a teenager: ~mock a loser with two fingers|a Liverpool fan: ~make an L for the club!|"
-        "a photographer: ~frame the view with thumb and index|a rival fan: ~flash the loser L at the stands!",
+        "a photographer: ~frame the view with thumb and index|a rival fan: ~flash the loser L at the stands!|"
+        "a Beijing vendor: ~show the price, eight, with two fingers|a mean teammate: ~flash the L|"
+        "a cinematographer: ~line up a shot with thumb and index|"
+        "a carpenter: ~check a corner with thumb and forefinger|a Munich brewer: ~order two the local way!|"
+        "a first-grader: ~make the letter L|a Lakers fan: ~flash an L",
         "~frame a picture with two L shapes|~make a film director's frame|~make an L with each hand|"
-        "~make a viewfinder of two L signs",
+        "~make a viewfinder of two L signs|~frame a face with two L signs|"
+        "~make a rectangle of thumbs and index fingers|~build a picture frame with both hands|~flash two Ls",
     ),
     "call_me": wording(
         "make/flash/throw/give>a shaka|make/give/do>a call me sign|flash/throw/make>a hang loose sign|"
         "make/do>a phone hand|give/flash>a surfer's greeting|flash/give>an aloha sign|make/do>a telephone gesture|"
-        "throw/flash>a shaka brah|flash/throw>a hang ten|make/show>a Y with the fingers",
+        "throw/flash>a shaka brah|flash/throw>a hang ten|make/show>a Y with the fingers|"
+        "show/send>the call me hand emoji|make/show>a Chinese six|make/show>the letter Y in sign language|"
+        "make/give>a ring-me gesture|make/throw>a chill-bro sign|flash/throw>a Hawaiian greeting|"
+        "make/throw>a surf's-up sign|make/do>a phone receiver with thumb and pinky|"
+        "make/show>a span of thumb and pinky|throw/flash>a stay-loose|make/do>an old-school phone gesture|"
+        "flash/give>a no-worries shaka|make/do>a thumb-and-pinky phone|flash/throw>a thank-you shaka",
         "~hang loose|~tell us to call|~gesture call me|~throw a shaka|~say call me later with {his} fingers|"
         "~wiggle a shaka|~wish us aloha|~pretend to phone with thumb and pinky|~mime a phone call|"
         "~greet like a surfer|~sign hang loose|~make a phone of {his} {hand}|~flash the surfer sign|"
         "~ask for a call with two fingers|~shake thumb and pinky, Hawaiian style|"
-        "~mime drinking from a bottle with thumb and pinky",
+        "~mime drinking from a bottle with thumb and pinky|~sign the letter Y|~show the Chinese number six|"
+        "~answer an imaginary phone|~hold an invisible receiver|~say give me a ring|~say phone me|"
+        "~say mahalo with a shaka|~say take it easy, surfer style|~stretch thumb and little finger apart|"
+        "~fold the three middle fingers|~keep only thumb and pinky out|~curl in the middle three fingers|"
+        "~greet the lineup, surfer style|~rock a loose shaka|~spread thumb and baby finger|"
+        "~talk into an invisible phone|~ask us to phone back",
         "thumb and pinky out like a phone|thumb and little finger stretched out, surfer style|"
-        "a shaka with thumb and pinky|the thumb and pinky spread, hang loose|thumb and pinky apart like a handset",
+        "a shaka with thumb and pinky|the thumb and pinky spread, hang loose|thumb and pinky apart like a handset|"
+        "only thumb and pinky out, the middle three folded|the three middle fingers curled in|"
+        "thumb and little finger like a telephone|thumb and baby finger wide apart|"
+        "the outermost digits stretched, the rest closed|index, middle and ring folded, thumb and pinky spread|"
+        "a Y of thumb and pinky|thumb and pinkie stretched as far as they go|"
+        "thumb and pinky out like a phone receiver|"
+        "a thumb and a little finger at opposite ends, fingers between them folded",
         "a surfer: ~hang loose|a Hawaiian: ~greet with aloha and a wiggle of the hand|"
         "a girl across the street: ~mime call me!|a skydiver: ~throw a shaka before the jump!|"
-        "a car salesman: ~ask us to give him a ring|a beach bum: ~signal hang loose!|a kitesurfer: ~flash a shaka!",
-        "~throw a double shaka|~hang loose with both hands|~make shakas with both hands|~flash two shakas",
+        "a car salesman: ~ask us to give him a ring|a beach bum: ~signal hang loose!|a kitesurfer: ~flash a shaka!|"
+        "a bodyboarder: ~throw a shaka|a Maui bus driver: ~thank another driver with a shaka!|"
+        "a Shanghai vendor: ~show the price, six|a flirty stranger: ~gesture call me!|"
+        "a real estate agent: ~promise to phone|a paraglider: ~flash a shaka|"
+        "a girl from Oahu: ~say mahalo with a shaka|a deaf boy: ~spell the letter Y",
+        "~throw a double shaka|~hang loose with both hands|~make shakas with both hands|~flash two shakas|"
+        "~hold two imaginary phones|~say aloha with both hands|~make a phone of each hand",
     ),
     "love_you": wording(
         "make/flash/show/sign>an I love you sign|make/flash/show>the ILY sign|make/sign>I love you in sign language|"
         "make/do>a Spider-Man hand|make/do>a web-shooting gesture|make/show>the ASL sign for I love you|"
         "make/flash>a love hand sign|make/do>a Spidey hand|give/flash>an ILY hand|"
-        "flash/make>a rock star's I love you",
+        "flash/make>a rock star's I love you|show/send>the love-you gesture emoji|make/do>a Peter Parker hand|"
+        "make/do>a thwip gesture|make/flash>a wordless I love you|make/sign>a signed I love you|"
+        "make/give>an American Sign Language love sign|make/do>a web-slinger's hand|"
+        "make/flash>an I, an L and a Y in one|make/do>a wrist web-shooter pose|make/show>horns with the thumb out|"
+        "make/flash>a three-digit love sign|make/do>a Miles Morales pose|make/show>a silent love sign|"
+        "make/do>a spider hero's web hand",
         "~sign I love you|~say I love you in sign language|~shoot a web like Spider-Man|~do the Spider-Man pose|"
         "~sling an invisible web|~tell {his} family I love you without words|~sign love to the fans|"
         "~hold up thumb, index and pinky to say I love you|~shoot webs|~spell out love with one handshape|"
-        "~stick out thumb, index and pinky like Spider-Man|~sign ILY",
+        "~stick out thumb, index and pinky like Spider-Man|~sign ILY|~fire a web|~cast a web at a wall|"
+        "~pose like Peter Parker|~fold only {his} middle and ring finger|"
+        "~keep the two middle fingers folded and ~extend the rest|~make horns and ~stick out the thumb too|"
+        "~say love you in ASL|~show {his} love with thumb, index and pinky|"
+        "~stretch out everything but the middle and ring finger|~send love to the deaf community|"
+        "~express love without a word|~imitate a web shooter|~throw the ILY to the fans|~swing like Spider-Man|"
+        "~catch crooks with an invisible web|~tuck in just the two middle fingers",
         "thumb, index and pinky out, I love you style|three fingers out like Spider-Man shooting a web|"
         "an ILY of thumb, index and little finger|the two middle fingers down, web-slinger style|"
-        "thumb, index and little finger up for love",
+        "thumb, index and little finger up for love|only the middle and ring fingers folded|"
+        "everything out but the two middle fingers|thumb, pointer and pinky extended, the other two folded|"
+        "middle and ring finger tucked into the palm, the rest stretched|horns and the thumb out as well|"
+        "thumb, forefinger and baby finger spread|the two center fingers pressed to the palm like a web-shooter|"
+        "fingers like Spider-Man's when he slings a web|middle and ring finger bent in, the other three out|"
+        "the index, pinky and thumb extended for I love you",
         "a deaf mother: ~sign I love you to a baby|a boy in a superhero costume: ~shoot webs at the camera|"
         "a superhero: ~sling a web|an ASL teacher: ~show how to sign I love you!|"
-        "a Spider-Man cosplayer: ~strike the web pose!|a singer on tour: ~sign I love you to the fans!",
-        "~shoot webs with both hands|~sign I love you with both hands|~do a double Spider-Man|~flash two ILY signs",
+        "a Spider-Man cosplayer: ~strike the web pose!|a singer on tour: ~sign I love you to the fans!|"
+        "a Marvel fan: ~fire an invisible web|a sign language choir singer: ~sign I love you!|"
+        "a deaf couple's daughter: ~say I love you in sign|a stuntman in a spider suit: ~strike a web-slinging pose|"
+        "a deaf grandfather: ~sign I love you to his grandchildren|"
+        "a pop star: ~flash the ILY at the end of the show!|a teen web-slinger: ~swing into action",
+        "~shoot webs with both hands|~sign I love you with both hands|~do a double Spider-Man|~flash two ILY signs|"
+        "~sling webs from both wrists|~sign ILY with both hands|~strike a Spider-Man pose with both hands|"
+        "~fire webs with both hands",
     ),
     "finger_gun": wording(
         "make/do/fire>a finger gun|make/point/cock>a finger pistol|make/do>a pew pew gesture|"
         "make>a gun with the fingers|make/draw>a toy pistol out of a {hand}|"
-        "make/cock>an imaginary revolver of fingers|make/do>a bang-bang hand|"
-        "make/raise>a double-barreled finger gun|make/do>a hand pistol|make/draw>a pretend gun",
+        "make/cock>an imaginary revolver of fingers|make/do>a bang-bang hand|make/raise>a double-barreled finger gun|"
+        "make/do>a hand pistol|make/draw>a pretend gun|make/point>a six-shooter of fingers|"
+        "make/draw>a cowboy pistol of fingers|make/point>a mock pistol|make/do>a James Bond finger pistol|"
+        "make/fire>a playground pistol|make/do>a you-got-it finger gun|make/point>a two-barreled pistol of fingers|"
+        "make/do>a Wild West finger draw|make/fire>a blaster of two fingers|do/fire>a Fonzie finger gun|"
+        "draw/aim>an invisible Colt|make/show>a starter's pistol of fingers|make/fire>a bang-bang with the fingers|"
+        "make/do>a stick-'em-up pistol",
         "~shoot a finger gun|~pretend to shoot with {his} fingers|~make a gun of {his} {hand}|~cock a finger pistol|"
         "~blow imaginary smoke off a finger gun|~say pew pew with a finger gun|~play cowboys with a finger pistol|"
         "~mime a pistol|~fire an invisible gun|~raise a pretend pistol|~draw a finger gun|"
-        "~play secret agent with a hand pistol|~turn two fingers and the thumb into a pistol",
+        "~play secret agent with a hand pistol|~turn two fingers and the thumb into a pistol|~aim a finger gun|"
+        "~stage a stick-up|~rob a bank with two fingers|~play cops and robbers|~pretend to be James Bond|"
+        "~pretend to hold a gun|~rob us with a finger pistol|~cock {his} thumb like a hammer|"
+        "~make bang noises with a finger gun|~point two fingers like a barrel, thumb cocked|~start an imaginary race|"
+        "~greet us with a finger gun|~say gotcha with a finger gun|~duel with a finger pistol|"
+        "~keep two fingers straight and together, thumb cocked|~aim two fingers like a revolver",
         "two fingers and the thumb like a pistol|fingers shaped like a gun|a gun of thumb and two closed fingers|"
-        "the fingers forming a pistol, thumb cocked|the hand in the shape of a revolver",
+        "the fingers forming a pistol, thumb cocked|the hand in the shape of a revolver|"
+        "index and middle as the barrel, the thumb as the hammer|two joined fingers for a barrel and a cocked thumb|"
+        "index and middle together, thumb out, like a gun|a pistol made of three digits|"
+        "the thumb cocked above two straight fingers|two fingers and the thumb like a toy gun|"
+        "two fingers side by side and the thumb sticking out|the barrel formed by two fingers, thumb apart|"
+        "thumb out, first two fingers together, the rest folded|three digits in the shape of a pistol",
         "a kid playing cops and robbers: ~fire a finger pistol!|a secret agent: ~pose with a finger gun|"
         "a cowboy in a school play: ~draw an imaginary gun!|a cheesy salesman: ~shoot a finger gun at a client|"
-        "a boy: ~say bang bang with his fingers|a dad: ~greet the neighbors with a finger gun!",
+        "a boy: ~say bang bang with his fingers|a dad: ~greet the neighbors with a finger gun!|"
+        "a bank robber in a comedy: ~rob the cashier with a finger pistol|"
+        "a boy in a cowboy hat: ~draw an invisible Colt|a talk show host: ~greet the band with a finger gun!|"
+        "a car dealer: ~say gotcha with a finger gun|a Bond fan: ~pose like 007 with a finger pistol|"
+        "a race starter: ~start an imaginary race!|a kid behind a sofa: ~play cops and robbers",
         "~shoot finger guns|~fire double finger guns|~make pistols of both hands|"
-        "~draw two finger guns like a gunslinger|~do finger guns at the camera",
-    ),
-    "thumb_and_two": wording(
-        "make/show/hold up>a German three|show/make>a three with thumb, index and middle finger|"
-        "give/raise>the Serbian three-finger salute|show/make>a three the European way|"
-        "make/sign>the number three in sign language|show/make>a three that starts with the thumb|"
-        "order/sign>a three as in the tavern scene|show/hold up>thumb, index and middle finger spread|"
-        "give/hold up>a three-finger sign with the thumb|show/make>a continental three",
-        "~count to three starting with {his} thumb|~show three with thumb, index and middle|"
-        "~order three glasses like a German|~count three on thumb, index and middle finger|"
-        "~hold up {his} thumb and the first two fingers|~stick out {his} thumb, index and middle finger, all spread|"
-        "~say three the way Europeans do|~sign a three in ASL|~spread thumb and two fingers|"
-        "~raise thumb and two spread fingers|~show drei on {his} fingers",
-        "thumb, index and middle finger spread apart|the thumb out and two fingers in a V|"
-        "thumb plus two spread fingers|a V of two fingers and the thumb sticking out|a three made with the thumb|"
-        "the thumb and two fingers fanned out",
-        "a German officer: ~order three drinks the native way!|"
-        "a Serbian fan: ~give the Serbian salute with thumb and two fingers!|"
-        "a German tourist: ~ask for three of them|a teacher from Berlin: ~count one, two, three from the thumb|"
-        "a deaf student: ~sign three, thumb out|a Frenchman: ~say trois with thumb and two fingers|"
-        "a Belgrade basketball player: ~celebrate with thumb and two fingers!",
-        "~show six with thumb and two fingers of each hand|~give the Serbian salute with both hands|"
-        "~spread thumb and two fingers of each hand",
+        "~draw two finger guns like a gunslinger|~do finger guns at the camera|~aim two finger pistols|"
+        "~play gunslinger with both hands|~rob a bank with two finger guns",
     ),
     "pinky_up": wording(
-        "make/offer/give>a pinky promise|make/give>a pinky swear|raise/hold up>a pinky|"
-        "raise/hold up>a little finger|show/make>the letter I in sign language|raise/stick up>a dainty pinky|"
-        "hold up/raise>the smallest finger|hold up/offer>a pinky to swear on|raise/show>just a pinkie|"
-        "do/make>a fancy tea pinky",
-        "~offer a pinky swear|~hold up {his} pinky|~raise {his} little finger|~pinky swear|"
+        "make/offer/give>a pinky promise|make/give>a pinky swear|raise/hold up>a pinky|raise/hold up>a little finger|"
+        "show/make>the letter I in sign language|raise/stick up>a dainty pinky|hold up/raise>the smallest finger|"
+        "hold up/offer>a pinky to swear on|raise/show>just a pinkie|do/make>a fancy tea pinky|"
+        "make/show>an I in the manual alphabet|raise/hold up>a baby finger|raise/show>a solitary pinky|"
+        "raise/stick out>a tea-time pinky|offer/give>a childhood promise finger|hold up/offer>a pinkie promise|"
+        "raise/stick out>a posh little finger|make/show>the Japanese girlfriend sign|"
+        "raise/hold up>the littlest finger|raise/hold up>the fifth finger|raise/show>a lone little finger|"
+        "raise/stick out>a snobbish pinky|offer/stick out>a best-friends pinky|show/raise>a pinky all by itself",
+        "~offer a pinky swear|~hold up {his} pinky|~raise {his} little finger|~swear by {his} pinky|"
         "~promise with {his} pinky|~stick up {his} pinky|~sip invisible tea with the pinky up|"
         "~put {his} pinkie in the air|~swear on {his} little finger|~lift {his} pinky like a duchess|"
-        "~ask for a pinky promise|~extend just {his} pinky|~sign the letter I",
+        "~ask for a pinky promise|~extend just {his} pinky|~sign the letter I|~stick out {his} pinkie|"
+        "~hold out {his} little finger|~fold everything but {his} pinky|~let {his} pinky stick out all alone|"
+        "~sip champagne with the pinky up|~promise never to tell, pinky out|~raise just {his} baby finger|"
+        "~drink espresso with a raised pinky|~show off a pinky ring|~extend {his} smallest digit|"
+        "~make up after a fight with a pinky promise|~vow to be friends forever, pinky out|"
+        "~keep only {his} little finger straight|~put on posh manners, pinky in the air|~lift {his} baby finger|"
+        "~swear a pinky oath",
         "pinky up, the rest folded|only the pinky sticking up|the little finger raised|the pinkie in the air|"
-        "the smallest finger up and the others closed|pinky extended for a promise",
+        "the smallest finger up and the others closed|pinky extended for a promise|the pinky sticking out all alone|"
+        "baby finger up, the rest folded|a lone little finger|everything folded but the pinky|"
+        "the littlest digit standing, the others in a fist|pinky out for a pinky swear|just the pinkie extended|"
+        "four digits closed, the little finger straight|a fist and a raised pinky|the last finger up and nothing else",
         "a little girl: ~make a promise with her pinky|a duchess: ~raise a little finger over tea!|"
         "a bridesmaid: ~offer a pinky to swear on|a snob: ~stick up a dainty little finger|"
         "a lady at high tea: ~lift her pinky!|a best friend: ~seal a promise, pinky out|"
-        "an English aunt: ~hold her pinky up over an imaginary teacup",
-        "~hold up both pinkies|~offer two pinky promises|~raise both little fingers|~stick up the pinky of each hand",
+        "an English aunt: ~hold her pinky up over an imaginary teacup|a socialite: ~sip champagne with the pinky up!|"
+        "a butler: ~lift a dainty little finger|an opera singer: ~sip tea, pinky out!|"
+        "a kindergarten friend: ~promise never to tell, pinky out|a rapper: ~show off a pinky ring|"
+        "an espresso drinker: ~keep a little finger raised|a six-year-old: ~swear a pinky oath",
+        "~hold up both pinkies|~offer two pinky promises|~raise both little fingers|~stick up the pinky of each hand|"
+        "~raise both baby fingers|~sip from two imaginary cups, pinkies up|~swear two pinky promises",
     ),
     "crossed_fingers": wording(
         "keep/hold up/show>crossed fingers|make/show>a fingers crossed sign|make/show>a good luck sign|"
         "show/hold up>two crossed fingers|make/show>a sign for luck|show/make>the letter R in sign language|"
         "make/show>a here's-hoping gesture|make/show>a wish-me-luck sign|"
-        "hold up/show>index and middle finger crossed|show/make>a liar's crossed fingers",
+        "hold up/show>index and middle finger crossed|show/make>a liar's crossed fingers|"
+        "show/send>the crossed fingers emoji|make/show>an R with two fingers|hold up/show>two entwined fingers|"
+        "hold up/show>a twist of two fingers|make/show>a lucky cross of fingers|make/show>a please-let-it-work sign|"
+        "make/show>a superstitious finger cross|make/show>a lottery player's sign|"
+        "hold up/show>two lucky fingers, crossed|make/show>a hope-it-works gesture|"
+        "hold up/show>a pair of overlapping fingers|make/show>a fib-teller's cross of fingers|"
+        "make/show>an exam-day sign of luck|hold up/show>two fingers twisted together",
         "~cross {his} fingers|~cross {his} fingers for luck|~cross {his} fingers and ~hope for the best|"
         "~keep {his} fingers crossed|~wish us luck with crossed fingers|~hope for good luck, fingers crossed|"
         "~cross {his} fingers before the exam!|~twist {his} middle finger over the index finger|"
         "~lie with {his} fingers crossed|~make a wish with crossed fingers|~hold {his} fingers crossed|"
-        "~pray for luck with two crossed fingers|~sign the letter R",
+        "~pray for luck with two crossed fingers|~sign the letter R|~hope it works, fingers crossed|"
+        "~wish on two crossed fingers|~wrap {his} middle finger around the index|~overlap {his} first two fingers|"
+        "~entwine index and middle finger|~lay one finger over the other|~tell a fib with crossed fingers|"
+        "~hope for a win, fingers crossed|~hope for snow with crossed fingers|"
+        "~bring {his} team luck with crossed fingers|~say fingers crossed|~lock two fingers in a cross|"
+        "~make a cross of two fingers|~hope and ~pray, fingers crossed|~wait for good news with crossed fingers|"
+        "~cross index and middle finger",
         "fingers crossed|index and middle finger crossed|two fingers crossed for luck|"
         "the middle finger twisted over the index|fingers crossed, hoping for the best|"
-        "two fingers entwined for good luck",
+        "two fingers entwined for good luck|middle finger over the index, the rest folded|"
+        "two fingers wound around each other|the first two fingers overlapping|index and middle twisted like a rope|"
+        "two crossed digits, thumb over the others|one finger laid across its neighbor|"
+        "forefinger and middle finger in a cross|two fingers like a pretzel|"
+        "the index hooked behind the middle finger|the pointer and the middle finger entwined",
         "a lottery player: ~hope for the jackpot, fingers crossed|a student before an exam: ~cross {his} fingers!|"
         "a gambler: ~cross {his} fingers at the roulette table!|"
         "a nervous fan: ~cross {his} fingers during the penalty shootout!|"
         "a liar: ~promise the truth with crossed fingers|"
-        "a job applicant: ~keep {his} fingers crossed in the waiting room!|a mother backstage: ~cross her fingers!",
-        "~cross the fingers of both hands|~keep {his} fingers crossed on both hands|"
-        "~hold up two pairs of crossed fingers|~double-cross {his} fingers for extra luck",
+        "a job applicant: ~keep {his} fingers crossed in the waiting room!|a mother backstage: ~cross her fingers!|"
+        "a bride-to-be: ~hope for sunshine, fingers crossed|a poker player: ~wish for an ace with crossed fingers|"
+        "a rocket engineer: ~hope for a safe launch, fingers crossed|"
+        "a candidate: ~wait for the result with crossed fingers!|"
+        "a fibbing child: ~promise to behave with crossed fingers|"
+        "a quiz contestant: ~hope for an easy question, fingers crossed|a farmer: ~hope for rain, fingers crossed",
+        "~cross the fingers of both hands|~keep the fingers of both hands crossed|"
+        "~hold up two pairs of crossed fingers|~double-cross {his} fingers for extra luck|"
+        "~wish for luck with the fingers of both hands crossed|~cross two fingers on each hand|"
+        "~hope twice as hard, fingers of both hands crossed",
     ),
     "vulcan": wording(
         "give/make/flash>a Vulcan salute|give/make>Spock's greeting|give/make>a Star Trek salute|"
         "make/give>the live long and prosper sign|give/flash>a Trekkie greeting|"
         "make/form>a V between middle and ring finger|give/make>a Spock hand|give/make>the LLAP sign|"
-        "show/make>a split-finger salute|give/make>the Kohanim blessing",
+        "show/make>a split-finger salute|give/make>the Kohanim blessing|show/send>the vulcan salute emoji|"
+        "make/give>a Leonard Nimoy salute|make/give>the Star Trek greeting|"
+        "make/show>a split between middle and ring finger|make/give>a rabbinic priestly blessing|"
+        "make/show>a four-finger V|make/form>a shin with the fingers|make/give>a Starfleet nerd's hello|"
+        "make/show>two pairs of fingers|make/give>a Tuvok greeting|make/give>an Enterprise crew salute|"
+        "make/show>a nerdy split of fingers|give/make>a peace-and-long-life sign|make/show>a V of paired fingers",
         "~wish us a long life and prosperity|~greet like Mr. Spock|~salute like a Vulcan|~do the Spock sign|"
         "~part {his} fingers between middle and ring finger|~say live long and prosper|"
         "~split {his} fingers like Spock|~greet fellow Trekkies|~make the Vulcan sign|"
         "~spread {his} fingers two and two|~tell us to live long and prosper|"
-        "~bid us peace and long life, Vulcan style|~hold up {his} {hand} like Leonard Nimoy",
+        "~bid us peace and long life, Vulcan style|~hold up {his} {hand} like Leonard Nimoy|~greet us as Spock would|"
+        "~raise a {hand} split in the middle|~pair up {his} fingers|"
+        "~keep index and middle together and ring and pinky together|~make a V of two finger pairs|"
+        "~separate {his} middle and ring finger|~say peace and long life|~do the Star Trek thing|"
+        "~part two fingers from the other two|~give the priestly blessing|~imitate Leonard Nimoy|"
+        "~split four fingers into two pairs|~show the Vulcan V|~bless the congregation like a Kohen|"
+        "~open a gap between middle and ring finger|~answer like a logical Vulcan",
         "fingers parted in pairs, Vulcan style|a gap between middle and ring finger|"
         "the fingers split two and two, thumb out|paired fingers in a wide V, like Spock|"
-        "live long and prosper fingers",
+        "live long and prosper fingers|index and middle touching, ring and pinky touching, a gap between|"
+        "two pairs of fingers in a V|four fingers split in the middle|the fingers in two bundles like a V|"
+        "a wide gap between the middle and ring fingers only|paired digits and an outstretched thumb|"
+        "middle and ring finger parted, the others side by side|the fingers forked two by two|"
+        "a V made of four fingers|the fingers two and two like Spock's",
         "a Trekkie at a convention: ~give the Vulcan salute!|Mr. Spock: ~raise a hand in greeting|"
         "a Star Trek fan: ~do the Spock|a boy with pointed ears: ~wish us long life|"
         "a science officer: ~greet the captain in Vulcan style!|"
         "a cosplayer in a Starfleet uniform: ~say live long and prosper!|"
-        "an alien ambassador: ~offer the Vulcan greeting",
+        "an alien ambassador: ~offer the Vulcan greeting|a Star Trek actor: ~do the Vulcan sign|"
+        "a rabbi: ~show the priestly blessing|a physics nerd: ~greet the class like Spock|"
+        "a Comic-Con visitor: ~say peace and long life|an astronaut: ~do the Spock sign in orbit!|"
+        "a child in a Spock costume: ~part the fingers two and two|a Klingon at a costume party: ~greet like Spock",
         "~give the Vulcan salute with both hands|~do Spock hands|~give the priestly blessing with both hands|"
-        "~split the fingers of both hands like Spock",
-    ),
-    "hook": wording(
-        "make/show>a hooked finger|crook/raise>a beckoning index|make/show>a crooked finger|"
-        "make/do>a come-here finger|make/show>a finger hook|make/show>a nine in Chinese number signs|"
-        "make/form>a hook with the index finger|raise/show>a bent forefinger|make/do>a beckoning finger|"
-        "make/show>the letter X in sign language",
-        "~beckon with a crooked finger|~beckon us closer with one finger|~crook {his} index finger|"
-        "~bend {his} index finger like a hook|~curl {his} forefinger to call us over|"
-        "~invite us with a curled finger|~pull an invisible trigger|~hook {his} index finger|"
-        "~show the Chinese number nine|~lure us in with a crooked finger|~say come here with one finger|"
-        "~bend one finger like a question mark|~make a pirate's hook with {his} finger|~sign the letter X",
-        "the index finger bent like a hook|a crooked forefinger, the others closed|one finger hooked|"
-        "a curled index finger beckoning|the forefinger bent like a question mark",
-        "a witch: ~beckon with a crooked finger|a pirate: ~imitate a hook with one finger|"
-        "a seductress: ~beckon with a finger|a Beijing shopkeeper: ~show the price, nine, with a bent finger!|"
-        "a headmaster: ~call a pupil over with one finger!|a climber: ~demonstrate a one-finger grip|"
-        "a sharpshooter: ~curl an imaginary trigger finger",
-        "~crook both index fingers|~beckon with both index fingers|~make hooks of both index fingers",
-    ),
-    "claw": wording(
-        "make/show/do>a claw|make/do>a monster claw|make/show>cat claws|make/do>a bear claw gesture|"
-        "make/do>a zombie hand|make/show>an eagle's talons|make/do>a rawr hand|make/show>a clawing {hand}|"
-        "make/do>a dragon claw|make/show>a witch's claw",
-        "~claw at the air|~show {his} claws|~scratch like a cat|~growl like a bear with a claw up|~bare {his} claws|"
-        "~curl {his} fingers like talons|~play a monster with a clawed hand|~swipe like a lion|"
-        "~pretend to be a werewolf|~bend {his} spread fingers like a claw|~hiss like a cat, claws out|"
-        "~hold {his} fingers like a rake|~grab at nothing with stiff bent fingers|~do a scary rawr",
-        "the fingers spread and bent like claws|fingers curved like talons|claws out|"
-        "stiff fingers curled like a rake|the fingertips bent as if to scratch|fingers hooked like an eagle's foot",
-        "a kid in a dinosaur costume: ~roar with claws out!|a werewolf: ~claw at the moon|"
-        "a vampire: ~reach out like a claw|an actor playing a monster: ~show {his} claws!|"
-        "a zombie: ~grasp at the living|a fantasy villain: ~cast a spell with clawed fingers|"
-        "a toddler: ~growl like a little lion",
-        "~growl like a bear with both claws up|~show both claws|~play a T. rex with both hands|"
-        "~claw at the air with both hands|~scare the kids with monster hands",
-    ),
-    "relaxed": wording(
-        "show/hold up>a relaxed {hand}|show/hold up>a loose {hand}|raise/show>a limp {hand}|"
-        "show/raise>a {hand} at ease|show/hold up>a resting {hand}|show/raise>a languid {hand}|"
-        "show/hold up>a {hand} doing nothing|raise/show>a tired {hand}|show/hold up>a natural {hand} at rest|"
-        "raise/show>an idle {hand}",
-        "~relax {his} {hand}|~relax {his} fingers|~let {his} fingers hang|~keep {his} fingers soft|"
-        "~let {his} fingers droop|~let {his} {hand} go limp|~let the fingers of {his} {hand} hang loosely|"
-        "~rest {his} {hand} in the air|~hold {his} {hand} loosely|~loosen {his} fingers|~leave {his} {hand} slack|"
-        "~hold {his} {hand} without any tension|~let {his} {hand} droop|~raise a lazy {hand}|"
-        "~keep {his} {hand} soft and idle|~drape {his} {hand} casually",
-        "the fingers loosely bent|relaxed, slightly curled fingers|soft fingers without tension|"
-        "the fingers hanging slack|fingers at rest|loose, gently curved fingers",
-        "a sleepy cat owner: ~let a hand go slack|a pianist between pieces: ~relax {his} fingers!|"
-        "a masseur: ~show how a loose hand looks|a ballet dancer: ~hold a soft, relaxed hand|"
-        "a yoga teacher: ~release all tension from the hand!|a bored aristocrat: ~raise a languid hand",
-        "~relax both hands|~let both hands go limp|~hold both hands loosely in front of {him}|~raise two tired hands",
-    ),
-    "c_shape": wording(
-        "make/form/show>a C|make/form>the letter C|hold/grip>an invisible glass|hold>an imaginary bottle|"
-        "hold/raise>an invisible cup|hold>an invisible can|make/form>a half circle with fingers and thumb|"
-        "hold/grip>an imaginary pipe|make/show>a C-shaped {hand}|raise/hold>a beer that isn't there",
-        "~hold an invisible glass|~hold an imaginary mug|~hold a glass|~hold a cup of coffee|~grip a bottle|"
-        "~hold a beer|~raise an imaginary beer|~grip an invisible pole|~hold {his} {hand} as if around a can|"
-        "~toast us with no glass in hand|~sign the letter C|~curve {his} fingers into a C|"
-        "~make a C with {his} {hand}|~mime holding a bottle|~curve {his} fingers as if around a jar|"
-        "~hold {his} {hand} like a drinking Lego figure|~pretend to hold a cup|~mime gripping a broomstick",
-        "fingers and thumb curved into a C|the hand shaped like a C|the fingers curved as if holding a glass|"
-        "a C-shaped grip around nothing|thumb opposite the curved fingers, a cup's width apart",
-        "a bartender: ~mime a beer glass|a mime: ~drink from an imaginary glass!|"
-        "a Lego figure come to life: ~hold out a round grip|a choir member: ~sign the letter C|"
-        "a juggler: ~get a grip on an invisible club|a man at a party without a glass: ~toast anyway!|"
-        "a waitress: ~show the size of a cup",
-        "~hold an invisible burger|~make a C with each hand|~mime a pair of binoculars|~hold two imaginary glasses|"
-        "~grip an invisible steering wheel",
-    ),
-    "cupped": wording(
-        "hold out/show>a cupped {hand}|hold out/make>a begging {hand}|make/form>a bowl with the {hand}|"
-        "make/form>a scoop of the {hand}|hold out/show>a hollow {hand}|make/form>a little cup of fingers|"
-        "make/hold out>a {hand} for alms|hold out/make>a {hand} cupped for water|make/form>a spoon-shaped {hand}|"
-        "hold out>a {hand} ready for coins",
-        "~cup {his} {hand}|~cup {his} {hand} to beg|~beg for change|~beg for alms!|~scoop up imaginary water|"
-        "~hold {his} {hand} like a bowl|~catch raindrops in {his} {hand}|~ask for a few coins|"
-        "~hollow {his} {hand} as if for seeds|~cup {his} {hand} as if to drink|~scoop water|"
-        "~cradle an invisible chick|~make a small bowl of {his} {hand}|~wait for candy with a cupped {hand}",
-        "the fingers together and slightly curved like a bowl|the palm hollowed|the hand hollowed to hold water|"
-        "the hand cupped|fingers closed and curved like a spoon|the palm shaped like a small dish",
-        "a beggar: ~ask for a coin!|a thirsty hiker: ~scoop water from an imaginary spring|"
-        "a farmer: ~hold out a hand for seeds|a monk: ~receive alms|a child on Halloween: ~beg for candy!|"
-        "a swimmer: ~demonstrate the catch of the stroke|a girl feeding birds: ~hollow her hand for crumbs",
-        "~cup both hands to drink|~cup both hands for water|~beg with both hands|~catch the rain in both hands|"
-        "~hold an invisible baby bird in both hands",
-    ),
-    "tiger_paw": wording(
-        "make/show>a tiger paw|make/show>a half-closed fist|make/do>a leopard fist|make/do>a cat paw pose|"
-        "make/show>a kitten paw|make/do>a maneki-neko paw|make/show>a panther fist|make/do>a half fist|"
-        "make/do>a kung fu tiger hand|make/show>a paw with folded fingers",
-        "~fold {his} fingers at the middle knuckles|~bend {his} knuckles halfway|~do a kitty paw|"
-        "~make a paw of {his} {hand}|~beckon like a lucky cat|~close {his} {hand} only halfway|"
-        "~curl just the fingertips down to the palm's edge|~hold {his} {hand} like a cat's paw|"
-        "~tuck {his} fingertips under|~do the lucky cat pose|~strike a kung fu tiger pose|~say nyan with a paw|"
-        "~fold {his} fingertips onto the pads of the palm",
-        "the fingers folded at the middle joints|bent knuckles and tucked fingertips|the hand like a cat's paw|"
-        "the fingers doubled over but not clenched|fingertips tucked under, knuckles flat|"
-        "a half-closed fist with a flat back",
-        "a girl with cat ears: ~do a paw pose|a kung fu master: ~show the leopard fist|"
-        "a lucky cat: ~beckon with a paw|a martial artist: ~prepare a tiger strike!|"
-        "a cosplayer with a cat tail: ~make a kitty paw!|a self-defense coach: ~demonstrate a half fist!|"
-        "a boulderer: ~show a half-crimp grip",
-        "~make kitty paws with both hands|~do a cat pose with two paws|~hold up both paws|"
-        "~fold the fingers of both hands halfway|~show two leopard fists",
-    ),
-    "purse": wording(
-        "make/do>the Italian what-do-you-want gesture|make/do>a chef's kiss|make/show>a finger purse|"
-        "make/do>the pinched fingers emoji|make/do>a ma che vuoi|make/do>an Italian hand|"
-        "make/form>a bundle of fingertips|make/do>the mano a borsa|make/form>a cone with all the fingertips|"
-        "make/form>a tulip of fingers",
-        "~gesture like an Italian|~ask ma che vuoi with {his} fingers|~bunch {his} fingertips together|"
-        "~kiss {his} bunched fingertips|~press all {his} fingertips to the thumb|~argue like an Italian uncle|"
-        "~ask capisce with {his} fingers|~bring all five fingertips together|~gather {his} fingers into a point|"
-        "~ask what do you want, Italian style|~do the pinched fingers thing|"
-        "~hold {his} fingertips together, pointing up|~say mamma mia with {his} fingers|~mime an Italian argument",
-        "all five fingertips together|the fingertips bunched, Italian style|the fingers gathered to a point|"
-        "the thumb and all fingertips touching|a bouquet of fingertips|"
-        "the fingers pinched together like a closed tulip",
-        "an Italian uncle: ~ask what you want|a Roman taxi driver: ~argue with a hand|"
-        "a pizza maker: ~kiss {his} fingertips|a Neapolitan grandmother: ~complain with bunched fingertips|"
-        "an Italian football coach: ~question the referee!|a Sicilian fishmonger: ~haggle with pinched fingers!|"
-        "a gourmet: ~praise the dish with gathered fingertips",
-        "~gesture like an Italian with both hands|~say mamma mia with both hands|"
-        "~bunch the fingertips of both hands|~argue in Italian with both hands",
-    ),
-    "salute_bent": wording(
-        "make/show/form>a bent {hand}|make/form>a right angle with the fingers and the palm|"
-        "make/form>a little table with the {hand}|make/form>a roof with the fingers|"
-        "make/show>a {hand} bent at the knuckles|make/form>a shelf with the fingers|make/form>a tabletop {hand}|"
-        "make/show>a {hand} folded at the knuckles|make/form>an awning with the fingers|"
-        "make/form>the upper half of a hand puppet's mouth",
-        "~bend {his} {hand} at the knuckles|~fold {his} straight fingers forward|"
-        "~hold {his} fingers flat like a table|~bend {his} straight fingers to a right angle|"
-        "~fold {his} {hand} at the big knuckles|~make a roof of {his} {hand}|~angle {his} flat fingers forward|"
-        "~bend {his} {hand} flat like a tabletop|~do the tabletop stretch of hand therapy|"
-        "~keep {his} fingers straight but ~bend them at the base|~make a bird's flat bill with {his} fingers|"
-        "~hold {his} {hand} like a folded card",
-        "the straight fingers bent forward at the knuckles|the fingers flat like a tabletop|"
-        "the hand folded at a right angle|straight fingers at ninety degrees to the palm|"
-        "the hand bent like a folded card|fingers sticking forward like a shelf",
-        "a hand therapist: ~demonstrate the tabletop exercise!|a puppeteer: ~hold a hand like a duck's flat bill|"
-        "a climbing coach: ~show the bend at the knuckles|"
-        "a physiotherapist: ~fold straight fingers to a right angle!|"
-        "a guitarist warming up: ~bend a hand at the knuckles!|a mime: ~form a shelf with straight fingers",
-        "~bend both hands at the knuckles|~make a roof with each hand|~hold both hands flat like tabletops|"
-        "~fold the straight fingers of both hands forward",
+        "~split the fingers of both hands like Spock|~raise both hands, fingers split two and two|"
+        "~make the Vulcan sign with both hands|~bless like a Kohen with both hands",
     ),
 }

@@ -28,10 +28,9 @@ def camera(rng: random.Random) -> str:
     """How it was photographed."""
     parts = []
     if rng.random() < 0.55:
+        model = rng.choice(settings.CAMERAS)
         parts.append(
-            rng.choice(("shot on {}", "taken with a {}", "{}", "captured on a {}")).format(
-                rng.choice(settings.CAMERAS)
-            )
+            rng.choice(("shot on {0}", "taken with {1}", "{0}", "captured on {1}")).format(model, with_article(model))
         )
     if not parts or rng.random() < 0.5:
         parts.append(rng.choice(settings.LENSES))

@@ -45,6 +45,8 @@ _BRITISH = {
     "pinky": "pinkie",
 }
 _BRITISH_WORD = re.compile(r"\b(" + "|".join(_BRITISH) + r")\b")
+_ARTICLE = re.compile(r"(^|[ \x02])(?:[Aa]n?|[Tt]he) (?=[\x02\w])")
+_QUESTION = re.compile(r"(?:hey, )?(?:can|could|would|how about|what about)\b", re.IGNORECASE)
 _COMMON_MISSPELLINGS = {
     "peace": ("peice", "piece", "pease"),
     "thumbs": ("thumps", "thums", "tumbs"),
@@ -109,11 +111,17 @@ def _slip(word: str, rng: random.Random) -> str:
     return word[:i] + word[i] + word[i:]
 
 
+def without_articles(text: str) -> str:
+    """The sentence as learners of English write it whose own language has no articles."""
+    return _ARTICLE.sub(r"\1", text)
+
+
 def dress_up(text: str, rng: random.Random) -> str:
-    """Capitals and a full stop, or neither."""
+    """Capitals and a full stop or question mark, or neither."""
     way = rng.random()
     if way < 0.52:
-        return _capitalized(text) + rng.choice((".", ".", ".", "", "!"))
+        ends = ("?", "?", "?", ".", "") if _QUESTION.match(text) else (".", ".", ".", "", "!")
+        return _capitalized(text) + rng.choice(ends)
     if way < 0.7:
         return _capitalized(text)
     if way < 0.995:
@@ -136,4 +144,6 @@ def typed(text: str, rng: random.Random) -> str:
         text = british(text)
     if rng.random() < 0.05:
         text = misspell(text, rng)
+    if rng.random() < 0.03 and len(text.split()) > 6:
+        text = without_articles(text)
     return dress_up(text, rng)

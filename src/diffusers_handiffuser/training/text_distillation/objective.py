@@ -1,6 +1,7 @@
 """The student and its losses against the teacher's embeddings."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -9,6 +10,8 @@ from torch.nn import functional
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from ...utils.typing import register_to_config
+from ..engine.like_lengths import by_like_lengths
+from .scenes import SceneHeads, scene_loss
 from .teacher import mean_pool, mean_words
 
 SMALL_STUDENT = {
@@ -57,23 +60,53 @@ class DistillationObjective(nn.Module):
     Args:
         student (`BertModel`): is trained.
         heads (`TeacherHeads`): are trained with it.
+        scene_heads (`SceneHeads`, *optional*): are trained with it.
+        scene_weight (`float`): of their loss.
     """
 
-    def __init__(self, student: BertModel, heads: TeacherHeads):
+    def __init__(
+        self,
+        student: BertModel,
+        heads: TeacherHeads,
+        scene_heads: SceneHeads | None = None,
+        scene_weight: float = 1.0,
+    ):
         super().__init__()
         self.student, self.heads = student, heads
+        self.scene_heads, self.scene_weight = scene_heads, scene_weight
 
     def forward(
-        self, batches: Sequence[dict[str, torch.Tensor]], embeddings_only: bool = False
+        self,
+        batches: Sequence[dict[str, torch.Tensor]],
+        embeddings_only: bool = False,
+        scenes: dict[str, Any] | None = None,
     ) -> dict[str, torch.Tensor]:
-        """The losses by name, means over the batches; "loss" is their sum.
+        """The losses by name, means over the batches; "loss" is their weighted sum.
 
         Args:
             batches (`Sequence` of `dict`): what `DistillationRows.batch` gives.
             embeddings_only (`bool`): skip the student's layers, which are new and close to the identity.
+            scenes (`dict`, *optional*): what `SceneCaptions.batch` gives.
         """
-        losses = [self._losses(embeddings_only=embeddings_only, **batch) for batch in batches]
-        return {name: torch.stack([part[name] for part in losses]).mean() for name in losses[0]}
+        parts = [self._losses(embeddings_only=embeddings_only, **batch) for batch in batches]
+        losses = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
+        if scenes is not None and self.scene_heads is not None:
+            losses |= self._scene_losses(self.scene_heads, **scenes)
+            losses["loss"] = losses["loss"] + self.scene_weight * losses["scene"]
+        return losses
+
+    def _scene_losses(
+        self,
+        heads: SceneHeads,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        targets: dict[str, torch.Tensor],
+    ) -> dict[str, torch.Tensor]:
+        def read(mask: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+            return heads(self.student(ids, attention_mask=mask).last_hidden_state, mask)
+
+        logits = by_like_lengths(read, attention_mask, input_ids)
+        return scene_loss([heads.by_name(part) for part in logits.unbind(1)], targets)
 
     def _losses(
         self,

@@ -1,9 +1,8 @@
-"""Sentences for the distillation: read from text files, tokenised, and put into blocks of like length."""
+"""Sentences for the distillation: shuffled, tokenised, and put into blocks of like length."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,25 +12,6 @@ from ..engine.randomness import seeded_generator
 from .vocabulary import MAX_LENGTH
 
 TOKENIZER_BATCH = 4096
-
-
-def read_sentences(files: Iterable[str]) -> list[str]:
-    """The different lines of text files, without surrounding spaces; those with no letter or digit are left out.
-
-    Raises:
-        `ValueError`: a file that has no text, or is not UTF-8; the message names it.
-    """
-    sentences: dict[str, None] = {}
-    for file in files:
-        try:
-            lines = [line.strip() for line in Path(file).read_text(encoding="utf-8").splitlines()]
-        except UnicodeDecodeError as error:
-            raise ValueError(f"`text`: {file} is not UTF-8 text ({error.reason} at byte {error.start})") from None
-        found = [line for line in lines if any(character.isalnum() for character in line)]
-        if not found:
-            raise ValueError(f"`text`: {file} has no line with a letter or a digit")
-        sentences.update(dict.fromkeys(found))
-    return list(sentences)
 
 
 def shuffle_sentences(sentences: Sequence[str], seed: int) -> list[str]:

@@ -12,6 +12,10 @@ The student's weights start at random. From each sentence of the texts, one a li
 teacher's embedding, through a linear map that is thrown away; the states of its words, likewise; and the cosines
 between the sentences of a batch, without a map, so that the student's own mean states can be compared.
 
+With `--scenes`, rows of `handiffuser data make`, it also learns what captions say: a new caption of a scene is written
+whenever one is trained on, and linear classifiers, thrown away too, read from the student's states which hands there
+are, their gestures, how the camera sees them and where they point.
+
 In the first `--embedding_steps` the layers are skipped: the word embeddings alone learn most of what words mean, at a
 small part of the cost.
 """
@@ -20,7 +24,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -34,14 +38,15 @@ from ..engine.option_parser import JsonObject, OptionParser, option
 from ..engine.options import TrainingOptions, refuse_below_one, refuse_negative
 from ..engine.randomness import BatchRandom
 from ..engine.run import TrainingRun, count_training_rows, start_run
+from ..engine.sentences import read_sentences
 from ..engine.weights import load_model
 from .objective import DistillationObjective, TeacherHeads, new_student
+from .scenes import SceneCaptions, SceneHeads
 from .teacher import TeacherStates, cache_teacher_states
 from .texts import (
     TokenizedSentences,
     blocks_of_like_length,
     fingerprint,
-    read_sentences,
     shuffle_sentences,
     tokenize_sentences,
 )
@@ -85,11 +90,34 @@ class StudentOptions:
 
 
 @dataclass
+class SceneOptions:
+    """What is learned from the studio's scenes."""
+
+    _argument_group_name: ClassVar[str] = "scenes"
+
+    scenes: str | None = option(None, help="a data set of `handiffuser data make`, with or without images")
+    scene_captions: int = option(128, help="new captions of scenes for each of a batch's blocks")
+    scene_language: Literal["studio", "natural", "both"] = option(
+        "both", help="their language: the studio's own, natural sentences, or half and half"
+    )
+    handless_text: list[str] | None = option(
+        None,
+        help="text files, a sentence a line, that ask for no hand; captions of a part of the scenes without hands",
+    )
+    scene_loss_weight: float = option(1.0, help="of the cross-entropies of what captions say")
+
+    def __post_init__(self) -> None:
+        refuse_below_one(self, "scene_captions")
+        refuse_negative(self, "scene_loss_weight")
+
+
+@dataclass
 class TextDistillationOptions(TrainingOptions):
     """Distil a small text encoder for stage 1 from a sentence encoder."""
 
     data: TextOptions
     student: StudentOptions
+    scenes: SceneOptions
 
 
 class DistillationRows:
@@ -170,12 +198,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.student.init_from is not None:
         load_model(student, Path(options.student.init_from, "hand_text_encoder"))
     heads = TeacherHeads(student.config.hidden_size, rows.states.sentences.shape[1])
-    models = {"hand_text_encoder": student, "heads": heads}
-    run = TrainingRun(options, accelerator, DistillationObjective(student, heads), models, len(blocks))
+    models: dict[str, nn.Module] = {"hand_text_encoder": student, "heads": heads}
+    scenes, scene_heads = options.scenes, None
+    if scenes.scenes is not None:
+        handless = read_sentences(scenes.handless_text or [])
+        captions = SceneCaptions(scenes.scenes, scenes.scene_language, tokenizer, accelerator.device, handless)
+        scene_heads = SceneHeads(student.config.hidden_size, captions.gestures)
+        models["scene_heads"] = scene_heads
+    objective = DistillationObjective(student, heads, scene_heads, scenes.scene_loss_weight)
+    run = TrainingRun(options, accelerator, objective, models, len(blocks))
 
     def compute_loss(numbers: np.ndarray, random: BatchRandom) -> dict[str, torch.Tensor]:
         embeddings_only = run.step < options.student.embedding_steps
-        return run.objective([rows.batch(blocks[number]) for number in numbers], embeddings_only)
+        seed, scene_batch = int(random.integers(2**62)[0]), None
+        if scenes.scenes is not None and not embeddings_only:
+            scene_batch = captions.batch(seed, scenes.scene_captions * len(numbers))
+        return run.objective([rows.batch(blocks[number]) for number in numbers], embeddings_only, scene_batch)
 
     held_out = [num_train + block for block in blocks_of_like_length(rows.tokens.lengths[num_train:], 512)]
 

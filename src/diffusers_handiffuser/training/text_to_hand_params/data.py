@@ -14,9 +14,10 @@ from ...data.stream import HandStream
 from ...hands import HandParams
 from ...hands.params import choose_hands
 from ...models import TextToHandParamsModel
+from ..engine.live_captions import LiveCaptions
 from ..engine.run import count_training_rows
+from ..engine.sentences import read_sentences
 from ..engine.sources import StreamReader, open_rows, open_stream
-from .live_captions import LiveCaptions
 from .loss import Batch, sample_statistics
 from .options import HandParamsTrainingOptions
 
@@ -183,7 +184,8 @@ def open_hand_params(
         if not keep_statistics:
             _set_statistics(model, hands, mirror)
         if options.examples.live_captions is not None:
-            captions = LiveCaptions(dataset.scenes[:num_train], options.examples.live_captions)
+            handless = read_sentences(options.examples.handless_text or [])
+            captions = LiveCaptions(dataset.scenes[:num_train], options.examples.live_captions, handless)
         examples = cached(hands, dataset.texts[:num_train], mirror, captions)
     return examples, num_train, cached(*held_out, mirror=False) if held_out is not None and held_out[1] else None
 

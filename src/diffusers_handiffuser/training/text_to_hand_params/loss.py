@@ -14,6 +14,7 @@ from ...hands.skeleton import JOINT_NAMES, LEFT_HAND, NUM_JOINTS, RIGHT_HAND, SI
 from ...models import TextToHandParamsModel
 from ...models.text_models import text_states
 from ...models.text_to_hand_params import SAMPLE_PARTS, SAMPLE_SIZE
+from ..engine.like_lengths import by_like_lengths
 from ..engine.timesteps import min_snr_weights
 from .options import DiffusionOptions
 
@@ -91,12 +92,7 @@ def drop_captions(batch: Batch, drop: torch.Tensor) -> tuple[torch.Tensor, torch
 
 
 class HandParamsObjective(nn.Module):
-    """The clean sample that the model predicts, given a noisy one and tokens.
-
-    On a CPU, rows are computed in four groups of like length: padding behind a row's words costs as much as words.
-    """
-
-    _GROUPS_ON_CPU = 4
+    """The clean sample that the model predicts, given a noisy one and tokens."""
 
     def __init__(self, model: TextToHandParamsModel, text_encoder: Any):
         super().__init__()
@@ -105,22 +101,13 @@ class HandParamsObjective(nn.Module):
     def forward(
         self, noisy: torch.Tensor, timesteps: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor
     ) -> torch.Tensor:
-        order = attention_mask.sum(1).argsort()
-        groups = order.tensor_split(self._GROUPS_ON_CPU) if noisy.device.type == "cpu" else (order,)
-        predicted = [
-            self._predict(*(x[rows] for x in (noisy, timesteps, input_ids, attention_mask)))
-            for rows in groups
-            if len(rows)
-        ]
-        return torch.cat(predicted)[order.argsort()]
+        def predict(
+            mask: torch.Tensor, ids: torch.Tensor, noisy: torch.Tensor, timesteps: torch.Tensor
+        ) -> torch.Tensor:
+            states = text_states(self.text_encoder, ids, mask)
+            return self.model(noisy, timesteps, states, encoder_attention_mask=mask).sample
 
-    def _predict(
-        self, noisy: torch.Tensor, timesteps: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor
-    ) -> torch.Tensor:
-        longest = int(attention_mask.sum(1).max())
-        input_ids, attention_mask = input_ids[:, :longest], attention_mask[:, :longest]
-        states = text_states(self.text_encoder, input_ids, attention_mask)
-        return self.model(noisy, timesteps, states, encoder_attention_mask=attention_mask).sample
+        return by_like_lengths(predict, attention_mask, input_ids, noisy, timesteps)
 
 
 class JointLoss(nn.Module):

@@ -29,9 +29,16 @@ class ExampleOptions:
         help="of rows from `handiffuser data make`: write a new caption whenever a row is trained on, as the studio "
         "describes its scenes, in natural sentences, or both; default: the rows' own",
     )
+    handless_text: list[str] | None = option(
+        None,
+        help="with --live_captions: text files, a sentence a line, that ask for no hand: captions of some of the rows "
+        "without hands",
+    )
     statistics_rows: int = option(10_000, help="streaming: mean and deviation are those of the first rows")
 
     def __post_init__(self) -> None:
+        if self.handless_text and self.live_captions in (None, "studio"):
+            raise ValueError("--handless_text needs --live_captions natural or both")
         if self.statistics_rows < 2:
             raise ValueError(f"--statistics_rows must be at least 2, but is {self.statistics_rows}")
 
