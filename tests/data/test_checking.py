@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from data_samples import NUM_ROWS, change_rows, rows_of
+from data_samples import NUM_ROWS, change_rows, make_picture, rows_of
+from PIL import Image
 
 from diffusers_handiffuser.data import HandDataset, check_dataset
 
@@ -36,6 +37,43 @@ class TestProblems:
         (data_dir / "metadata.jsonl").write_text("\n")
         with pytest.raises(ValueError, match="the data set holds no rows"):
             check_dataset(rows_of(data_dir))
+
+
+class TestTheSquareOfTraining:
+    """Rows 2 and 4 show a left hand (of both, and alone) beside the centred square of 64 x 16 pixels."""
+
+    @pytest.fixture
+    def wide(self, data_dir, body):
+        hands = HandDataset(data_dir).hand_params
+        for number in (2, 4):
+            name = f"{number:06d}.png"
+            make_picture(number, (64, 16)).save(data_dir / "images" / name)
+            u = float(body(hands).joints_2d[number, 0, :, 0].mean())
+            camera = hands.camera[number] + torch.tensor([0, (2.5 - u) / float(hands.camera[number, 0]), 0])
+            change = {"camera": camera.tolist(), "hand_visible": [True, number == 2]}
+            change_rows(data_dir, **{f"_{number}": lambda row, change=change: {**row, **change}})
+        return data_dir
+
+    def test_hands_outside_it_count_as_not_visible(self, wide, body):
+        dataset = HandDataset(wide)
+        report = check_dataset(rows_of(wide))
+        assert report.problems == []
+        visible = dataset.hand_params.hand_visible.clone()
+        inside = (body(dataset.hand_params).joints_2d.abs() <= 1).all(-1).any(-1)
+        assert not inside[2, 0] and not inside[4, 0]
+        shown = visible & inside
+        found = report.statistics
+        assert found["hands_outside_the_square"] == int(visible.sum() - shown.sum()) > 1
+        assert found["hands_per_row"] == {str(n): int((shown.sum(1) == n).sum()) for n in range(3)}
+        assert found["visible_hands"]["none"] == int((~shown.any(1)).sum())
+        assert "hands outside the square" in str(report)
+
+    def test_sheets_show_it(self, wide, tmp_path):
+        check_dataset(rows_of(wide), sheet=tmp_path / "sheet.png")
+        sheet = np.asarray(Image.open(tmp_path / "sheet.png")).astype(int)
+        tile = sheet[:160, 2 * 160 : 3 * 160]
+        square = HandDataset(wide).load_image(2, 160).astype(int)
+        assert (tile[-40:] == square[-40:]).mean() > 0.9
 
 
 class TestStatistics:

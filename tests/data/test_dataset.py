@@ -9,6 +9,7 @@ from data_samples import is_upright, make_row, phone_photo, write_tar
 from PIL import Image
 
 from diffusers_handiffuser.data import HandDataset, open_dataset, stream_dataset
+from diffusers_handiffuser.data.geometry import hands_in_square
 from diffusers_handiffuser.data.rows import hand_features
 from diffusers_handiffuser.hands import HandParams
 
@@ -88,6 +89,17 @@ def test_images_are_the_centred_square_over_the_shorter_side(data_dir):
     wide[:, 20:40] = 255
     Image.fromarray(wide).save(data_dir / "images/000000.png")
     assert (HandDataset(data_dir).load_image(0, 20) == 255).all()
+
+
+def test_square_hand_params_are_those_of_the_rows(data_dir, body):
+    Image.fromarray(np.zeros((16, 33, 3), np.uint8)).save(data_dir / "images/000003.png")
+    dataset = HandDataset(data_dir)
+    hands = dataset.square_hand_params([3, 0, 5], body)
+    expected = hands_in_square(dataset.hand_params[[3, 0, 5]], [(33, 16), (16, 16), (16, 16)], body)
+    for name in HandParams.FIELDS:
+        assert torch.equal(getattr(hands, name), getattr(expected, name)), name
+    assert not torch.equal(hands.camera[0], dataset.hand_params.camera[3])
+    assert torch.equal(hands.camera[1:], dataset.hand_params.camera[[0, 5]])
 
 
 def test_image_cache_is_found_again(data_dir, tmp_path):

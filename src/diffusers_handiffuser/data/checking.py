@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..hands import HandBodyModel
+from ..hands import HandBodyModel, ImageCrop, map_points
 from ..hands.body_model import procedural_body
-from ..hands.camera import square_to_pixels
+from ..hands.camera import square_to_pixels, visible_in_square
 from ..hands.skeleton import SIDES
 from ..utils.messages import printable
 from .geometry import are_inside, hand_sizes_in_pixels
@@ -80,10 +80,16 @@ class Statistics:
     contents: Counter = field(default_factory=Counter)
     images: Counter = field(default_factory=Counter)
     sources: Counter = field(default_factory=Counter)
+    outside: int = 0
 
     def add(self, row: HandRow, joints: torch.Tensor) -> None:
-        """Counts a row with its joints `(2, 21, 2)` in [-1, 1] over the image's square."""
-        visible = row.fields["hand_visible"]
+        """Counts a row with its joints `(2, 21, 2)` in [-1, 1] over the square that training shows.
+
+        A visible hand that lies wholly outside the square counts as not visible, as it does in training.
+        """
+        marked = torch.from_numpy(row.fields["hand_visible"])
+        visible = visible_in_square(joints, marked).numpy()
+        self.outside += int(marked.sum()) - int(visible.sum())
         self.hands[int(visible.sum())] += 1
         self.visible[{(1, 1): "both", (1, 0): "left only", (0, 1): "right only", (0, 0): "none"}[tuple(visible)]] += 1
         self.words.append(len(row.text.split()))
@@ -106,6 +112,7 @@ class Statistics:
             "rows_with_a_picture": len(self.sides),
             "hands_per_row": {str(number): self.hands[number] for number in (0, 1, 2)},
             "visible_hands": {name: self.visible[name] for name in ("left only", "right only", "both", "none")},
+            "hands_outside_the_square": self.outside,
             "left_hands_of_all": round(left / (left + right), 3) if left + right else None,
             "hand_size_in_pixels": _quantiles(self.sizes),
             "hand_size_of_the_side": _quantiles(self.shares),
@@ -127,7 +134,9 @@ def check_dataset(
     """Reads and checks every row and every image.
 
     A row has a problem if a column is missing or has the wrong shape, a number is not finite, its image cannot be
-    read, or a hand that is marked visible has no joint in the image.
+    read, or a hand that is marked visible has no joint in the image. Statistics and sheets are of the centred square
+    that training shows: a visible hand wholly outside it is counted under `hands_outside_the_square`, and otherwise
+    as not visible.
 
     Args:
         raw_rows (iterable of `RawRow`): rows of `Shard.rows()`.
@@ -152,8 +161,9 @@ def check_dataset(
         hands = stack_hand_params(row for _, row in rows)
         with torch.no_grad():
             joints = body_model(hands.to(body_model.device)).joints_2d.cpu()
-        for (number, row), points in zip(rows, joints, strict=True):
-            found = list(_hands_outside(row, points))
+        squares = [ImageCrop.centred_square(*_image_size(row)) for _, row in rows]
+        for (number, row), of_image, points in zip(rows, joints, map_points(joints, squares), strict=True):
+            found = list(_hands_outside(row, of_image))
             problems += [Problem(number, row.where, "hand_visible", reason) for reason in found]
             if not found:
                 statistics.add(row, points)
@@ -183,8 +193,13 @@ def _readable(batch: Sequence[tuple[int, RawRow]], problems: list[Problem]) -> I
             yield number, row
 
 
+def _image_size(row: HandRow) -> tuple[int, int]:
+    """Width and height, of a row without an image those of its square."""
+    return (1, 1) if row.picture is None else row.picture.size
+
+
 def _hands_outside(row: HandRow, joints: torch.Tensor) -> Iterator[str]:
-    width, height = (1, 1) if row.picture is None else row.picture.size
+    width, height = _image_size(row)
     inside = are_inside(square_to_pixels(joints, height, width), width, height)
     for side, visible, any_inside in zip(SIDES, row.fields["hand_visible"], inside.any(-1).tolist(), strict=True):
         if visible and not any_inside:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from ..hands import HandBodyModel, HandParams
+from ..hands import HandBodyModel, HandParams, ImageCrop, map_camera
 from .captions import swap_sides
 from .geometry import are_inside, body_joints_in_pixels, hand_joints_in_pixels
 
@@ -64,10 +64,8 @@ def crop_camera(hand_params: HandParams, box: tuple[int, int, int, int], width: 
     side = right - left
     if side <= 0 or bottom - top != side:
         raise ValueError(f"`box` must be a square (left, top, right, bottom), got {box}.")
-    camera = hand_params.camera.double()
-    scale = camera[..., :1] * (min(width, height) / side)
-    middle = camera.new_tensor([(width - 2 * left) / side - 1, (height - 2 * top) / side - 1])
-    return hand_params.replace(camera=torch.cat([scale, camera[..., 1:] + middle / scale], -1).float())
+    crop = ImageCrop((width, height), box, (side, side))
+    return hand_params.replace(camera=map_camera(hand_params.camera, crop))
 
 
 def crop_row(

@@ -4,18 +4,21 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.file_download import repo_folder_name
 
+from ..hands import HandBodyModel, HandParams
 from ..utils.atomic_arrays import cached_array
 from ..utils.messages import reason_of
 from ..utils.suggestions import suggests_keywords
+from .geometry import hands_in_square
 from .rows import (
     HandRow,
     Picture,
@@ -212,6 +215,14 @@ class HandDataset:
                 image = self._stored_image(f"{name}, row {row}", path=path) if size is None else None
                 yield image.num_bytes if image else size
                 row += 1
+
+    def square_hand_params(self, rows: Sequence[int] | np.ndarray, body_model: HandBodyModel) -> HandParams:
+        """The hands of some rows as `load_image` shows them, see `geometry.hands_in_square`.
+
+        Raises a `ValueError` if a row has no image, or one that cannot be read.
+        """
+        hands = self.hand_params[torch.as_tensor(np.asarray(rows), dtype=torch.long)]
+        return hands_in_square(hands, [self.picture(row).size for row in rows], body_model)
 
     def load_image(self, row: int, resolution: int) -> np.ndarray:
         """Image of a row as (resolution, resolution, 3) uint8: centre crop over the shorter side, resized."""

@@ -1,9 +1,11 @@
 """Where people and hands lie in an image, in pixels."""
 
+from collections.abc import Sequence
+
 import torch
 
-from ..hands import HandBodyModel, HandParams
-from ..hands.camera import project_weak_perspective, square_to_pixels
+from ..hands import HandBodyModel, HandParams, ImageCrop, map_camera
+from ..hands.camera import project_weak_perspective, square_to_pixels, visible_in_square
 
 
 @torch.no_grad()
@@ -30,3 +32,28 @@ def are_inside(joints: torch.Tensor, width: int, height: int) -> torch.Tensor:
     """Whether joints `(..., 2)` lie in the image: `(...)` bool."""
     limit = joints.new_tensor([width, height])
     return ((joints >= 0) & (joints <= limit)).all(-1)
+
+
+@torch.no_grad()
+def hands_in_square(
+    hand_params: HandParams, sizes: Sequence[tuple[int, int]], body_model: HandBodyModel
+) -> HandParams:
+    """Hands as the centred squares of their images show them.
+
+    They are in the square's camera, and those that the square leaves out count as not visible. A square image leaves
+    nothing out: a visible hand outside it is an error of its row, which `check_dataset` reports, and stays.
+
+    Args:
+        hand_params ([`HandParams`] of batch shape `(B,)`): in the cameras of the images.
+        sizes (sequence of `tuple[int, int]`): width and height of each image.
+        body_model ([`HandBodyModel`]): the body that the parameters pose.
+    """
+    crops = [ImageCrop.centred_square(*size) for size in sizes]
+    hands = hand_params.replace(camera=map_camera(hand_params.camera, crops))
+    cropped = torch.tensor([crop.size != crop.image_size for crop in crops], dtype=torch.bool)
+    if not cropped.any():
+        return hands
+    joints = body_model(hands[cropped].to(body_model.device)).joints_2d.to(hands.device)
+    visible = hands.hand_visible.clone()
+    visible[cropped] = visible_in_square(joints, visible[cropped])
+    return hands.replace(hand_visible=visible)

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..hands import HandParams
+from ..hands import HandParams, ImageCrop
 from ..utils.images import IMAGE_FORMATS, upright_rgb, upright_size
 from ..utils.messages import install_extra, is_whole_text, printable
 from .stored_paths import MAX_IMAGE_BYTES, check_stored_path, stored_file_size
@@ -109,7 +109,7 @@ class Picture:
 
     @cached_property
     def size(self) -> tuple[int, int]:
-        """Width and height of the upright image, in pixels; JPEGs are not decoded for it."""
+        """Width and height of the upright image, in pixels, from the file header."""
         return self._opened(upright_size)
 
     @cached_property
@@ -141,11 +141,10 @@ class Picture:
     def square(self, resolution: int) -> np.ndarray:
         """`(resolution, resolution, 3)` uint8: centre crop over the shorter side, resized."""
         image = self.open()
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        if (side, side) != image.size:
-            image = image.crop((left, top, left + side, top + side))
-        if side != resolution:
+        crop = ImageCrop.centred_square(*image.size)
+        if crop.size != image.size:
+            image = image.crop(crop.box)
+        if crop.size != (resolution, resolution):
             image = image.resize((resolution, resolution), Image.Resampling.LANCZOS)
         return np.asarray(image)
 

@@ -1,4 +1,4 @@
-"""Contact sheets: a grid of a data set's images, each with its row number and skeletons."""
+"""Contact sheets: a grid of a data set's images, as training shows them, each with its row number and skeletons."""
 
 import random
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class RowSample:
         self.random = random.Random(0)
 
     def offer(self, number: int, row: HandRow, joints: torch.Tensor) -> None:
-        """Adds a row to those that are sampled from, with its joints `(2, 21, 2)` in [-1, 1]."""
+        """Adds a row to those that are sampled from, with its joints `(2, 21, 2)`, see `write_sheets`."""
         if row.picture is None or not self.size:
             return
         self.seen += 1
@@ -43,7 +43,8 @@ def write_sheets(path: str | Path, rows: Sequence[tuple[int, HandRow, torch.Tens
 
     Args:
         path (path): ends in `.png`; several sheets are named `x_0.png`, `x_1.png` and so on.
-        rows (sequence): tuples of row number, [`HandRow`] and joints `(2, 21, 2)` in [-1, 1].
+        rows (sequence): tuples of row number, [`HandRow`] and joints `(2, 21, 2)` in [-1, 1] over the centred square
+            of the row's image, which the sheet shows.
     """
     path = Path(path)
     if not rows:
@@ -63,11 +64,7 @@ def write_sheets(path: str | Path, rows: Sequence[tuple[int, HandRow, torch.Tens
 def _tile(number: int, row: HandRow, joints: torch.Tensor) -> Image.Image:
     if row.picture is None:
         raise ValueError(f"{row.where}: the row has no image to draw")
-    image = row.picture.open()
-    scale = _TILE / max(image.size)
-    image = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.LANCZOS)
-    image = draw_skeleton(image, joints, torch.from_numpy(row.fields["hand_visible"]))
-    tile = Image.new("RGB", (_TILE, _TILE))
-    tile.paste(image, ((_TILE - image.width) // 2, (_TILE - image.height) // 2))
+    square = Image.fromarray(row.picture.square(_TILE))
+    tile = draw_skeleton(square, joints, torch.from_numpy(row.fields["hand_visible"]))
     ImageDraw.Draw(tile).text((4, 3), str(number), fill="white", stroke_width=1, stroke_fill="black")
     return tile

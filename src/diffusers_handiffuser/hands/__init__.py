@@ -11,15 +11,24 @@ Conventions, stated once for the whole package:
 * **Camera frame.** x right, y down, z forward, metres, pelvis at the origin. `global_orient` maps the body (x to its
   left, y up, z forward) into it, so a person who faces the camera has `global_orient = (pi, 0, 0)`.
 * **Images.** `u = s (x + tx)`, `v = s (y + ty)` in [-1, 1] over the image's square, which is the centred one over the
-  shorter side if the image is not square (`camera`).
+  shorter side if the image is not square (`camera`). `map_camera` follows a crop, padding or resize of the image.
 * **Numbers** are float32, whatever the precision of the networks.
 """
 
 from ..utils.moved import moved_names
 from .body_model import HandBodyModel
+from .camera import ImageCrop, map_camera, map_points
 from .geometry import BodyMesh, HandGeometry
 from .params import HandParams
 
-__all__ = ["BodyMesh", "HandBodyModel", "HandGeometry", "HandParams"]
+__all__ = [
+    "BodyMesh",
+    "HandBodyModel",
+    "HandGeometry",
+    "HandParams",
+    "ImageCrop",
+    "map_camera",
+    "map_points",
+]
 
 __getattr__ = moved_names(__name__, {"HandView": "diffusers_handiffuser.rendering"})

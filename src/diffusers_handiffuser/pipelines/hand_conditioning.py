@@ -6,7 +6,7 @@ The mixin comes before a Stable Diffusion pipeline in the bases of a class.
 """
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,7 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from ..hands import HandBodyModel, HandParams
+from ..hands import HandBodyModel, HandParams, ImageCrop
 from ..hub.loading import check_loaded
 from ..models import TextHandEncoder, TextToHandParamsModel
 from ..utils.suggestions import suggests_keywords
@@ -60,6 +60,8 @@ HAND_COMPONENTS = (
     "text_to_hand_scheduler",
     "body_model",
 )
+HandCrops = Callable[[HandParams], Sequence[ImageCrop]]
+"""From hands, one row per image, to how the image that is drawn shows the one that each row's camera is of."""
 
 
 class HandConditioningMixin(
@@ -295,12 +297,25 @@ class HandConditioningMixin(
         Returns:
             `tuple`: images, whether they are NSFW, and the hands or `None`.
         """
-        call, hand_params = self.prepare_call(call, hands)
+        return self._draw(call, hands)
+
+    def _draw(
+        self, call: dict[str, Any], hands: HandInputs, hand_crops: HandCrops | None = None
+    ) -> tuple[Any, list[bool] | None, HandParams | None]:
+        """As `draw`, where `hand_crops` says how the image that is drawn shows the one that the hands are of."""
+        call, hand_params = self.prepare_call(call, hands, hand_crops)
         images, nsfw_content_detected = HandConditioningMixin.__call__(self, **call)
         return images, nsfw_content_detected, hand_params
 
-    def prepare_call(self, call: dict[str, Any], hands: HandInputs) -> tuple[dict[str, Any], HandParams | None]:
+    def prepare_call(
+        self, call: dict[str, Any], hands: HandInputs, hand_crops: HandCrops | None = None
+    ) -> tuple[dict[str, Any], HandParams | None]:
         """From the arguments of a call to those of the inherited `__call__`, whose `prompt_embeds` hold the hands.
+
+        Args:
+            call (`dict`): as for `draw`.
+            hands (`HandInputs`): as for `draw`.
+            hand_crops (`Callable`, *optional*): see `encode_hand_conditioning`.
 
         Returns:
             `tuple`: keyword arguments with `return_dict=False`, and the hands, see `encode_hand_conditioning`.
@@ -321,6 +336,7 @@ class HandConditioningMixin(
             clip_skip=call["clip_skip"],
             generator=call["generator"],
             hands=hands,
+            hand_crops=hand_crops,
         )
         call["prompt_embeds"], call["negative_prompt_embeds"], hand_params = encoded
         return {**call, "return_dict": False}, hand_params
@@ -337,12 +353,16 @@ class HandConditioningMixin(
         clip_skip: int | None = None,
         generator: Generators = None,
         hands: HandInputs | None = None,
+        *,
+        hand_crops: HandCrops | None = None,
         **hand_arguments: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, HandParams | None]:
         """Everything before the denoising loop: hands, given or sampled if wanted, and the states of text and hands.
 
         The arguments are those of `HanDiffuserPipeline.__call__` and `encode_prompt`; those of the hands come by name
-        or as `hands`. All of them are checked before anything is computed.
+        or as `hands`. All of them are checked before anything is computed. `hand_crops` is called with the hands, one
+        row per image, and returns an [`ImageCrop`] for each: from the image that the row's camera is of to the one
+        that is drawn. Without it, these are the same.
 
         Returns:
             `tuple`: `prompt_embeds` and `negative_prompt_embeds`, one row per image, and the `HandParams` they were
@@ -374,6 +394,7 @@ class HandConditioningMixin(
             clip_skip=clip_skip,
             hand_params=hand_params,
             hand_conditioning_scale=hands.hand_conditioning_scale,
+            hand_crops=None if hand_params is None or hand_crops is None else hand_crops(hand_params),
         )
         check_finite_tensor("The output of `text_encoder`", prompt_embeds)
         if not do_classifier_free_guidance or negative_prompt_embeds is None:

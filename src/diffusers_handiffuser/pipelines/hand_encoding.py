@@ -5,7 +5,8 @@ Stable Diffusion's own.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,9 @@ from diffusers import UNet2DConditionModel
 from diffusers.utils import logging, scale_lora_layers, unscale_lora_layers
 from transformers import CLIPTokenizer
 
-from ..hands import HandBodyModel, HandParams
+from ..hands import HandBodyModel, HandParams, ImageCrop, map_points
+from ..hands.camera import visible_in_square
+from ..hands.skeleton import SIDES
 from ..models import TextHandEncoder
 from ..utils.suggestions import suggests_keywords
 from ..utils.typing import MixinBase
@@ -23,6 +26,9 @@ from .inputs import check_finite_tensor, check_scalar, check_text, hand_rows
 from .one_thread import SHARED_STATE_LOCK
 
 logger = logging.get_logger(__name__)
+
+_NAMED_HANDS = 8
+"""In a warning."""
 
 
 def encode_text_and_hands(
@@ -34,8 +40,13 @@ def encode_text_and_hands(
     body_model: HandBodyModel,
     hand_conditioning_scale: float = 1.0,
     clip_skip: int | None = None,
+    *,
+    hand_crops: Sequence[ImageCrop] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Cross-attention states of B captions with hands, n images each.
+
+    Joints outside the square of the image that is drawn are encoded at its edge; a warning names visible hands that
+    lie wholly outside.
 
     Args:
         prompts (`list[str]`): B captions.
@@ -47,13 +58,17 @@ def encode_text_and_hands(
         hand_conditioning_scale (`float`): s; every hand state h of the prompt becomes null + s (h - null), where null
             is the learned null state in its place.
         clip_skip (`int`, *optional*): last layers of the text transformer to skip, for the prompts alone.
+        hand_crops (sequence of [`ImageCrop`], *optional*): from the image that each row's camera is of to the image
+            that is drawn; the same image by default.
 
     Returns:
         `tuple`: states of the prompts and of the negative prompts (`None` without), each `(B * n, 165, D)`.
     """
     device, num_images = hand_params.device, len(hand_params) // len(prompts)
     input_ids = tokenize_captions(prompts, tokenizer, device).repeat_interleave(num_images, 0)
-    prompt_embeds = _encode_hands(input_ids, hand_params, text_encoder, body_model, hand_conditioning_scale, clip_skip)
+    prompt_embeds = _encode_hands(
+        input_ids, hand_params, text_encoder, body_model, hand_conditioning_scale, clip_skip, hand_crops
+    )
     if negative_prompts is None:
         return prompt_embeds, None
     negative_ids = tokenize_captions(negative_prompts, tokenizer, device)
@@ -162,11 +177,15 @@ def _encode_hands(
     body_model: HandBodyModel,
     scale: float,
     clip_skip: int | None,
+    hand_crops: Sequence[ImageCrop] | None,
 ) -> torch.Tensor:
     """`(B, 77)` tokens and B rows of hands to `(B, 165, D)` states."""
     geometry = body_model(hand_params)
     for name, value in geometry.items():
         check_finite_tensor(f"The geometry of `hand_params` (`{name}`)", value)
+    if hand_crops is not None:
+        geometry = replace(geometry, joints_2d=map_points(geometry.joints_2d, hand_crops))
+    _warn_of_hands_outside(geometry.joints_2d, hand_params.hand_visible)
     hands = text_encoder.prepare_hands(geometry, hand_params.hand_visible)
     output = text_encoder(input_ids, **hands, output_hidden_states=clip_skip is not None)
     states = output.last_hidden_state
@@ -177,6 +196,18 @@ def _encode_hands(
     caption, hand_states = _split_states(states, input_ids.shape[1])
     nulls = text_encoder.null_hand_states().to(states)
     return _join_states(caption, nulls + scale * (hand_states - nulls))
+
+
+def _warn_of_hands_outside(joints_2d: torch.Tensor, hand_visible: torch.Tensor) -> None:
+    """Names visible hands without any of their joints `(B, 2, 21, 2)` in the square."""
+    outside = hand_visible & ~visible_in_square(joints_2d, hand_visible)
+    hands = [f"row {row} ({SIDES[side]})" for row, side in outside.nonzero().tolist()]
+    if hands:
+        named = ", ".join(hands[:_NAMED_HANDS]) + (", ..." if len(hands) > _NAMED_HANDS else "")
+        logger.warning(
+            "Visible hands of `hand_params` lie wholly outside the square of the image that is drawn and are encoded "
+            f"at its edge: {named}."
+        )
 
 
 def _split_states(states: torch.Tensor, caption_length: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -207,6 +238,8 @@ class HandEncodingMixin(MixinBase):
         clip_skip: int | None = None,
         hand_params: HandParams | None = None,
         hand_conditioning_scale: float = 1.0,
+        *,
+        hand_crops: Sequence[ImageCrop] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Cross-attention states of B prompts, alone or with hands, for n images each.
 
@@ -228,6 +261,8 @@ class HandEncodingMixin(MixinBase):
                 image.
             hand_conditioning_scale (`float`): s; every hand state h of the prompt becomes null + s (h - null), where
                 null is the learned null state in its place.
+            hand_crops (sequence of `B * n` [`ImageCrop`], *optional*): from the image that each row's camera is of to
+                the image that is drawn; the same image by default.
 
         Returns:
             `tuple`: `prompt_embeds` and `negative_prompt_embeds` (`None` without guidance), both `(B * n, N, D)`; N is
@@ -254,6 +289,7 @@ class HandEncodingMixin(MixinBase):
                     self.body_model,
                     hand_conditioning_scale,
                     clip_skip,
+                    hand_crops=hand_crops,
                 )
             if negative_prompt_embeds is None:
                 negative_prompt_embeds = encoded_negative

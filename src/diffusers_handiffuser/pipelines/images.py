@@ -1,6 +1,6 @@
 """Input images: diffusers takes them in many forms; here they become a list, an array or a tensor."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -10,6 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 from diffusers.image_processor import VaeImageProcessor
 
+from ..hands import ImageCrop
 from ..utils.images import upright_rgb
 from .inputs import check_finite_tensor
 
@@ -46,6 +47,51 @@ def image_size(images: Images, latent: bool, vae_scale_factor: int) -> tuple[int
         return images.shape[1], images.shape[2]
     scale = vae_scale_factor if latent else 1
     return images.shape[2] * scale, images.shape[3] * scale
+
+
+def image_sizes(images: Iterable[PIL.Image.Image | np.ndarray | torch.Tensor]) -> list[tuple[int, int]]:
+    """Width and height of each: PIL images, arrays `(..., H, W, C)` or tensors `(..., C, H, W)`."""
+    sizes = []
+    for image in images:
+        if isinstance(image, PIL.Image.Image):
+            width, height = image.size
+        elif isinstance(image, np.ndarray):
+            height, width = image.shape[-3:-1]
+        else:
+            height, width = image.shape[-2:]
+        sizes.append((width, height))
+    return sizes
+
+
+def resized_images(sizes: list[tuple[int, int]], size: tuple[int, int], num_results: int) -> list[ImageCrop]:
+    """How results show images that diffusers resizes to them whatever their aspect.
+
+    Args:
+        sizes (`list[tuple[int, int]]`): width and height of one image for all results, or of one per result.
+        size (`tuple[int, int]`): width and height of the results.
+        num_results (`int`): how many there are.
+    """
+    crops = [ImageCrop.resized(of_image, size) for of_image in sizes]
+    return crops * num_results if len(crops) == 1 else crops
+
+
+def filled_crop(image_size: tuple[int, int], region: tuple[int, int, int, int], size: tuple[int, int]) -> ImageCrop:
+    """What a result shows of a region of an image in diffusers' resize mode "fill": the whole region, centred.
+
+    Args:
+        image_size (`tuple[int, int]`): width and height of the image.
+        region (`tuple[int, int, int, int]`): left, top, right and bottom, pixels of the image.
+        size (`tuple[int, int]`): width and height of the result.
+    """
+    (left, top, right, bottom), (width, height) = region, size
+    across, down = right - left, bottom - top
+    wider = width / height >= across / down
+    inner_width = max(1, across * height // down) if wider else width
+    inner_height = height if wider else max(1, down * width // across)
+    x, y = width // 2 - inner_width // 2, height // 2 - inner_height // 2
+    per_x, per_y = across / inner_width, down / inner_height
+    box = (left - x * per_x, top - y * per_y, left + (width - x) * per_x, top + (height - y) * per_y)
+    return ImageCrop(image_size, box, size)
 
 
 def vae_factor(vae: AutoencoderKL) -> int:

@@ -13,7 +13,7 @@ from .component_checks import require
 from .further_component import with_component
 from .hand_conditioning import HandConditioningMixin
 from .hand_inputs import HandInputs
-from .images import ResultCounts, repeat_per_result
+from .images import ResultCounts, image_sizes, repeat_per_result, resized_images
 from .inputs import check_count, check_finite_arrays, check_size
 
 AdapterImage = torch.Tensor | PIL.Image.Image | list[PIL.Image.Image] | list[torch.Tensor]
@@ -36,7 +36,8 @@ CALL_DOC_STRING = """
         Args:
             image (`PIL.Image.Image`, `torch.Tensor` of shape `(C, H, W)` or a list of them): the condition, such as
                 `hand_params.to_condition("depth", 512)`: one for all, one per prompt or one per result; with several
-                adapters, a list of that for each.
+                adapters, a list of that for each. Hands are in the camera of the condition (the first, of several):
+                where `height` and `width` stretch it, as in diffusers, their joints are stretched with it.
 """
 EXAMPLE_DOC_STRING = """
         Examples:
@@ -87,7 +88,9 @@ class HanDiffuserAdapterPipeline(HandConditioningMixin, TextualInversionLoaderMi
         counts = ResultCounts.of(call)
         conditions = [_per_result(condition, counts) for condition in (image if several else [image])]
         call["image"] = conditions if several else conditions[0]
-        return super().draw(call, hands)
+        sizes = image_sizes(conditions[0])
+        height, width = self._default_height_width(call["height"], call["width"], conditions[0])
+        return self._draw(call, hands, lambda rows: resized_images(sizes, (width, height), len(rows)))
 
 
 def _per_result(condition: Any, counts: ResultCounts) -> list:

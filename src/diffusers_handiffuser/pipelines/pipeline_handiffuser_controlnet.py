@@ -13,7 +13,7 @@ from .component_checks import require
 from .further_component import with_component
 from .hand_conditioning import HandConditioningMixin
 from .hand_inputs import HandInputs
-from .images import ResultCounts, image_batch, repeat_per_result
+from .images import ResultCounts, image_batch, image_sizes, repeat_per_result, resized_images
 from .inputs import check_count, check_size
 
 CALL_DOC_STRING = """
@@ -26,7 +26,9 @@ CALL_DOC_STRING = """
             image (`PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or a list of them): the condition, such as
                 `hand_params.to_condition("depth", 512)`: one for all, one per prompt or one per result. Where there
                 are several ControlNets, a list of one for each, or for each prompt such a list. Hands that stage 1
-                samples know nothing of it: sample them first, with `sample_hand_params`.
+                samples know nothing of it: sample them first, with `sample_hand_params`. Hands are in the camera of
+                the condition (the first, of several): where `height` and `width` stretch it, as in diffusers, their
+                joints are stretched with it.
 """
 EXAMPLE_DOC_STRING = """
         Examples:
@@ -66,9 +68,14 @@ class HanDiffuserControlNetPipeline(HandConditioningMixin, StableDiffusionContro
         require(self, "an image", "controlnet")
         check_size(call["height"], call["width"], self.vae_scale_factor)
         check_count("num_images_per_prompt", call["num_images_per_prompt"])
-        call["image"] = self._conditions(call["image"], ResultCounts.of(call))
+        conditions = call["image"] = self._conditions(call["image"], ResultCounts.of(call))
+        sizes = image_sizes(condition[0] if isinstance(condition, list) else condition for condition in conditions)
+        size = (call["width"], call["height"])
+        if call["height"] is None:  # diffusers rounds the sides of the first condition down
+            factor = self.control_image_processor.config.vae_scale_factor
+            size = (sizes[0][0] // factor * factor, sizes[0][1] // factor * factor)
         with self._captions_for_controlnet():
-            return super().draw(call, hands)
+            return self._draw(call, hands, lambda rows: resized_images(sizes, size, len(rows)))
 
     def _conditions(self, image: Any, counts: ResultCounts) -> Any:
         """The conditions as diffusers takes them, with one for each result where there is more than one."""

@@ -7,7 +7,16 @@ from diffusers import StableDiffusionImg2ImgPipeline
 from ..hands import HandParams
 from .hand_conditioning import HandConditioningMixin
 from .hand_inputs import HandInputs
-from .images import ResultCounts, check_sides, image_batch, image_size, is_latent, repeat_per_result
+from .images import (
+    ResultCounts,
+    check_sides,
+    image_batch,
+    image_size,
+    image_sizes,
+    is_latent,
+    repeat_per_result,
+    resized_images,
+)
 from .inputs import check_strength
 
 CALL_DOC_STRING = """
@@ -17,7 +26,8 @@ CALL_DOC_STRING = """
         pipeline without stage 1 and no `hand_params`) the result is `StableDiffusionImg2ImgPipeline`'s bit for bit.
 
         Hands that stage 1 samples follow the prompt and know nothing of `image`; where the image's own hands are to
-        stay, give them as `hand_params`.
+        stay, give them as `hand_params`, in the camera of `image`. Images of several sizes are resized to that of the
+        first, as in diffusers, and the joints of their hands with them.
 
         Args:
             image (`PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or a list of them): to start from: one image, one
@@ -62,5 +72,6 @@ class HanDiffuserImg2ImgPipeline(HandConditioningMixin, StableDiffusionImg2ImgPi
         images = image_batch("image", call["image"])
         size = image_size(images, is_latent(images, self.image_processor), self.vae_scale_factor)
         check_sides("image", size, self.vae_scale_factor, "as the result has its size; resize or crop it")
-        call["image"] = repeat_per_result("image", images, len(images), ResultCounts.of(call))
-        return super().draw(call, hands)
+        images = call["image"] = repeat_per_result("image", images, len(images), ResultCounts.of(call))
+        sizes = image_sizes(images)
+        return self._draw(call, hands, lambda rows: resized_images(sizes, sizes[0], len(rows)))

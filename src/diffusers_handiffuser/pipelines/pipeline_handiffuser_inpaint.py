@@ -1,5 +1,6 @@
 """`HanDiffuserInpaintPipeline`: repairs the hands in a given image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from diffusers import StableDiffusionInpaintPipeline
 from diffusers.image_processor import PipelineImageInput
 from diffusers.utils import logging
 
-from ..hands import HandParams
+from ..hands import HandParams, ImageCrop
 from ..rendering.conditions import draw_mask
 from .component_checks import require
 from .hand_conditioning import HandConditioningMixin
@@ -17,11 +18,14 @@ from .hand_inputs import HandInputs
 from .images import (
     ResultCounts,
     check_sides,
+    filled_crop,
     image_batch,
     image_size,
+    image_sizes,
     is_latent,
     keep_unmasked_pixels,
     repeat_per_result,
+    resized_images,
 )
 from .inputs import (
     check_count,
@@ -40,7 +44,8 @@ CALL_DOC_STRING = """
 
         Which hands are in the image the caller knows:
         give them as `hand_params`. Hands that stage 1 samples follow the prompt alone, know nothing of `image`, and
-        need not lie where the hands of the image are.
+        need not lie where the hands of the image are. Both, and the hands of the output, are in the camera of `image`:
+        where it is cropped or resized, to another aspect too, the joints that the U-Net is conditioned on follow.
 
         **Edges.** The mask is hard: a pixel is either repainted or kept. Diffusers cuts a soft mask at one half, and
         so does the result. Kept pixels are those of `image`, bit for bit as `"pil"` and, for float32, as `"np"`, and
@@ -136,22 +141,30 @@ class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPi
             _check_crop(crop, image, mask_image, call["output_type"], counts.results)
         images = repeat_per_result("image", images, len(images), counts)
         call["image"] = images if crop is None else images[0]
+        sizes = [size[::-1]] * len(images) if latents_given else image_sizes(images)
         if mask_image is None:
             self._check_hands_to_outline(call["prompt"], hands)
-            mask_image = self._outline_of_given(hands, counts, size)
+            if hands.hand_params is not None:
+                rows = hand_rows(hands.hand_params, counts.prompts, counts.images_per_prompt)
+                mask_image = self._outline(rows, sizes, hands.hand_mask_margin)
         else:
             count = len(self.mask_processor.preprocess(mask_image))
             mask_image = repeat_per_result("mask_image", mask_image, count, counts)
         if mask_image is not None:
             self._check_mask(mask_image, crop)
 
+        def hand_crops(rows: HandParams) -> Sequence[ImageCrop]:
+            nonlocal mask_image
+            if mask_image is None:  # the hands have been sampled now
+                mask_image = self._outline(rows, sizes, hands.hand_mask_margin)
+                self._check_mask(mask_image, crop)
+            if crop is None:
+                return resized_images(sizes, (call["width"], call["height"]), len(rows))
+            return [self._crop_around(mask_image, sizes[0], call, crop)] * len(rows)
+
         output_type = call["output_type"]
-        call, hand_params = self.prepare_call(call, hands)
-        if mask_image is None:
-            assert hand_params is not None
-            mask_image = self.hand_mask(hand_params, *size, margin=hands.hand_mask_margin)
-            self._check_mask(mask_image, crop)
-        results, nsfw_content_detected = super().__call__(mask_image=mask_image, **call)
+        prepared, hand_params = self.prepare_call(call, hands, hand_crops)
+        results, nsfw_content_detected = super().__call__(mask_image=mask_image, **prepared)
         if hands.keep_unmasked and output_type != "latent" and not latents_given:
             results = keep_unmasked_pixels(results, images, mask_image, nsfw_content_detected)
         return results, nsfw_content_detected, hand_params
@@ -177,14 +190,24 @@ class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPi
             image = image.expand(len(generator), -1, -1, -1)
         return super()._encode_vae_image(image, generator)
 
-    def _outline_of_given(
-        self, hands: InpaintHandInputs, counts: ResultCounts, size: tuple[int, int]
-    ) -> PIL.Image.Image | list[PIL.Image.Image] | None:
-        """The outline of given hands, for each result; `None` where the hands are yet to be sampled."""
-        if hands.hand_params is None:
-            return None
-        rows = hand_rows(hands.hand_params, counts.prompts, counts.images_per_prompt)
-        return self.hand_mask(rows, *size, hands.hand_mask_margin)
+    def _outline(
+        self, hand_params: HandParams, sizes: list[tuple[int, int]], margin: float
+    ) -> PIL.Image.Image | list[PIL.Image.Image]:
+        """The outline of each row's hands, of the size of its image: one width and height for all, or one per row."""
+        if len(set(sizes)) == 1:
+            width, height = sizes[0]
+            return self.hand_mask(hand_params, height, width, margin)
+        return [
+            self.hand_mask(row, height, width, margin) for row, (width, height) in zip(hand_params, sizes, strict=True)
+        ]
+
+    def _crop_around(
+        self, mask_image: PIL.Image.Image, image_size: tuple[int, int], call: dict[str, Any], padding: int
+    ) -> ImageCrop:
+        """The crop of the image that diffusers repaints, and resizes, for `padding_mask_crop`."""
+        side = self.unet.config.sample_size * self.vae_scale_factor
+        size = (call["width"] or side, call["height"] or side)
+        return filled_crop(image_size, self.mask_processor.get_crop_region(mask_image, *size, pad=padding), size)
 
     def _check_mask(self, mask_image: PipelineImageInput, padding_mask_crop: int | None) -> None:
         """Warns of a mask that marks nothing in any image, and refuses it where it says what to crop."""

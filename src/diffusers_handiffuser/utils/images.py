@@ -81,8 +81,8 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height of `upright_rgb`, in pixels; only TIFF and PNG have to be decoded for it."""
-    if image.format == "TIFF":
+    """Width and height of `upright_rgb`, in pixels; the image is not decoded for it, unless it is a TIFF."""
+    if image.format == "TIFF" or (image.format == "PNG" and _has_metadata_behind_pixels(image)):
         image.load()
     width, height = image.size
     return (height, width) if _orientation(image) in (5, 6, 7, 8) else (width, height)
@@ -90,9 +90,28 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return image.getexif().get(ExifTags.Base.Orientation, 1)
+        return Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)  # that of PNGs would decode the image
     except Exception:  # damaged EXIF fails in many ways, and viewers ignore it
         return 1
+
+
+def _has_metadata_behind_pixels(image: Image.Image) -> bool:
+    """Whether a PNG has an EXIF or text chunk that Pillow reads only when it decodes the image."""
+    file: BinaryIO | None = getattr(image, "fp", None)
+    if file is None:  # decoded already
+        return False
+    position, behind = file.tell(), False
+    file.seek(8)
+    try:
+        while len(head := file.read(8)) == 8:
+            name = head[4:]
+            if behind and name in (b"eXIf", b"iTXt", b"tEXt", b"zTXt"):
+                return True
+            behind = behind or name == b"IDAT"
+            file.seek(int.from_bytes(head[:4], "big") + 4, 1)
+        return False
+    finally:
+        file.seek(position)
 
 
 def _turned(image: Image.Image, orientation: int) -> Image.Image:

@@ -8,18 +8,21 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from PIL import Image
 from stage_2 import train
 
 from diffusers_handiffuser import HandBodyModel
 from diffusers_handiffuser.data import HandDataset, hand_features, open_dataset
 from diffusers_handiffuser.training.engine.caches import cached_together
 from diffusers_handiffuser.training.engine.images import ImageLoader
+from diffusers_handiffuser.training.engine.options import LatentOptions
 from diffusers_handiffuser.training.hand_params_to_image.rows import (
     BatchEncoder,
     CachedDataset,
     LiveDataset,
     cache_geometry,
     cache_latents,
+    load_cached_rows,
     tokenize,
 )
 
@@ -57,6 +60,44 @@ def test_batches_are_those_of_the_caches(data_dir, picture_components, hand_comp
     assert ours.keys() == theirs.keys()
     for name, value in theirs.items():
         assert ours[name].dtype == value.dtype and torch.allclose(ours[name].float(), value.float(), atol=5e-3), name
+
+
+class TestImagesThatAreNoSquare:
+    """Row 0 shows its left hand beside the centred square of 33 x 16 pixels, row 1 its right hand within it."""
+
+    @pytest.fixture
+    def dataset(self, data_dir):
+        lines = [json.loads(line) for line in (data_dir / "metadata.jsonl").read_text().splitlines()]
+        for number in (0, 1):
+            Image.fromarray(np.zeros((16, 33, 3), np.uint8)).save(data_dir / f"images/{number}.png")
+        lines[0]["camera"] = [1.2, 0.6, -0.2]
+        (data_dir / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return HandDataset(data_dir, need_images=True)
+
+    @pytest.mark.parametrize("mirrored", [False, True])
+    def test_hands_outside_the_square_count_as_not_visible(
+        self, dataset, picture_components, hand_components, tmp_path, mirrored
+    ):
+        vae, tokenizer = picture_components["vae"], picture_components["tokenizer"]
+        encoder, body = hand_components["text_encoder"], HandBodyModel.procedural()
+        options = LatentOptions(resolution=16, random_flip=True, encode_batch_size=4)
+        cached = load_cached_rows(options, tmp_path, 0, dataset, vae, tokenizer, encoder, body, Accelerator(cpu=True))
+        live = LiveDataset(dataset, BatchEncoder(vae, tokenizer, encoder, body, torch.device("cpu")), 16)
+        rows, mirror = np.array([0, 1, 2]), torch.tensor([mirrored] * 3)
+        own = dataset.hand_params[:3]
+        assert own.hand_visible.tolist() == [[True, False], [False, True], [True, False]]
+        joints = body(own).joints_2d
+        assert joints[0, 0, :, 0].min() > 1 and joints[0, 0, :, 0].max() < 33 / 16
+        for batch in (cached.batch(rows, mirror), live.batch(rows, mirror)):
+            expected = torch.tensor([[False, False], [False, True], [True, False]])
+            assert torch.equal(batch["hand_visible"], expected.flip(-1) if mirrored else expected)
+            assert not batch["hand_bps"][0].any() and batch["hand_bps"][1].any()
+            # The square begins at 8 pixels, half a pixel left of the middle one: 1/16 in [-1, 1].
+            shift = torch.tensor([1 / 16, 0.0])
+            shown = batch["hand_joints_2d"]
+            shown = shown.flip(1) * torch.tensor([-1.0, 1.0]) if mirrored else shown
+            assert (shown[:2] - (joints[:2] + shift)).abs().max() < 3e-3
+            assert (shown[2] - joints[2]).abs().max() < 3e-3
 
 
 def test_image_loader_reads_ahead_in_threads():

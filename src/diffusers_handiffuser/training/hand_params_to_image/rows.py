@@ -13,9 +13,11 @@ from transformers import CLIPTokenizer
 
 from ...data.captions import swap_sides
 from ...data.dataset import HandDataset
-from ...data.rows import HandRow
+from ...data.geometry import hands_in_square
+from ...data.rows import HandRow, stack_hand_params
 from ...data.stream import HandStream
 from ...hands import HandBodyModel, HandParams
+from ...hands.camera import visible_in_square
 from ...hands.params import choose_hands
 from ...models import TextHandEncoder
 from ...pipelines.images import vae_factor
@@ -77,26 +79,29 @@ def cache_geometry(
     accelerator: Accelerator,
     batch_size: int = 64,
 ) -> dict[str, np.ndarray]:
-    """Inputs of the encoder for all rows' hands, each (1 or 2, N, ...); [1] is mirrored. Distances are float16."""
-    both = [dataset.hand_params, dataset.hand_params.mirror()] if flip else [dataset.hand_params]
+    """Inputs of the encoder for all rows' hands, each (1 or 2, N, ...); [1] is mirrored. Distances are float16.
+
+    The hands are those of `HandDataset.square_hand_params`.
+    """
+    mirrored = (False, True) if flip else (False,)
     parts = {
         "hand_rotations": ((2, 16, 3, 3), np.float32),
         "hand_bps": ((2, text_encoder.config.num_basis_points), np.float16),
         "hand_joints_2d": ((2, 21, 2), np.float32),
     }
     basis = hashlib.sha256(text_encoder.basis_points.cpu().numpy().tobytes()).hexdigest()[:8]
-    key = (
-        f"{dataset.fingerprint}-{weights_hash(body_model)}-{basis}-{text_encoder.config.basis_radius}-{len(both)}.npy"
-    )
-    shapes = {name: (len(both), len(dataset), *shape) for name, (shape, _) in parts.items()}
+    basis += f"-{text_encoder.config.basis_radius}"
+    key = f"{dataset.fingerprint}-{weights_hash(body_model)}-{basis}-{len(mirrored)}-square.npy"
+    shapes = {name: (len(mirrored), len(dataset), *shape) for name, (shape, _) in parts.items()}
     dtypes = {name: dtype for name, (_, dtype) in parts.items()}
 
     def fill(arrays: dict[str, np.ndarray], rows: range) -> None:
         body_model.to(accelerator.device)
         for start in progress(range(rows.start, rows.stop, batch_size), "hand geometry", accelerator):
             batch = slice(start, min(start + batch_size, rows.stop))
-            for number, all_hands in enumerate(both):
-                hands = all_hands[batch].to(accelerator.device)
+            shown = dataset.square_hand_params(range(batch.start, batch.stop), body_model).to(accelerator.device)
+            for number, mirror in enumerate(mirrored):
+                hands = shown.mirror() if mirror else shown
                 prepared = text_encoder.prepare_hands(body_model(hands), hands.hand_visible)
                 for name, array in arrays.items():
                     array[number, batch] = prepared[name].cpu().numpy()
@@ -174,7 +179,10 @@ class BatchEncoder:
     def __call__(
         self, texts: list[str], hands: HandParams, pixels: np.ndarray, mirror: torch.Tensor | None = None
     ) -> Batch:
-        """From B captions, hands and uint8 images (B, H, W, 3); rows of `mirror` (B,), bool, are mirrored."""
+        """From B captions, hands as their squares show them, and uint8 images (B, H, H, 3).
+
+        Rows of `mirror` (B,), bool, are mirrored.
+        """
         images = normalize_images(pixels, self.device)
         if mirror is not None:
             mirror = mirror.cpu()
@@ -206,7 +214,7 @@ class LiveDataset:
     def batch(self, rows: np.ndarray, mirror: torch.Tensor | None = None, following: Rows = ()) -> Batch:
         """As `CachedDataset.batch`; also starts to decode the images of the `following` rows."""
         images = self.loader.load(rows, following)
-        hands = self.dataset.hand_params[torch.as_tensor(np.asarray(rows))]
+        hands = self.dataset.square_hand_params(rows, self.encode.body_model)
         return self.encode([self.dataset.texts[row] for row in rows], hands, images, mirror)
 
 
@@ -232,7 +240,8 @@ class StreamedDataset:
         """The next `len(rows)` rows of the stream, whichever numbers are given."""
         taken = self._reader.take(len(rows))
         images = np.stack([image.result() if isinstance(image, Future) else image for _, image in taken])
-        hands = HandParams.cat([row.hand_params.reshape(1) for row, _ in taken])
+        sizes = [row.picture.size for row, _ in taken if row.picture is not None]
+        hands = hands_in_square(stack_hand_params(row for row, _ in taken), sizes, self.encode.body_model)
         return self.encode([row.text for row, _ in taken], hands, images, mirror)
 
     def _begin(self, row: HandRow) -> tuple[HandRow, np.ndarray | Future]:
@@ -265,9 +274,21 @@ def load_cached_rows(
         num_workers,
     )
     geometry = cache_geometry(dataset, body_model, text_encoder, options.random_flip, cache_dir, accelerator)
-    ids, visible = [tokenize(tokenizer, dataset.texts)], [dataset.hand_params.hand_visible]
+    ids = [tokenize(tokenizer, dataset.texts)]
+    visible = [_visible_in_squares(dataset, torch.from_numpy(np.array(geometry["hand_joints_2d"][0])))]
     if options.random_flip:
         ids.append(tokenize(tokenizer, [swap_sides(text) for text in dataset.texts]))
         visible.append(visible[0].flip(-1))
     arrays = {"latents": latents, **geometry}
     return CachedDataset(arrays, torch.stack(ids), torch.stack(visible), accelerator.device, options.cache_on_device)
+
+
+def _visible_in_squares(dataset: HandDataset, joints_2d: torch.Tensor) -> torch.Tensor:
+    """`hand_visible` (N, 2) of `square_hand_params`, from joints (N, 2, 21, 2): few images have to be opened."""
+    visible = dataset.hand_params.hand_visible.clone()
+    inside = visible_in_square(joints_2d, visible)
+    for row in (visible & ~inside).any(-1).nonzero().flatten().tolist():
+        width, height = dataset.picture(row).size
+        if width != height:
+            visible[row] = inside[row]
+    return visible

@@ -64,7 +64,7 @@ class ImageValidation:
             dataset, rows = self.held_out.dataset, self.held_out.rows
             shown = rows[np.linspace(0, len(rows) - 1, min(validation.num_validation_images, len(rows))).astype(int)]
             originals = [dataset.load_image(row, resolution) for row in shown]
-            hands = dataset.hand_params[torch.from_numpy(shown)].to(self.run.device)
+            hands = dataset.square_hand_params(shown, self.body_model).to(self.run.device)
             lines = self.sample([dataset.texts[row] for row in shown], hands)
             self.run.show("held-out", image_grid([originals, *lines]))
         if validation.validation_prompts:
