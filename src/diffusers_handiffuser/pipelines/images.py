@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL
 from diffusers.image_processor import VaeImageProcessor
 
 from ..hands import ImageCrop
-from ..utils.images import upright_rgb
+from ..utils.images import upright, upright_rgb
 from .inputs import check_finite_tensor
 
 Images = list[PIL.Image.Image] | np.ndarray | torch.Tensor
@@ -37,6 +37,15 @@ def image_batch(name: str, images: Any) -> Images:
             return _array_batch(name, items)
     found = " and ".join(sorted({type(item).__name__ for item in items})) or "an empty list"
     raise TypeError(f"`{name}` must be PIL images, numpy arrays or torch tensors, got {found}.")
+
+
+def upright_masks(masks: Any) -> Any:
+    """Masks as diffusers takes them, of which PIL images are turned upright, like images in `image_batch`."""
+    if isinstance(masks, PIL.Image.Image):
+        return upright(masks)
+    if isinstance(masks, (list, tuple)) and all(isinstance(mask, PIL.Image.Image) for mask in masks):
+        return list(map(upright, masks))
+    return masks
 
 
 def image_size(images: Images, latent: bool, vae_scale_factor: int) -> tuple[int, int]:
