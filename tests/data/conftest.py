@@ -3,12 +3,11 @@
 import io
 import json
 import sys
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from data_samples import NUM_ROWS, NUM_SHARDS, change_rows, make_picture, make_row
+from data_samples import NUM_ROWS, NUM_SHARDS, change_rows, make_picture, make_row, write_tar
 
 from diffusers_handiffuser.data import hand_features, write_dataset
 from diffusers_handiffuser.hands import HandBodyModel
@@ -59,16 +58,17 @@ def parquet_dir(tmp_path):
 def webdataset_dir(tmp_path):
     (tmp_path / "tar").mkdir()
     for shard, numbers in enumerate(np.array_split(np.arange(NUM_ROWS), NUM_SHARDS)):
-        with tarfile.open(tmp_path / "tar" / f"{shard}.tar", "w") as archive:
-            for number in numbers.tolist():
-                image = io.BytesIO()
-                make_picture(number).save(image, "PNG")
-                # Whole numbers first: the types of the first rows must not become those of all.
-                row = make_row(number) | ({"betas": [0] * 10, "note": None} if number == 0 else {"note": [number]})
-                for suffix, content in (("json", json.dumps(row).encode()), ("png", image.getvalue())):
-                    member = tarfile.TarInfo(f"rows/{number:06d}.{suffix}")
-                    member.size = len(content)
-                    archive.addfile(member, io.BytesIO(content))
+        members = {}
+        for number in numbers.tolist():
+            image = io.BytesIO()
+            make_picture(number).save(image, "PNG")
+            # Whole numbers first: the types of the first rows must not become those of all.
+            row = make_row(number) | ({"betas": [0] * 10, "note": None} if number == 0 else {"note": [number]})
+            members |= {
+                f"rows/{number:06d}.json": json.dumps(row).encode(),
+                f"rows/{number:06d}.png": image.getvalue(),
+            }
+        write_tar(tmp_path / "tar" / f"{shard}.tar", members)
     return tmp_path / "tar"
 
 

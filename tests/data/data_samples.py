@@ -1,10 +1,12 @@
 """Rows, images and helpers for small data sets."""
 
+import io
 import json
+import tarfile
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from diffusers_handiffuser.data import find_shards, write_row
 from diffusers_handiffuser.hands import HandParams
@@ -31,6 +33,31 @@ def make_hands(number: int) -> HandParams:
 def make_picture(number: int, size: tuple[int, int] = (16, 16)) -> Image.Image:
     pixels = np.random.default_rng(number).integers(0, 256, (4, 4, 3), np.uint8)
     return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+
+
+def phone_photo() -> bytes:
+    """A JPEG as phones write it: 24 x 16 pixels that lie on their side; upright, 16 x 24, its upper half is white."""
+    image = Image.new("L", (16, 24), 0)
+    image.paste(255, (0, 0, 16, 12))
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[ExifTags.Base.Orientation] = 6
+    image.transpose(Image.Transpose.ROTATE_90).save(file, "JPEG", exif=exif, quality=95)
+    return file.getvalue()
+
+
+def is_upright(image) -> bool:
+    """Whether a `phone_photo`, or the square in its middle, shows white above black."""
+    upper, lower = np.array_split(np.asarray(image, float), 2)
+    return upper.min() > 200 and lower.max() < 50
+
+
+def write_tar(path, members: dict[str, bytes]) -> None:
+    """Writes an archive with these files, in order."""
+    with tarfile.open(path, "w") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
 
 
 def make_row(number: int) -> dict:

@@ -4,7 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from data_samples import make_hands, make_picture
+from data_samples import make_hands, make_picture, make_row, phone_photo
 from PIL import Image
 
 from diffusers_handiffuser.data import HandDataset, find_shards, write_dataset, write_row
@@ -212,6 +212,21 @@ class TestWriting:
         side = Image.open(tmp_path / "out/images/000000.jpg").size[0]
         left, top, right, bottom = new["crop"]
         assert right - left == bottom - top == 2 * side and left >= 1000 and bottom <= 660
+
+    @pytest.mark.parametrize("crop", [None, Crop("hands", 5.0), Crop("person", 5.0)])
+    def test_phone_photos_stay_upright(self, tmp_path, crop):
+        (tmp_path / "in").mkdir()
+        (tmp_path / "in/x.jpg").write_bytes(phone_photo())
+        row = make_row(1) | {"file_name": "x.jpg", "camera": [0.1, 0.0, 0.0]}
+        (tmp_path / "in/metadata.jsonl").write_text(json.dumps(row))
+        curate(rows_of(tmp_path / "in"), tmp_path / "out", Curation([HandsInside()], crop))
+        (raw,) = rows_of(tmp_path / "out")
+        picture = HandDataset(tmp_path / "out").picture(0).open().convert("L")
+        whole = Image.new("L", (16, 24))
+        whole.paste(255, (0, 0, 16, 12))
+        expected = whole if crop is None else whole.crop(raw.value["crop"])
+        assert picture.size == expected.size
+        assert np.abs(np.asarray(picture, float) - np.asarray(expected)).max() < 40  # stored as JPEG
 
     def test_no_row_left(self, folder, tmp_path):
         with pytest.raises(ValueError, match=r"no row passes: 5 dropped \(hand smaller than 500 pixels\)$"):

@@ -1,9 +1,11 @@
+import hashlib
 import json
 import sys
 
 import numpy as np
 import pytest
 import torch
+from data_samples import is_upright, make_row, phone_photo, write_tar
 from PIL import Image
 
 from diffusers_handiffuser.data import HandDataset, open_dataset, stream_dataset
@@ -186,6 +188,62 @@ class TestOtherForms:
         (tmp_path / "empty").mkdir()
         with pytest.raises(FileNotFoundError, match=r"empty is neither a folder with a metadata.jsonl, nor Parquet"):
             open_dataset(tmp_path / "empty")
+
+
+class TestPhonePhotos:
+    """Images that are upright by their EXIF alone."""
+
+    @pytest.fixture(params=["folder", "parquet beside images", "parquet", "webdataset", "imagefolder"])
+    def source(self, request, tmp_path):
+        import datasets
+
+        row, path = make_row(0), tmp_path / "in"
+        path.mkdir()
+        if request.param == "parquet":
+            stored = {**row, "image": {"bytes": phone_photo(), "path": None}}
+            datasets.Dataset.from_list([stored], features=hand_features()).to_parquet(path / "x.parquet")
+        elif request.param == "webdataset":
+            write_tar(path / "x.tar", {"a.json": json.dumps(row).encode(), "a.jpg": phone_photo()})
+        else:
+            (path / "a.jpg").write_bytes(phone_photo())
+            row["file_name"] = "a.jpg"
+            if request.param == "parquet beside images":
+                datasets.Dataset.from_list([row]).to_parquet(path / "metadata.parquet")
+            else:
+                (path / "metadata.jsonl").write_text(json.dumps(row))
+        if request.param == "imagefolder":
+            (path / "train").mkdir()
+            (path / "a.jpg").rename(path / "train/a.jpg")
+            (path / "metadata.jsonl").rename(path / "train/metadata.jsonl")
+        return path
+
+    def test_are_read_upright(self, source, tmp_path):
+        dataset = open_dataset(source, need_images=True)
+        (row,) = stream_dataset(source, need_images=True)
+        for picture in (dataset.picture(0), row.picture):
+            assert picture.size == picture.open().size == (16, 24)
+            assert is_upright(picture.open().convert("L")) and is_upright(picture.square(16)[..., 0])
+        assert is_upright(dataset.images(16, tmp_path / "cache")[0, ..., 0])
+
+    def test_as_datasets_decodes_them(self, source):
+        import datasets
+
+        kinds = {".jsonl": "imagefolder", ".parquet": "parquet", ".tar": "webdataset"}
+        file = next(file for file in sorted(source.rglob("*.*"), reverse=True) if file.suffix in kinds)
+        if file.name == "metadata.parquet":
+            pytest.skip("`datasets` takes it for a table of its own")
+        files = {"data_dir": str(source)} if file.suffix == ".jsonl" else {"data_files": str(file)}
+        table = datasets.load_dataset(kinds[file.suffix], split="train", **files)
+        image = table[0]["jpg" if file.suffix == ".tar" else "image"]
+        assert np.array_equal(np.asarray(image.convert("RGB")), np.asarray(open_dataset(source).picture(0).open()))
+
+    def test_caches_of_images_that_lay_on_their_side_are_not_used(self, data_dir, tmp_path, monkeypatch):
+        """Those of releases before images were turned, whose fingerprint was the hash of the rows alone."""
+        dataset = HandDataset(data_dir)
+        old = hashlib.sha256((data_dir / "metadata.jsonl").read_bytes()).hexdigest()[:16]
+        assert dataset.fingerprint != old
+        monkeypatch.setattr("diffusers_handiffuser.data.dataset.DECODING", b"")
+        assert HandDataset(data_dir).fingerprint == old
 
 
 def test_without_datasets_folders_are_read_and_all_else_says_what_to_install(data_dir, parquet_dir, monkeypatch):

@@ -1,5 +1,8 @@
 """Hands that are known are written as HaMeR, WiLoR and WiLoR-mini would write them, imported, and compared."""
 
+import copy
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -119,6 +122,63 @@ def test_without_keypoints_the_mean_wrist_and_the_bodys_own_hand_are_taken(known
     imported = import_mano_hands([hand])
     drawn = hand_joints_in_pixels(imported.hand_params, body, WIDTH, HEIGHT)
     assert (drawn[0, place[1]] - pixels[place]).abs().max() < 0.05
+
+
+def as_relative(body):
+    """What the networks' output would be, if it were relative to the mean pose of right hands."""
+
+    def write(hand):
+        params = hand["pred_mano_params"]
+        params["hand_pose"] = rotmat_to_rotvec(params["hand_pose"]) - body.hand_means[1].reshape(15, 3)
+        return hand
+
+    return write
+
+
+class TestRelativeToTheMean:
+    """Poses as smplx takes them with `flat_hand_mean=False`."""
+
+    @pytest.fixture
+    def relative(self, known, body):
+        return people_of(known, as_relative(body))
+
+    def test_come_back(self, known, body, relative):
+        imported = import_mano_hands(relative, flat_hand_mean=False, hand_means=body.hand_means)
+        check(known, imported, body)
+
+    def test_come_back_where_nothing_is_flipped(self, known, body):
+        def write(hand):
+            hand = as_wilor_mini(hand)
+            hand["hand_pose"] = hand["hand_pose"] - body.hand_means[int(hand["right"])].reshape(15, 3).numpy()
+            return hand
+
+        options = {"flipped_pose": False, "flipped_camera": False, "flat_hand_mean": False}
+        check(known, import_mano_hands(people_of(known, write), hand_means=body.hand_means.numpy(), **options), body)
+
+    def test_the_mean_is_that_of_the_body_file(self, known, body, relative, tmp_path):
+        licensed = copy.deepcopy(body)
+        licensed.register_to_config(body="smplh")
+        check(known, import_mano_hands(relative, flat_hand_mean=False, body_model=licensed), body)
+
+    def test_our_own_mean_is_not_taken_for_manos(self, relative, body):
+        with pytest.raises(ValueError, match="needs MANO's mean poses: pass `hand_means`"):
+            import_mano_hands(relative, flat_hand_mean=False)
+        with pytest.raises(ValueError, match=r"`hand_means` must have shape \(2, 45\)"):
+            import_mano_hands(relative, flat_hand_mean=False, hand_means=body.hand_means[0])
+
+    @pytest.mark.parametrize("keypoints", [True, False])
+    def test_are_warned_of_and_absolute_ones_are_not(self, body, keypoints):
+        hands, geometry, pixels = studio_hands(body, KINDS * 12)
+        known = [weak_hand(hands, geometry, pixels, place, keypoints) for place in visible_hands(hands)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            import_mano_hands(known)
+        relative = list(map(as_relative(body), known))
+        with pytest.warns(UserWarning, match="look relative to MANO's mean pose.*flat_hand_mean=False"):
+            import_mano_hands(relative)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            import_mano_hands(relative, flat_hand_mean=False, hand_means=body.hand_means)
 
 
 def test_full_camera(known, body):

@@ -1,9 +1,10 @@
+import io
 import json
 import os
 
 import numpy as np
 import pytest
-from data_samples import make_picture, make_row
+from data_samples import is_upright, make_picture, make_row, phone_photo
 from PIL import Image
 
 from diffusers_handiffuser.data import HandDataset, write_dataset
@@ -18,6 +19,16 @@ def test_rows_and_images_are_written_in_order(tmp_path):
     assert dataset.texts == [make_row(number)["text"] for number in range(3)]
     assert [path and path.name for path in dataset.image_paths] == [None, "000001.png", None]
     assert np.array_equal(np.asarray(Image.open(dataset.image_paths[1])), np.asarray(make_picture(1)))
+
+
+def test_phone_photos_are_written_upright(tmp_path):
+    with Image.open(io.BytesIO(phone_photo())) as photo:
+        write_dataset(tmp_path, [(make_row(0), photo), (make_row(1), photo.convert("L"))])
+    for number in range(2):
+        stored = Image.open(tmp_path / f"images/00000{number}.png")
+        assert stored.size == (16, 24) and is_upright(stored.convert("L")) and not stored.getexif()
+    assert stored.mode == "L"  # which stays
+    assert is_upright(HandDataset(tmp_path).load_image(0, 16)[..., 0])
 
 
 def test_a_folder_in_use_is_named_as_it_was_given(tmp_path, monkeypatch):

@@ -1,10 +1,14 @@
 """Single hands of the body model come back from their own joints."""
 
+import copy
+
+import numpy as np
 import pytest
 import torch
 from known_hands import angles, studio_hands, visible_hands
 
 from diffusers_handiffuser.detection.fitting import HandFit
+from diffusers_handiffuser.hands import HandBodyModel
 
 MIRROR = torch.tensor([-1.0, 1.0, 1.0])
 
@@ -47,3 +51,25 @@ def test_unit_and_place_of_2d_points_do_not_matter(known, body):
         again = fit(scale * points + shift, sides[:1])
         assert angles(again[0], rotations).max() < 0.5 and (again[1] - poses).abs().max() < 0.01
         assert torch.allclose(again[2], scale * distances, rtol=0.01)
+
+
+def test_a_file_without_hand_means_fits_as_well(known, body, tmp_path):
+    """As files that are not merged with MANO: 2D points need the prior, which is our own body's."""
+    with np.load(body.to_smplx(tmp_path / "whole.npz")) as arrays:
+        np.savez(tmp_path / "bare.npz", **{name: arrays[name] for name in arrays if not name.startswith("hands_")})
+    bare = HandBodyModel.from_smplh(tmp_path / "bare.npz")
+    assert not bare.hand_means.any() and torch.equal(bare.mean_hand_poses(), body.hand_means)
+    joints, sides, _ = known
+    points = joints[..., :2]
+    fits = (HandFit(model, steps=8)(points, sides) for model in (bare, body))
+    for found, expected in zip(*fits, strict=True):
+        assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_hand_means_of_a_file_are_kept(body):
+    other = copy.deepcopy(body)
+    other.hand_means[1] = 0.1
+    other.hand_means[0] = 0.0
+    assert torch.equal(other.mean_hand_poses()[1], other.hand_means[1])
+    assert torch.equal(other.mean_hand_poses()[0], body.hand_means[0])
+    assert body.hand_means.any(-1).all()

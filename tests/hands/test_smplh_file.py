@@ -166,10 +166,21 @@ class TestFind:
         write(tmp_path / "SMPLH_MALE.pkl", b"")
         with pytest.raises(FileNotFoundError, match="No SMPL-H file in .*SMPLH_NEUTRAL.npz"):
             find_smplh_file(tmp_path)
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(FileNotFoundError, match=r"also in smplh/ and models/\.$"):
+            find_smplh_file(tmp_path / "empty")
         with pytest.raises(FileNotFoundError, match="no such file or folder"):
             find_smplh_file(tmp_path / "absent")
         with pytest.raises(ValueError, match='`gender` must be "neutral", "female" or "male", got \'x\''):
             find_smplh_file(tmp_path, "x")
+
+    @pytest.mark.parametrize("name", ["SMPLH_MALE.pkl", "smplh/female/model.npz", "models/SMPLH_neutral.npz"])
+    def test_a_file_of_another_gender_alone_is_named(self, tmp_path, name):
+        write(tmp_path / name, b"")
+        there = next(gender for gender in ("female", "male", "neutral") if gender in name.lower())
+        for gender in {"neutral", "female", "male"} - {there}:
+            with pytest.raises(FileNotFoundError, match=rf"There is '{name}': pass `gender='{there}'`"):
+                HandBodyModel.from_smplh(tmp_path, gender=gender)
 
     def test_from_smplh_takes_a_folder_and_a_gender(self, arrays, tmp_path):
         write(tmp_path / "smplh" / "male" / "model.npz", npz_bytes(arrays))

@@ -3,6 +3,7 @@
 import inspect
 
 import numpy as np
+import PIL.ExifTags
 import PIL.Image
 import pytest
 import torch
@@ -200,6 +201,18 @@ class TestBadInput:
         rgb = img2img("a hand", image=random_image(), generator=generator(), **common).images
         rgba = img2img("a hand", image=random_image().convert("RGBA"), generator=generator(), **common).images
         assert np.array_equal(rgb, rgba)
+
+    def test_phone_photos_are_turned_upright(self, img2img, hands):
+        """Hands that are fitted to a photograph lie on it as people see it."""
+        common = {"hand_params": hands[0], "num_inference_steps": 4, "output_type": "np"}
+        photo = random_image().transpose(PIL.Image.Transpose.ROTATE_90)
+        exif = PIL.Image.Exif()
+        exif[PIL.ExifTags.Base.Orientation] = 6
+        photo.info["exif"] = exif.tobytes()
+        upright, turned = (
+            img2img("a hand", image=image, generator=generator(), **common).images for image in (random_image(), photo)
+        )
+        assert np.array_equal(upright, turned)
 
 
 class TestSharing:

@@ -174,6 +174,18 @@ class TestKeptPixels:
         assert len(out) == 2 and not np.array_equal(np.asarray(out[0]), np.asarray(out[1]))
         assert all(np.array_equal(np.asarray(image)[~painted], np.asarray(random_image())[~painted]) for image in out)
 
+    def test_phone_photos_and_their_masks_are_turned_upright(self, inpaint_4, hands):
+        exif = PIL.Image.Exif()
+        exif[274] = 6  # Orientation: the right side of the stored image is down
+        photo, mask = (image.transpose(PIL.Image.Transpose.ROTATE_90) for image in (random_image(), box_mask()))
+        photo.info["exif"] = mask.info["exif"] = exif.tobytes()
+        common = {"hand_params": hands[0], "output_type": "np"}
+        upright, turned, listed = (
+            inpaint_4("a hand", image=image, mask_image=hole, generator=generator(), **common).images
+            for image, hole in ((random_image(), box_mask()), (photo, mask), ([photo], [mask]))
+        )
+        assert np.array_equal(upright, turned) and np.array_equal(upright, listed)
+
     def test_crop_around_the_hands(self, inpaint_4, close_up):
         out = inpaint_4(
             "a hand", image=random_image(), hand_params=close_up[0], hand_mask_margin=0.01, padding_mask_crop=1

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 import torch
 from accelerate import init_empty_weights
-from diffusers import DiffusionPipeline, EulerDiscreteScheduler, StableDiffusionPipeline
+from diffusers import (
+    DDIMScheduler,
+    DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    StableDiffusionPipeline,
+    UniPCMultistepScheduler,
+)
 from in_threads import in_threads, switching_often
 from pipeline_cases import CLASSES
 from transformers import CLIPTextModel
@@ -20,11 +27,22 @@ from diffusers_handiffuser import (
     TextToHandParamsModel,
 )
 
-OWN_TO_A_THREAD = ("scheduler", "text_to_hand_scheduler", "tokenizer", "hand_tokenizer")
+
+def own_scheduler(pipe):
+    return pipe.scheduler.from_config(pipe.scheduler.config)
 
 
-def fast(tokenizer) -> bool:
-    return hasattr(tokenizer, "backend_tokenizer")
+def shallow_copy(pipe):
+    pipe = copy.copy(pipe)
+    pipe.scheduler = own_scheduler(pipe)
+    return pipe
+
+
+COPIES = {  # ways to a pipeline of another thread
+    "from_pipe": lambda pipe: HanDiffuserPipeline.from_pipe(pipe, scheduler=own_scheduler(pipe)),
+    "components": lambda pipe: HanDiffuserPipeline(**{**pipe.components, "scheduler": own_scheduler(pipe)}),
+    "copy": shallow_copy,
+}
 
 
 @pytest.fixture(scope="module")
@@ -156,33 +174,42 @@ class TestCalling:
         pipe.sample_hand_params("a", hand_callback_on_step_end=meanwhile)
         assert "in use by a call in another thread" in str(meanwhile.error)
 
-    @pytest.mark.parametrize("shared", OWN_TO_A_THREAD)
-    def test_pipelines_that_share_a_part(self, make_case, shared):
+    def test_pipelines_that_share_the_scheduler(self, make_case):
         case = make_case(HanDiffuserPipeline)
-        if "tokenizer" in shared and not fast(getattr(case.pipe, shared)):
-            pytest.skip("a tokenizer written in Python has no state")
-        own = {name: copy.deepcopy(getattr(case.pipe, name)) for name in OWN_TO_A_THREAD if name != shared}
-        other = HanDiffuserImg2ImgPipeline.from_pipe(case.pipe, **own)
+        other = HanDiffuserImg2ImgPipeline.from_pipe(case.pipe)
         image = torch.zeros(3, 16, 16)
         meanwhile = Meanwhile(lambda: other("a", image=image))
         steps_of_its_own(case, 0, hand_callback_on_step_end=meanwhile)
         assert isinstance(meanwhile.error, RuntimeError), meanwhile.error
-        assert f"The `{shared}` of this pipeline is in use" in str(meanwhile.error)
+        assert "The `scheduler` of this pipeline is in use" in str(meanwhile.error)
         other("a", image=image)
 
-    def test_pipelines_that_share_the_models(self, make_case):
+    @pytest.mark.parametrize("copied", COPIES)
+    @pytest.mark.parametrize("hand_scheduler", [DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler])
+    def test_pipelines_that_share_all_but_the_scheduler(self, make_case, copied, hand_scheduler):
+        """As diffusers advises: the schedulers of stage 1 and the tokenizers are shared, too."""
         case = make_case(HanDiffuserPipeline)
         case.pipe.scheduler = EulerDiscreteScheduler.from_config(case.pipe.scheduler.config)
-        pipes = []
-        for _ in range(4):
-            own = {name: copy.deepcopy(getattr(case.pipe, name)) for name in OWN_TO_A_THREAD}
-            pipes.append(HanDiffuserPipeline.from_pipe(case.pipe, **own))
-            pipes[-1].set_progress_bar_config(disable=True)
+        case.pipe.text_to_hand_scheduler = hand_scheduler.from_config(case.pipe.text_to_hand_scheduler.config)
+        pipes = [COPIES[copied](case.pipe) for _ in range(4)]
+        for pipe in pipes:
+            pipe.set_progress_bar_config(disable=True)
+            assert pipe.text_to_hand_scheduler is case.pipe.text_to_hand_scheduler
+            assert pipe.tokenizer is case.pipe.tokenizer and pipe.unet is case.pipe.unet
         jobs = [lambda i=i, pipe=pipe: steps_of_its_own(case, i, pipe) for i, pipe in enumerate(pipes)]
         expected = [job() for job in jobs]
         with switching_often():
             found = in_threads(*jobs)
         assert all(map(equal, found, expected))
+
+    def test_steps_of_stage_1_are_those_of_the_call(self, make_case):
+        """Another pipeline that samples hands meanwhile has steps of its own."""
+        case = make_case(HanDiffuserPipeline)
+        expected = steps_of_its_own(case, 0)
+        other = COPIES["from_pipe"](case.pipe)
+        meanwhile = Meanwhile(lambda: other.sample_hand_params("a", num_hand_inference_steps=7))
+        assert equal(steps_of_its_own(case, 0, hand_callback_on_step_end=meanwhile), expected)
+        assert meanwhile.error is None
 
     @pytest.mark.parametrize("pipeline_class", CLASSES[:2])
     def test_a_callback_may_call_the_pipeline(self, make_case, pipeline_class):

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from diffusers_handiffuser.hands import HandBodyModel, HandParams
 from diffusers_handiffuser.hands.camera import square_to_pixels
@@ -163,6 +163,16 @@ class TestSkeleton:
         drawn = draw_skeleton(image, body(hands).joints_2d[0], hands.hand_visible[0])
         assert drawn.mode == "RGB" and drawn.size == (32, 32)
         assert image.tobytes() == before and image.mode == mode
+
+    def test_phone_photos_are_turned_upright(self, body, hands):
+        photo = Image.new("RGB", (48, 24), "red")
+        photo.paste("blue", (0, 0, 24, 24))
+        photo.getexif()[ExifTags.Base.Orientation] = 6
+        photo.info["exif"] = photo.getexif().tobytes()
+        drawn = draw_skeleton(photo, body(hands).joints_2d[0], torch.tensor([False, False]))
+        assert drawn.size == (24, 48) and drawn.getpixel((0, 0)) == (0, 0, 255)
+        preview = draw_preview(photo, hands[0], body, size=48)
+        assert preview.size == (3 * 24, 48) and preview.getpixel((0, 0)) == (0, 0, 255)
 
     def test_joints_outside_the_picture_do_no_harm(self, body, hands):
         far = hands[0].replace(camera=torch.tensor([5000.0, 3.0, -2.0]))

@@ -80,6 +80,15 @@ class TestOrientation:
         assert open_image(io.BytesIO(moved)).size == (30, 20)
         assert upright_size(Image.open(io.BytesIO(moved))) == (30, 20)
 
+    def test_sizes_are_read_without_decoding(self):
+        for format, pixels in (("PNG", b"IDAT"), ("JPEG", b"\xff\xda")):
+            file = stored(6, format).getvalue()
+            start = file.index(pixels)
+            damaged = file[: start + 8] + bytes(len(file) - start - 8)
+            assert upright_size(Image.open(io.BytesIO(damaged))) == (30, 20), format
+            with pytest.raises((OSError, SyntaxError)):
+                open_image(io.BytesIO(file[: start + 8]))
+
     def test_damaged_exif_is_ignored(self):
         image = Image.fromarray(UPRIGHT)
         for damaged in (b"Exif\0\0not a TIFF header", b"Exif\0\0II*\0\xff\xff\xff\xff", b""):

@@ -3,7 +3,8 @@
 A row holds `text`; the seven `HandParams` fields as flat lists under their own names; if it has an image, `file_name`
 (a path inside the folder) or `image` (a path, or what Hugging Face `datasets` stores for an image); `source` (a word
 for the origin of the row); and `crop` (null, or `[left, top, right, bottom]` in pixels of the image that this one was
-cropped from). Stage 1 needs no images. Other columns are kept but not read.
+cropped from). Images are the way up that their EXIF says. Stage 1 needs no images. Other columns are kept but not
+read.
 
 Rows are untrusted; `stored_paths` defines which files they may name.
 """
@@ -11,7 +12,7 @@ Rows are untrusted; `stored_paths` defines which files they may name.
 import contextlib
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,13 +23,12 @@ import torch
 from PIL import Image
 
 from ..hands import HandParams, ImageCrop
+from ..utils.images import IMAGE_FORMATS, upright_rgb, upright_size
 from ..utils.messages import install_extra, is_whole_text, printable
 from .stored_paths import MAX_IMAGE_BYTES, check_stored_path, stored_file_size
 
 IMAGE_COLUMNS = ("file_name", "image")
 _NUMBERS = (int, float, np.integer, np.floating)
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000")
-"""Pillow reads other formats too, some through external programs: it runs Ghostscript for PostScript."""
 
 
 class RowError(ValueError):
@@ -37,13 +37,19 @@ class RowError(ValueError):
     Args:
         where (`str`): file and row.
         problems (`list` of `(column, reason)`): the column is `""` for a problem of the whole row. The message
-            shows the first one.
+            shows the first one. A `DataLoader` raises errors of its workers again with their traceback as `where`
+            and without problems.
     """
 
-    def __init__(self, where: str, problems: list[tuple[str, str]]):
-        column, reason = problems[0]
-        super().__init__(f"{where}: `{column}` {reason}" if column else f"{where}: {reason}")
-        self.where, self.problems = where, problems
+    def __init__(self, where: str, problems: Sequence[tuple[str, str]] = ()):
+        super().__init__(where, problems)  # by which it is pickled
+        self.where, self.problems = where, list(problems)
+
+    def __str__(self) -> str:
+        if not self.problems:
+            return self.where
+        column, reason = self.problems[0]
+        return f"{self.where}: `{column}` {reason}" if column else f"{self.where}: {reason}"
 
 
 class PictureError(ValueError):
@@ -103,8 +109,8 @@ class Picture:
 
     @cached_property
     def size(self) -> tuple[int, int]:
-        """Width and height in pixels, from the file header."""
-        return self._opened(lambda image: image.size)
+        """Width and height of the upright image, in pixels, from the file header."""
+        return self._opened(upright_size)
 
     @cached_property
     def format(self) -> str:
@@ -112,14 +118,14 @@ class Picture:
         return self._opened(lambda image: image.format)
 
     def open(self) -> Image.Image:
-        """The decoded image, RGB."""
-        return self._opened(lambda image: image.convert("RGB"))
+        """The decoded image, RGB and upright, see `upright_rgb`."""
+        return self._opened(upright_rgb)
 
     def _opened(self, use: Callable[[Image.Image], Any]) -> Any:
         with self._reading():
             if isinstance(self.content, Path):
                 stored_file_size(self.content, self.folder)
-            with Image.open(self.path or io.BytesIO(self.read()), formats=_FORMATS) as image:
+            with Image.open(self.path or io.BytesIO(self.read()), formats=IMAGE_FORMATS) as image:
                 return use(image)
 
     @contextlib.contextmanager

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from ..hub.places import hub_unreachable, looks_like_a_path
 from ..utils.contained_paths import refuse_outside
-from ..utils.messages import reason_of
+from ..utils.images import IMAGE_SUFFIXES
+from ..utils.messages import printable, reason_of
 from .archives import read_members
 from .dataset_cards import refuse_data_files_elsewhere
 from .parquet import read_parquet
@@ -231,7 +232,7 @@ def _with_its_folder(raw: RawRow, name: str) -> RawRow:
 
 
 def _read_webdataset(shard: Shard) -> Iterator[RawRow]:
-    """Members that share a name up to the first dot form a row: columns in `.json`, caption in `.txt`, image."""
+    """Members that share a name up to the first dot form a row: columns in `.json`, caption in `.txt`, one image."""
     with _errors_name_shard(shard), _opened(shard) as file:
         number, key = 0, None
         parts: dict[str, bytes] = {}
@@ -276,9 +277,10 @@ def _errors_name_shard(shard: Shard) -> Iterator[None]:
 def _webdataset_row(shard: Shard, number: int, parts: dict[str, bytes]) -> RawRow:
     where = f"{shard.path}, row {number}"
     if "json" not in parts:
-        return RawRow(where, RowError(where, [("", f"has no .json beside {', '.join(parts)}")]))
+        return RawRow(where, RowError(where, [("", f"has no .json beside {printable(', '.join(parts))}")]))
     try:
         value = parse_json(parts.pop("json"), where)
+        image = _webdataset_image(where, parts)
     except RowError as error:
         return RawRow(where, error)
     if isinstance(value, dict):
@@ -286,10 +288,26 @@ def _webdataset_row(shard: Shard, number: int, parts: dict[str, bytes]) -> RawRo
         value = {name: column for name, column in value.items() if name not in ("file_name", "image")}
         if "txt" in parts:
             value["text"] = parts.pop("txt").decode("utf-8", errors="replace").strip()
-        if parts:
-            suffix = next(iter(parts))
-            value["image"] = {"bytes": parts[suffix], "path": None}
+        if image is not None:
+            value["image"] = {"bytes": image, "path": None}
     return RawRow(where, value)
+
+
+def _webdataset_image(where: str, parts: Mapping[str, bytes]) -> bytes | None:
+    """The member whose whole suffix is an image's, so neither `.depth.png` nor `.npy`.
+
+    Raises a `RowError` if there are several, or only images with longer suffixes.
+    """
+    whole = [suffix for suffix in parts if suffix in IMAGE_SUFFIXES]
+    if len(whole) == 1:
+        return parts[whole[0]]
+    others = [suffix for suffix in parts if suffix.rpartition(".")[2] in IMAGE_SUFFIXES]
+    shown = printable(", ".join(f".{suffix}" for suffix in whole or others))
+    if whole:
+        raise RowError(where, [("image", f"may be any of {shown}: keep one")])
+    if others:
+        raise RowError(where, [("image", f"is none of {shown}: its whole suffix must be an image's, such as .png")])
+    return None
 
 
 _READERS = {

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from PIL import Image
 
 from ..utils.atomic_files import write_then_rename
+from ..utils.images import upright
 from .rows import parse_row
 from .sources import METADATA_NAME, PARQUET_METADATA_NAME
 
@@ -38,7 +39,7 @@ def write_dataset(
     Args:
         folder (path): created if it does not exist; must not hold a data set yet.
         rows (iterable): rows as `write_row` returns them, or pairs of a row and its image (`PIL.Image.Image`), which
-            is saved as PNG under `images/`.
+            is saved as PNG under `images/`, upright.
 
     Returns:
         `int`: the number of rows written. Raises a `ValueError` for a bad row, or if there is none.
@@ -51,7 +52,7 @@ def write_dataset(
             if image is not None:
                 row["file_name"] = f"images/{number:06d}.png"
                 (Path(folder) / "images").mkdir(exist_ok=True)
-                image.save(Path(folder) / row["file_name"])
+                upright(image).save(Path(folder) / row["file_name"])
             parse_row(row, f"`rows`, row {number}", Path(folder))
             file.write(json.dumps(row, allow_nan=False) + "\n")
             number += 1

@@ -8,6 +8,7 @@ import torch
 
 from ..hands import HandBodyModel, HandParams
 from ..hands.body_model import procedural_body
+from ..utils.images import upright_rgb
 from .placing import PlacedHands
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class FittedHands(PlacedHands):
         """The photographs with the fitted hands drawn over them.
 
         Args:
-            images (`PIL.Image.Image` or list): the photographs, upright, in the order of `image_index`.
+            images (`PIL.Image.Image` or list): the photographs, in the order of `image_index`.
             body_model ([`HandBodyModel`], *optional*): that of the fit; by default the procedural one.
             max_side (`int`): larger photographs are drawn smaller, pixels.
 
@@ -87,7 +88,7 @@ class FittedHands(PlacedHands):
 
         from ..rendering.drawing import draw_overlay
 
-        images = list(images) if isinstance(images, list | tuple) else [images]
+        images = [upright_rgb(image) for image in (images if isinstance(images, list | tuple) else [images])]
         if len(self) and len(images) <= int(self.image_index.max()):
             raise ValueError(f"`images` must hold image {int(self.image_index.max())}, got {len(images)} images.")
         body_model = procedural_body() if body_model is None else body_model

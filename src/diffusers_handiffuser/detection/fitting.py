@@ -1,7 +1,7 @@
 """Fits the hand of a body model to 21 points by least squares.
 
 Points determine neither the twist of a finger nor, in 2D, which side is in front. So the residuals are of three kinds:
-the distances to the points, the deviation from the body model's mean hand pose, and the excess over the joint limits.
+the distances to the points, the deviation from a mean hand pose, and the excess over the joint limits.
 The weights and spreads are ours, tuned on the studio's gestures: the fit recovers exact 3D joints to about a
 millimetre, and from exact 2D joints the 3D joints to about seven.
 """
@@ -60,7 +60,7 @@ class HandFit:
     def __init__(self, body_model: HandBodyModel, steps: int):
         self.hands = HandKinematics(body_model)
         self.steps = steps
-        self.means = body_model.hand_means.cpu()
+        self.means = body_model.mean_hand_poses().cpu()
         self.spreads = torch.tensor([_SPREADS[kind] for kind in kinds_of_joints()]).flatten()
         low, high = (limit.flatten() for limit in joint_limits(USUAL))
         bends = torch.tensor([1.0, -1.0, -1.0]).repeat(15)  # from a right hand's axis-angles to a left hand's

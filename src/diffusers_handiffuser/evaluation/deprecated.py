@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from ..hands import HandBodyModel, HandParams
 from ..studio import Scene
+from ..utils.images import open_image
 from .judges.studio_judge import StudioFeatureNetwork, judge_images
 from .metrics.colors import METRICS as COLOR_METRICS
 from .metrics.colors import score_images
@@ -145,10 +145,7 @@ def evaluate_own_pictures(folder: Path, rows: Sequence[dict], body_model: HandBo
     """
     _warn("evaluate_own_pictures")
     check_studio_rows(rows)
-    images = []
-    for row in rows:
-        with Image.open(Path(folder) / row["file_name"]) as image:
-            images.append(torch.from_numpy(np.array(image.convert("RGB"))))
+    images = [torch.from_numpy(np.array(open_image(Path(folder) / row["file_name"]))) for row in rows]
     scenes = [Scene(**row["scene"]) for row in rows]
     found = score_images(torch.stack(images) / 255, stack_hands(rows), scenes, body_model)
     return _estimates({name: [values] for name, values in found.items()})

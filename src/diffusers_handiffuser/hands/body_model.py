@@ -168,7 +168,7 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
             path (`str` or `os.PathLike`): a `.npz` or `.pkl` file, or a folder in one of the usual layouts
                 (`smplh/SMPLH_NEUTRAL.npz`, `smplh/neutral/model.npz` and the like).
             mano_left (`str` or `os.PathLike`, *optional*): MANO file with the left hand's mean and components, which
-                un-merged SMPL-H files lack. Only `to_smplx` uses them.
+                un-merged SMPL-H files lack. `to_smplx` writes them, and `mean_hand_poses` returns the mean.
             mano_right (`str` or `os.PathLike`, *optional*): the same for the right hand.
             gender (`str`): which file of a folder: `"neutral"`, `"female"` or `"male"`.
             vertex_ids (`Mapping[str, int]`, *optional*): fingertip vertices under smplx's names (`"lthumb"` ...
@@ -295,6 +295,14 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
             np.savez_compressed(temporary, **smplh_arrays(self))  # type: ignore[arg-type]  # none is named allow_pickle
         return path
 
+    def mean_hand_poses(self) -> torch.Tensor:
+        """Mean poses of the hands `(2, 45)`, [left, right]: axis-angle, radians, as they come on people.
+
+        Those of our own body where the file has none: the joints' axes are the same in all SMPL-H bodies.
+        """
+        means, ours = self.hand_means, self.hand_means.new_tensor(_procedural_hand_means())
+        return torch.where((means == 0).all(-1, keepdim=True), ours, means)
+
     @property
     def dtype(self) -> torch.dtype:
         """The dtype that it was cast to or loaded with, like the rest of a pipeline; its arrays stay float32."""
@@ -357,6 +365,12 @@ def _full_precision(device: torch.device) -> contextlib.AbstractContextManager:
 def _positions(joints: Sequence[int], order: Sequence[int]) -> torch.Tensor:
     position = {joint: k for k, joint in enumerate(order)}
     return torch.tensor([position[joint] for joint in joints], dtype=torch.int64)
+
+
+@functools.cache
+def _procedural_hand_means() -> np.ndarray:
+    arrays = load_file(PROCEDURAL_BODY_FILE)
+    return np.stack([arrays["hands_meanl"], arrays["hands_meanr"]])
 
 
 @functools.cache

@@ -44,6 +44,9 @@ _MAX_INTEGER = 2**63
 _MAX_EXPRESSION_DEPTH = 8
 
 
+_GENDERS = ("neutral", "female", "male")
+
+
 def find_smplh_file(path: str | os.PathLike, gender: str = "neutral") -> Path:
     """Finds the SMPL-H file at a path.
 
@@ -51,21 +54,41 @@ def find_smplh_file(path: str | os.PathLike, gender: str = "neutral") -> Path:
         path (`str` or `os.PathLike`): a file, or a folder that holds one under a usual name: smplx's
             `smplh/SMPLH_NEUTRAL.npz` (or `.pkl`), AMASS's `smplh/neutral/model.npz`, with or without the first folder.
         gender (`str`): `"neutral"`, `"female"` or `"male"`.
+
+    Raises:
+        FileNotFoundError: there is none; the message names a file of another gender that is there.
+        ValueError: there is no such gender.
     """
     path = Path(path)
-    if gender not in ("neutral", "female", "male"):
+    if gender not in _GENDERS:
         raise ValueError(f'`gender` must be "neutral", "female" or "male", got {gender!r}.')
     if path.is_file():
         return path
     if not path.is_dir():
         raise FileNotFoundError(f"No SMPL-H file at {path}: there is no such file or folder.")
+    names = _file_names(gender)
+    if found := _first_file(path, [*names, "model.npz"]):
+        return found
+    there = ""
+    for other in _GENDERS:
+        if other_file := _first_file(path, _file_names(other)):
+            there = (
+                f" There is {str(other_file.relative_to(path))!r}: pass `gender={other!r}`, or this file as the path."
+            )
+            break
+    raise FileNotFoundError(
+        f"No SMPL-H file in {path}: looked for {', '.join([*names, 'model.npz'])}, also in smplh/ and models/.{there}"
+    )
+
+
+def _file_names(gender: str) -> list[str]:
     names = [f"SMPLH_{g}.{suffix}" for g in (gender.upper(), gender) for suffix in ("npz", "pkl")]
-    names += [f"{gender}/model.{suffix}" for suffix in ("npz", "pkl")] + ["model.npz"]
-    for folder in ("", "smplh", "models", "models/smplh", "body_models/smplh"):
-        for name in names:
-            if (path / folder / name).is_file():
-                return path / folder / name
-    raise FileNotFoundError(f"No SMPL-H file in {path}: looked for {', '.join(names)}, also in smplh/ and models/.")
+    return names + [f"{gender}/model.{suffix}" for suffix in ("npz", "pkl")]
+
+
+def _first_file(path: Path, names: Iterable[str]) -> Path | None:
+    folders = ("", "smplh", "models", "models/smplh", "body_models/smplh")
+    return next((file for folder in folders for name in names if (file := path / folder / name).is_file()), None)
 
 
 def read_smplh_file(

@@ -19,10 +19,11 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from ..hands import HandBodyModel, HandParams
 from ..models import TextHandEncoder, TextToHandParamsModel
 from ..pipelines.component_checks import check_caption_length, check_stage_1, require
-from ..pipelines.hand_encoding import encode_text_and_hands
+from ..pipelines.hand_encoding import convert_prompt, encode_text_and_hands
 from ..pipelines.hand_inputs import HandInputs, as_list, check_prompts, negative_texts
 from ..pipelines.hand_sampling import clone_generators, sample_hands
 from ..pipelines.inputs import check_count, check_finite_tensor, check_text, hand_rows
+from ..pipelines.one_thread import SHARED_STATE_LOCK
 from ..pipelines.understanding import warn_if_not_understood
 from .modular_pipeline import MODEL_NAME, SAVED_DEFAULTS, HanDiffuserModularPipeline
 
@@ -161,20 +162,21 @@ class HanDiffuserEncodeStep(HanDiffuserBlock):
         hands.check_rows(batch_size, num_images)
         require(components, "a prompt", "tokenizer", "text_encoder")
         check_caption_length(components)
-        device, tokenizer = components._execution_device, components.tokenizer
+        device = components._execution_device
         if hands.hand_params is None or scale == 0:
             block_state.hand_params = None
-            embeds = StableDiffusionPipeline.encode_prompt(
-                components, prompt, device, num_images, True, negative_prompt, clip_skip=block_state.clip_skip
-            )
+            with SHARED_STATE_LOCK:
+                embeds = StableDiffusionPipeline.encode_prompt(
+                    components, prompt, device, num_images, True, negative_prompt, clip_skip=block_state.clip_skip
+                )
         else:
             require(components, "conditioning on hands", "body_model")
             block_state.hand_params = hand_rows(hands.hand_params, batch_size, num_images).to("cpu")
             embeds = encode_text_and_hands(
-                components.maybe_convert_prompt(as_list(prompt), tokenizer),
-                components.maybe_convert_prompt(negative_texts(prompt, negative_prompt), tokenizer),
+                convert_prompt(components, as_list(prompt)),
+                convert_prompt(components, negative_texts(prompt, negative_prompt)),
                 block_state.hand_params.to(device),
-                tokenizer,
+                components.tokenizer,
                 components.text_encoder,
                 components.body_model,
                 scale,

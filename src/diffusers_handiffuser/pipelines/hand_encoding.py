@@ -7,6 +7,7 @@ Stable Diffusion's own.
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -22,6 +23,7 @@ from ..utils.typing import MixinBase
 from .component_checks import check_caption_length, require
 from .hand_inputs import as_list, negative_texts
 from .inputs import check_finite_tensor, check_scalar, check_text, hand_rows
+from .one_thread import SHARED_STATE_LOCK
 
 logger = logging.get_logger(__name__)
 
@@ -115,17 +117,22 @@ def encode_negative_for(
 def tokenize_captions(texts: list[str], tokenizer: CLIPTokenizer, device: torch.device | str) -> torch.Tensor:
     """`(B, 77)` tokens; longer captions are truncated with a warning, as in Stable Diffusion."""
     length = tokenizer.model_max_length
-    input_ids = tokenizer(
-        texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-    ).input_ids
-    whole = tokenizer(texts).input_ids
+    with SHARED_STATE_LOCK:
+        tokens = tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+        whole = tokenizer(texts).input_ids
     if max(map(len, whole)) > length:
         removed = tokenizer.batch_decode([ids[length - 1 : -1] for ids in whole])
         logger.warning(
             "The following part of your input was truncated because CLIP can only handle sequences up to"
             f" {length} tokens: {removed}"
         )
-    return input_ids.to(device)
+    return tokens.input_ids.to(device)
+
+
+def convert_prompt(pipeline: Any, texts: list[str]) -> list[str]:
+    """Texts with the tokens of textual inversions in the place of their names, as diffusers' mixin converts them."""
+    with SHARED_STATE_LOCK:
+        return pipeline.maybe_convert_prompt(texts, pipeline.tokenizer)
 
 
 def encode_with_null_hands(input_ids: torch.Tensor, text_encoder: TextHandEncoder) -> torch.Tensor:
@@ -274,8 +281,8 @@ class HandEncodingMixin(MixinBase):
             negative = negative_texts(prompt, negative_prompt) if wants_negative else None
             with _lora_scaled(self.text_encoder, lora_scale):
                 prompt_embeds, encoded_negative = encode_text_and_hands(
-                    self.maybe_convert_prompt(as_list(prompt), self.tokenizer),
-                    negative and self.maybe_convert_prompt(negative, self.tokenizer),
+                    convert_prompt(self, as_list(prompt)),
+                    negative and convert_prompt(self, negative),
                     rows,
                     self.tokenizer,
                     self.text_encoder,
@@ -293,23 +300,24 @@ class HandEncodingMixin(MixinBase):
             require(self, "a negative prompt", "tokenizer", "text_encoder")
             check_caption_length(self)
             with _lora_scaled(self.text_encoder, lora_scale):
-                texts = self.maybe_convert_prompt(as_list(negative_prompt or ""), self.tokenizer)
+                texts = convert_prompt(self, as_list(negative_prompt or ""))
                 negative_prompt_embeds = encode_negative_for(
                     prompt_embeds, texts, self.tokenizer, self.text_encoder, device
                 )
         if prompt is not None:
             check_caption_length(self)
-        prompt_embeds, negative_prompt_embeds = super().encode_prompt(
-            prompt,
-            device,
-            num_images_per_prompt,
-            do_classifier_free_guidance,
-            negative_prompt,
-            prompt_embeds=prompt_embeds,
-            negative_prompt_embeds=negative_prompt_embeds,
-            lora_scale=lora_scale,
-            clip_skip=clip_skip,
-        )
+        with SHARED_STATE_LOCK:
+            prompt_embeds, negative_prompt_embeds = super().encode_prompt(
+                prompt,
+                device,
+                num_images_per_prompt,
+                do_classifier_free_guidance,
+                negative_prompt,
+                prompt_embeds=prompt_embeds,
+                negative_prompt_embeds=negative_prompt_embeds,
+                lora_scale=lora_scale,
+                clip_skip=clip_skip,
+            )
         prompt_embeds = cast_to_unet(prompt_embeds, self.unet)
         if negative_prompt_embeds is not None:
             negative_prompt_embeds = cast_to_unet(negative_prompt_embeds, self.unet)

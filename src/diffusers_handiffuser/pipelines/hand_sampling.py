@@ -16,6 +16,7 @@ from ..models import TextHandEncoder, TextToHandParamsModel
 from ..models.text_models import text_length, text_states
 from ..models.text_to_hand_params import SAMPLE_SIZE
 from .inputs import check_finite_tensor
+from .one_thread import SHARED_STATE_LOCK
 from .prompt_weights import without_weights
 
 Generators = torch.Generator | list[torch.Generator] | None
@@ -42,7 +43,8 @@ def sample_hands(
         tokenizer (`CLIPTokenizer`): `hand_tokenizer` of a pipeline.
         text_encoder (`CLIPTextModel` or [`TextHandEncoder`]): `hand_text_encoder` of a pipeline.
         model ([`TextToHandParamsModel`]): predicts the clean sample.
-        scheduler (`SchedulerMixin`): `text_to_hand_scheduler` of a pipeline; steps from a predicted clean sample.
+        scheduler (`SchedulerMixin`): `text_to_hand_scheduler` of a pipeline; steps from a predicted clean sample. Its
+            timesteps are set; the steps are those of a copy, so that several threads may share it.
         num_inference_steps (`int`): denoising steps.
         guidance_scale (`float`): classifier-free guidance, off at 1 and below.
         generator (`torch.Generator` or `list[torch.Generator]`, *optional*): one for all rows, or one per row.
@@ -66,7 +68,9 @@ def sample_hands(
     states, mask = states[rows].to(model.dtype), mask[rows]
 
     try:
-        timesteps, _ = retrieve_timesteps(scheduler, num_inference_steps, device)
+        with SHARED_STATE_LOCK:
+            timesteps, _ = retrieve_timesteps(scheduler, num_inference_steps, device)
+            scheduler = copy.deepcopy(scheduler)
     except ValueError as error:
         raise ValueError(f"`num_hand_inference_steps` does not suit `text_to_hand_scheduler`: {error}") from None
     sample, step_generators = draw_row_noise(generator, len(prompts), SAMPLE_SIZE, device)
@@ -112,7 +116,9 @@ def encode_text_for_hands(
     """
     length = text_length(tokenizer, text_encoder)
     texts = [without_weights(text) for text in texts]
-    tokens = tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt").to(device)
+    with SHARED_STATE_LOCK:
+        tokens = tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    tokens = tokens.to(device)
     return text_states(text_encoder, tokens.input_ids, tokens.attention_mask), tokens.attention_mask
 
 

@@ -11,6 +11,7 @@ from diffusers import AutoencoderKL
 from diffusers.image_processor import VaeImageProcessor
 
 from ..hands import ImageCrop
+from ..utils.images import upright, upright_rgb
 from .inputs import check_finite_tensor
 
 Images = list[PIL.Image.Image] | np.ndarray | torch.Tensor
@@ -20,7 +21,8 @@ Images = list[PIL.Image.Image] | np.ndarray | torch.Tensor
 def image_batch(name: str, images: Any) -> Images:
     """One image or several, as PIL, numpy, torch or a list of one of them, as [`Images`].
 
-    PIL images become RGB: diffusers would take the four channels of an RGBA image for latents.
+    PIL images become RGB, upright: diffusers would take the four channels of an RGBA image for latents, and would
+    leave a photograph that its EXIF turns on its side.
 
     Args:
         name (`str`): of the argument.
@@ -29,12 +31,21 @@ def image_batch(name: str, images: Any) -> Images:
     """
     items = list(images) if isinstance(images, (list, tuple)) else [images]
     if items and all(isinstance(item, PIL.Image.Image) for item in items):
-        return [item.convert("RGB") for item in items]
+        return [upright_rgb(item) for item in items]
     for kind in (np.ndarray, torch.Tensor):
         if items and all(isinstance(item, kind) for item in items):
             return _array_batch(name, items)
     found = " and ".join(sorted({type(item).__name__ for item in items})) or "an empty list"
     raise TypeError(f"`{name}` must be PIL images, numpy arrays or torch tensors, got {found}.")
+
+
+def upright_masks(masks: Any) -> Any:
+    """Masks as diffusers takes them, of which PIL images are turned upright, like images in `image_batch`."""
+    if isinstance(masks, PIL.Image.Image):
+        return upright(masks)
+    if isinstance(masks, (list, tuple)) and all(isinstance(mask, PIL.Image.Image) for mask in masks):
+        return list(map(upright, masks))
+    return masks
 
 
 def image_size(images: Images, latent: bool, vae_scale_factor: int) -> tuple[int, int]:

@@ -1,8 +1,8 @@
-"""A pipeline serves one thread at a time.
+"""A pipeline serves one thread at a time; pipelines of several threads may share all but `scheduler`.
 
-A call keeps its state in the pipeline, in its schedulers (timesteps, step index) and in its tokenizers (truncation,
-padding). A second call at the same time would overwrite it, which ends in an error from within a scheduler, or in a
-wrong image.
+A call keeps its state in the pipeline and in `scheduler` (timesteps, step index). A second call at the same time would
+overwrite it, which ends in an error from within the scheduler, or in a wrong image. Stage 1 steps with a copy of
+`text_to_hand_scheduler`, and tokenizers are used in turns.
 """
 
 import contextlib
@@ -15,8 +15,9 @@ _Pipeline = TypeVar("_Pipeline")
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
-_SCHEDULERS = ("scheduler", "text_to_hand_scheduler")
-_TOKENIZERS = ("tokenizer", "hand_tokenizer")
+SHARED_STATE_LOCK = threading.RLock()
+"""Held where state of a component that pipelines share is set and read: steps of `text_to_hand_scheduler`, truncation
+and padding of tokenizers."""
 
 _lock = threading.Lock()
 _thread_of: dict[int, int] = {}
@@ -28,7 +29,7 @@ def one_thread_at_a_time(
 ) -> Callable[Concatenate[_Pipeline, _Arguments], _Result]:
     """Decorates a call of a pipeline: while it lasts, such calls from other threads raise a `RuntimeError`.
 
-    So do calls of other pipelines that share its schedulers or tokenizers. Callbacks may call the pipeline.
+    So do calls of other pipelines that share its `scheduler`. Callbacks may call the pipeline.
     """
 
     @functools.wraps(method)
@@ -43,19 +44,15 @@ def one_thread_at_a_time(
 def _used_by_this_thread(pipeline: Any) -> Iterator[None]:
     thread, taken = threading.get_ident(), []
     parts = {f"This {type(pipeline).__name__}": pipeline}
-    for name in (*_SCHEDULERS, *_TOKENIZERS):
-        part = getattr(pipeline, name, None)
-        if name in _TOKENIZERS:  # those written in Python have no state
-            part = getattr(part, "backend_tokenizer", None)
-        if part is not None:
-            parts[f"The `{name}` of this pipeline"] = part
+    if (scheduler := getattr(pipeline, "scheduler", None)) is not None:
+        parts["The `scheduler` of this pipeline"] = scheduler
     try:
         with _lock:
             for what, part in parts.items():
                 if _thread_of.get(id(part), thread) != thread:
                     raise RuntimeError(
-                        f"{what} is in use by a call in another thread; give every thread a pipeline with schedulers "
-                        "and tokenizers of its own, which may share the models: docs/features.md, section Threads."
+                        f"{what} is in use by a call in another thread; give every thread a pipeline with a "
+                        "scheduler of its own, which may share all else: docs/features.md, section Threads."
                     )
             for part in parts.values():
                 if id(part) not in _thread_of:

@@ -26,6 +26,7 @@ from .images import (
     keep_unmasked_pixels,
     repeat_per_result,
     resized_images,
+    upright_masks,
 )
 from .inputs import (
     check_count,
@@ -122,7 +123,7 @@ class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPi
 
     def draw(self, call: dict[str, Any], hands: HandInputs) -> tuple[Any, list[bool] | None, HandParams | None]:
         assert isinstance(hands, InpaintHandInputs)
-        image, mask_image, crop = call["image"], call.pop("mask_image"), call["padding_mask_crop"]
+        image, mask_image, crop = call["image"], upright_masks(call.pop("mask_image")), call["padding_mask_crop"]
         steps = self.with_default("num_inference_steps", call["num_inference_steps"])
         check_strength(call["strength"], steps if call["timesteps"] is None and call["sigmas"] is None else None)
         check_size(call["height"], call["width"], self.vae_scale_factor)

@@ -16,6 +16,7 @@ from ..utils.typing import MixinBase
 from .component_checks import require
 from .hand_inputs import as_list
 from .inputs import check_text
+from .one_thread import SHARED_STATE_LOCK
 from .prompt_weights import without_weights
 
 logger = logging.get_logger(__name__)
@@ -84,10 +85,12 @@ def reason_not_understood(text: str, tokenizer: PreTrainedTokenizerBase, length:
     foreign, english = (sum(word.lower() in short for word in words) for short in (_FOREIGN, _ENGLISH))
     if foreign > max(english, 1):
         return "is not in English"
-    unknown = [word for word in dict.fromkeys(words) if not _is_known(word, tokenizer)]
+    with SHARED_STATE_LOCK:
+        unknown = [word for word in dict.fromkeys(words) if not _is_known(word, tokenizer)]
+        num_tokens = len(tokenizer(text, truncation=True, max_length=length + 1).input_ids)
     if len(unknown) > (1 - _MIN_KNOWN) * len(set(words)):
         return f"has too many words that the text model does not know, such as {unknown[0]!r}"
-    if len(tokenizer(text, truncation=True, max_length=length + 1).input_ids) > length:
+    if num_tokens > length:
         return f"is longer than the {length} tokens that are read"
     return None
 

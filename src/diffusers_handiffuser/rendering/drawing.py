@@ -8,6 +8,7 @@ from ..hands.body_model import HandBodyModel
 from ..hands.camera import project_weak_perspective, square_to_pixels
 from ..hands.params import HandParams
 from ..hands.skeleton import OPENPOSE_HAND_EDGES, SIDES
+from ..utils.images import upright_rgb
 from .meshes import join_meshes, visible_meshes
 from .rasterizer import rasterize, vertex_normals
 
@@ -47,7 +48,7 @@ def draw_skeleton(image: Image.Image, joints_2d: torch.Tensor, hand_visible: tor
     The wrist is white, a disc on the left hand and a square on the right.
 
     Args:
-        image (`PIL.Image.Image`): the image; it is not changed.
+        image (`PIL.Image.Image`): the image, turned upright if its EXIF says so; it is not changed.
         joints_2d (`torch.Tensor` of shape `(2, 21, 2)`): in `[-1, 1]` over the image's square, as in [`HandGeometry`].
         hand_visible (`torch.Tensor` of shape `(2,)`, `bool`): [left, right].
 
@@ -58,7 +59,7 @@ def draw_skeleton(image: Image.Image, joints_2d: torch.Tensor, hand_visible: tor
         raise ValueError(f"`joints_2d` must be of one row, of shape (2, 21, 2), got {tuple(joints_2d.shape)}.")
     if tuple(hand_visible.shape) != (2,):
         raise ValueError(f"`hand_visible` must have shape (2,), got {tuple(hand_visible.shape)}.")
-    image = image.convert("RGB").copy()
+    image = upright_rgb(image)
     pen = ImageDraw.Draw(image)
     points = square_to_pixels(joints_2d.detach().float().cpu(), image.height, image.width).tolist()
     unit = max(1.0, min(image.size) / 128)
@@ -94,7 +95,7 @@ def draw_overlay(
     Returns:
         `PIL.Image.Image`, RGB, of the image's size.
     """
-    image = image.convert("RGB")
+    image = upright_rgb(image)
     cameras = hand_params.camera.to(body_model.device).reshape(-1, 3)
     for meshes, camera in zip(visible_meshes(hand_params, body_model), cameras, strict=True):
         scene = join_meshes(meshes, body_model.device)
@@ -118,7 +119,7 @@ def draw_preview(
         `PIL.Image.Image`, RGB: `B` lines, as wide as the widest.
     """
     _check_size(size, size)
-    images = [images] if isinstance(images, Image.Image) else list(images)
+    images = [upright_rgb(image) for image in ([images] if isinstance(images, Image.Image) else images)]
     rows = hand_params.reshape(-1)
     if not images:
         raise ValueError("`images` must hold at least one image.")
@@ -128,7 +129,7 @@ def draw_preview(
     joints_2d = body_model(rows.to(body_model.device)).joints_2d
     for i, image in enumerate(images):
         width = max(1, round(size * image.width / image.height))
-        resized = image.convert("RGB").resize((width, size), Image.Resampling.BICUBIC)
+        resized = image.resize((width, size), Image.Resampling.BICUBIC)
         mesh = draw_hand_mesh(rows[i], body_model, size, width)[0]
         lines.append([resized, mesh, draw_skeleton(resized, joints_2d[i], rows.hand_visible[i])])
     preview = Image.new("RGB", (max(sum(image.width for image in line) for line in lines), size * len(lines)))

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from diffusers_handiffuser import HandBodyModel, HandParams
 from diffusers_handiffuser.evaluation import evaluate_own_pictures, evaluate_text_to_pictures, score_images
@@ -57,8 +57,15 @@ class Oracle:
         return SimpleNamespace(images=self.images[places].permute(0, 3, 1, 2), hand_params=hands)
 
 
-def test_the_data_sets_own_images_score_well(folder, rows):
+def test_the_data_sets_own_images_score_well(folder, rows, tmp_path):
     report = evaluate_own_pictures(folder, rows, HandBodyModel.procedural())
+    (tmp_path / "images").mkdir()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    for row in rows:
+        image = Image.open(folder / row["file_name"]).transpose(Image.Transpose.ROTATE_90)
+        image.save(tmp_path / row["file_name"], exif=exif)
+    assert evaluate_own_pictures(tmp_path, rows, HandBodyModel.procedural()) == report
     assert set(report) == set(METRICS) and all(estimate.n == NUM for estimate in report.values())
     assert report["background"].value > 0.9 and report["skin_within_one"].value > 0.8
     assert report["hand_iou"].value > 0.55

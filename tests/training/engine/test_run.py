@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -38,6 +39,48 @@ def test_resumed_run_ends_bit_equal(tmp_path, same_tree):
         same_tree(tmp_path / f"whole/checkpoint-{step}", tmp_path / f"killed/checkpoint-{step}")
     ours, theirs = (log_of(tmp_path / name)[-1] for name in ("whole", "killed"))
     assert (ours["loss"], ours["lr"]) == (theirs["loss"], theirs["lr"])
+
+
+class TestRateOfResumedRuns:
+    """A schedule that ends with the run gives another rate where the run becomes longer."""
+
+    def warning(self, tmp_path, *options) -> str:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            run, _ = make_run(tmp_path, *OPTIONS, "--resume_from_checkpoint", "latest", *options)
+        rate = run.learning_rate(run.step, run.progress)
+        return " ".join(str(warning.message) for warning in caught).replace(f"to {rate:.3g}", "to NEW")
+
+    def test_a_jump_is_reported(self, tmp_path):
+        train(tmp_path, *OPTIONS)
+        last = log_of(tmp_path)[-1]["lr"]
+        for options in (("--max_train_steps", 12), ("--max_train_steps", 9, "--lr_scheduler", "linear")):
+            text = self.warning(tmp_path, *options)
+            assert f"The learning rate jumps from {last:.3g} to NEW on resuming at step 6" in text, text
+            assert f"over {options[1]} steps" in text
+
+    @pytest.mark.parametrize("name", ["constant", "constant_with_warmup", "cosine", "constant_with_decay"])
+    def test_a_rate_that_goes_on_is_not(self, tmp_path, name):
+        options = ("--lr_scheduler", name)
+        train(tmp_path, *OPTIONS, *options)
+        assert "jumps" not in self.warning(tmp_path, *options)  # which is finished
+        shutil.rmtree(tmp_path / "checkpoint-6")
+        assert "jumps" not in self.warning(tmp_path, *options)
+        if name in ("constant", "constant_with_warmup"):
+            assert "jumps" not in self.warning(tmp_path, *options, "--max_train_steps", 12)
+        assert "jumps" in self.warning(tmp_path, *options, "--learning_rate", 0.5)
+
+    def test_nor_is_that_of_a_run_by_time(self, tmp_path, monkeypatch):
+        by_time = ("--lr_scheduler", "cosine", "--max_train_minutes")
+        run, _ = make_run(tmp_path, *by_time, 1)
+        run.seconds, run.step = 30.0, 3
+        run.optimizer.param_groups[0]["lr"] = run.learning_rate(2, 0.5)
+        run.save_checkpoint()
+        for minutes, jumps in ((1, False), (2, True)):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                make_run(tmp_path, *by_time, minutes, "--resume_from_checkpoint", "latest")
+            assert any("jumps" in str(warning.message) for warning in caught) is jumps, minutes
 
 
 def test_ema_is_saved_with_its_buffers_and_used_in_validation(tmp_path):

@@ -5,7 +5,8 @@ The output of these tools, according to their source code (geopavlakos/hamer: `d
 `wilor_hand_pose3d_estimation_pipeline.py`):
 
 * `global_orient` and `hand_pose` are rotation matrices (1 and 15 of them), passed to MANO without adding a mean pose,
-  so zero rotation is the flat hand, as here. WiLoR-mini converts them to axis-angle.
+  so zero rotation is the flat hand, as here; `mean_pose` knows the other convention. WiLoR-mini converts them to
+  axis-angle.
 * There is one network, for right hands. It sees left hands flipped, so rotations, 3D joints and `pred_cam` of a left
   hand are those of a right hand in the flipped crop. To undo the flip, negate x: (x, -y, -z) of an axis-angle, x of
   the joints, the second number of `pred_cam`. HaMeR's and WiLoR's demos do so for the camera and, when drawing, for
@@ -20,6 +21,7 @@ The output of these tools, according to their source code (geopavlakos/hamer: `d
   used; the hand's size goes into the camera.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +33,7 @@ from ...hands import HandBodyModel
 from ...hands.body_model import procedural_body
 from ...hands.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from ...hands.skeleton import SIDES
+from .mean_pose import mean_poses, seem_relative
 
 _MEAN_WRIST = (0.0957, 0.0064, 0.0062)
 _NAMES = {
@@ -52,6 +55,9 @@ def import_mano_hands(
     flipped_pose: bool = True,
     flipped_camera: bool = True,
     body_model: HandBodyModel | None = None,
+    *,
+    flat_hand_mean: bool = True,
+    hand_means: torch.Tensor | None = None,
 ) -> PlacedHands:
     """Fits people to estimated hands.
 
@@ -70,22 +76,32 @@ def import_mano_hands(
             output saved after the line of HaMeR's and WiLoR's `demo.py` that multiplies it. `pred_cam_t_full` is
             never flipped.
         body_model ([`HandBodyModel`], *optional*): the body of the people; the procedural one by default.
+        flat_hand_mean (`bool`): zero rotation is the flat hand, as in HaMeR and WiLoR. `False` for poses relative to
+            MANO's mean pose, as smplx takes them by default. Hands that look relative but are read as absolute are
+            warned of.
+        hand_means (`torch.Tensor` of shape `(2, 45)`, *optional*): with `flat_hand_mean=False`, `hands_mean` of
+            MANO's left and right file; else those of `body_model`'s file.
 
     Returns:
         [`PlacedHands`]: one row per person, see `placing` for the assumed body, and the distance between the joints
         and the estimator's.
+
+    Raises:
+        ValueError: a hand lacks something, or a number is not finite; poses are relative and MANO's mean is not known.
     """
     body_model = procedural_body() if body_model is None else body_model
+    means = None if flat_hand_mean else mean_poses(hand_means, body_model)
     if not len(people):
         raise ValueError("`people` must hold at least one person.")
     rows = len(people)
     rotations, poses = torch.eye(3).repeat(rows, 2, 1, 1), torch.zeros(rows, 2, 45)
     wrists, scales = torch.zeros(rows, 2, 2), torch.ones(rows, 2)
     joints: dict[tuple[int, int], torch.Tensor] = {}
+    joints_3d = torch.full((rows, 2, 21, 3), torch.nan)
     visible, sizes = torch.zeros(rows, 2, dtype=torch.bool), torch.ones(rows, 2)
     for i, hands in enumerate(people):
         for hand in [hands] if isinstance(hands, Mapping) else hands:
-            found = _Hand(hand, f"`people[{i}]`", flipped_pose, flipped_camera)
+            found = _Hand(hand, f"`people[{i}]`", flipped_pose, flipped_camera, means)
             if visible[i, found.side]:
                 raise ValueError(f"`people[{i}]` has two {SIDES[found.side]} hands; give each a person of its own.")
             place = (i, found.side)
@@ -94,6 +110,14 @@ def import_mano_hands(
             wrists[place], scales[place] = found.draw(found.wrist[None])[0], found.pixels_per_metre()
             if found.joints_3d is not None:
                 joints[place] = found.draw(found.joints_3d)
+                joints_3d[place] = found.joints_3d
+    hands_of = (rotations[visible], poses[visible], visible.nonzero()[:, 1], joints_3d[visible])
+    if flat_hand_mean and visible.any() and seem_relative(*hands_of, body_model):
+        warnings.warn(
+            "The poses of these hands look relative to MANO's mean pose, but are read as absolute; pass "
+            "`flat_hand_mean=False` if they are.",
+            stacklevel=2,
+        )
     targets = hand_targets(rotations, poses, wrists, scales, body_model)
     for place, drawn in joints.items():
         targets[place] = drawn
@@ -101,9 +125,16 @@ def import_mano_hands(
 
 
 class _Hand:
-    """The pose and camera of one estimated hand, with the flip undone."""
+    """The absolute pose and the camera of one estimated hand, with the flip undone."""
 
-    def __init__(self, hand: Mapping[str, Any], where: str, flipped_pose: bool, flipped_camera: bool):
+    def __init__(
+        self,
+        hand: Mapping[str, Any],
+        where: str,
+        flipped_pose: bool,
+        flipped_camera: bool,
+        means: torch.Tensor | None = None,
+    ):
         values = {**hand, **hand.get("pred_mano_params", {})}
         self.values = {
             name: next((values[key] for key in keys if values.get(key) is not None), None)
@@ -115,7 +146,11 @@ class _Hand:
         mirror = torch.tensor([-1.0 if left else 1.0, 1.0, 1.0])
         flip_pose, flip_camera = left and flipped_pose, left and flipped_camera
 
-        rotations = torch.cat([self._rotations("global_orient", 1), self._rotations("hand_pose", 15)])
+        wrist, fingers = self._rotations("global_orient", 1), self._rotations("hand_pose", 15)
+        if means is not None:
+            mean = means[SIDES.index("right") if flip_pose else self.side]
+            fingers = rotvec_to_rotmat(rotmat_to_rotvec(fingers) + mean.reshape(15, 3))
+        rotations = torch.cat([wrist, fingers])
         if flip_pose:
             rotations = mirror[:, None] * rotations * mirror
         self.rotation, self.pose = rotations[0], rotmat_to_rotvec(rotations[1:]).flatten()

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -33,6 +34,9 @@ from .processes import Processes
 from .randomness import BatchRandom, ShuffledRows, seeded_generator
 from .tracking import RunLog, check_report_to
 from .weights import RunWeights
+
+_RATE_TOLERANCE = 0.02
+"""By how much of its peak the learning rate may differ on resuming: runs by time do not know when a step began."""
 
 
 class TrainingRun:
@@ -297,7 +301,24 @@ class TrainingRun:
         averages.load_state_dict(state["ema"])
         self.log({"resumed_from": str(checkpoint)})
         if self.accelerator.is_main_process:
+            self._warn_if_rate_jumps()
             checkpointing.tidy(self.output_dir)
+
+    def _warn_if_rate_jumps(self) -> None:
+        """Compares the checkpoint's last rate with what these options give for its step, as after more steps."""
+        last = float(self.optimizer.param_groups[0]["lr"])
+        progress = self.progress if self.max_steps is None else (self.step - 1) / self.max_steps
+        same = self.learning_rate(self.step - 1, progress)
+        if self.finished or abs(same - last) <= _RATE_TOLERANCE * max(self.learning_rate.peak, last):
+            return
+        rate, run, options = self.learning_rate(self.step, self.progress), self.options.run, self.options.optimizer
+        length = f"{run.max_train_minutes:g} minutes" if self.max_steps is None else f"{self.max_steps} steps"
+        warnings.warn(
+            f"The learning rate jumps from {last:.3g} to {rate:.3g} on resuming at step {self.step}: the run before "
+            f"had another length or other options than --lr_scheduler {options.lr_scheduler} with --learning_rate "
+            f"{options.learning_rate:g} over {length}.",
+            stacklevel=2,
+        )
 
     @contextlib.contextmanager
     def _saving_on_signals(self) -> Iterator[None]:
