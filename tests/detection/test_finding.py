@@ -63,7 +63,7 @@ class TestRetries:
     def test_end(self):
         detector = Bright()
         assert find_hands(np.full((300, 400, 3), 40, np.uint8), detector) == []
-        assert len(detector.shapes) == 3 + 4 + 9
+        assert len(detector.shapes) == 3 + 4 + 9  # tiles of 104 pixels would be too small
         detector = Bright()
         assert find_hands(np.full((60, 40, 3), 40, np.uint8), detector) == [] and len(detector.shapes) == 3
 
@@ -74,6 +74,42 @@ class TestRetries:
         pixels[-1, -1] = 255
         (hand,) = find_hands(pixels, Bright())
         assert hand.landmarks[0].tolist() == [shape[1] - 1, shape[0] - 1]
+
+
+class ManyHands:
+    """Sees those of many hands that are in a view, by colours that say where it is, if it is small enough."""
+
+    HANDS = tuple((x, y) for x in range(40, 900, 110) for y in range(30, 600, 90))
+
+    def __init__(self, size, misses_small_hands):
+        self.size, self.misses_small_hands = size, misses_small_hands
+
+    @staticmethod
+    def image():
+        y, x = np.mgrid[:600, :900]
+        number = x + 1024 * y
+        return np.stack([number % 256, number // 256 % 256, number // 65536], -1).astype(np.uint8)
+
+    def __call__(self, view):
+        height, width = view.shape[:2]
+        corner = int(view[0, 0].astype(int) @ [1, 256, 65536])
+        left, top = corner % 1024, corner // 1024
+        if (left, top) == (0, 0) and (height, width) == (600, 900):
+            return [DetectedHand("left", HAND + self.HANDS[0], 0.5)]
+        if max(width, height) > self.size:
+            return []
+        offsets = [(x - left, y - top) for x, y in self.HANDS]
+        return [DetectedHand("left", HAND + (x, y), 0.5) for x, y in offsets if -3 < x < width and -1 < y < height]
+
+
+class TestManyHands:
+    @pytest.mark.parametrize("size", [700, 450, 300])
+    def test_are_all_found_once_by_a_detector_that_misses_small_ones(self, size):
+        found = find_hands(ManyHands.image(), ManyHands(size, True))
+        assert sorted(tuple(hand.landmarks[0].tolist()) for hand in found) == sorted(ManyHands.HANDS)
+
+    def test_others_are_asked_once(self):
+        assert len(find_hands(ManyHands.image(), ManyHands(700, False))) == 1
 
 
 class TestHandsThatAreFound:

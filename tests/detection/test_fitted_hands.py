@@ -82,3 +82,12 @@ def test_glb(fitted, tmp_path):
 def test_overlays_of_large_photographs_are_smaller(fitted):
     (drawn,) = fitted[2:][:0].overlay(Image.new("RGB", (400, 300)), max_side=100)
     assert drawn.size == (100, 75)
+
+
+def test_overlays_are_upright(fitted):
+    """A phone's photograph is drawn on as it was fitted."""
+    lying = Image.new("RGB", (60, 80))
+    lying.getexif()[0x0112] = 6
+    lying.info["exif"] = lying.getexif().tobytes()
+    (drawn,) = fitted[:0].overlay(lying)
+    assert drawn.size == (80, 60)

@@ -19,12 +19,16 @@ from .mediapipe_hands import TASK_VARIABLE, MediaPipeDetector
 _MAX_HANDS = 8
 _PADDINGS = (0.0, 0.25, 0.5)
 """Of the longer side, on every side. Detectors of palms miss those that fill the image or touch its edge."""
-_TILES = (2, 3)
-"""Per side, where the whole image shows no hand: hands may be too small for the detector's resolution."""
+_TILES = (2, 3, 5)
+"""Per side: hands may be too small for the detector's resolution."""
+_LARGE = 0.25
+"""Of the longer side. Where a hand is as large, MediaPipe sees the others as well."""
 _OVERLAP = 0.3
-_SMALLEST_TILE = 96
+_SMALLEST_TILE = 128
 _GREY = 128
-_SAME = 0.15
+_SAME = 0.25
+"""Of a hand's size: the mean distance up to which two are one hand."""
+_SAME_CUT_OFF = 0.6
 
 Photograph = str | os.PathLike | Image.Image | np.ndarray
 """A file, an image of any mode, or an array `(H, W, 3)`, uint8, RGB."""
@@ -36,8 +40,10 @@ def find_hands(image: Photograph, detector: AnyDetector = None) -> list[Detected
     """Finds the hands in a photograph.
 
     Where the detector finds none, it is tried again on the image with a grey margin of a quarter and of a half of its
-    longer side, then on overlapping tiles, four and nine. A hand that is found twice is returned once. Hands that the
-    detector returns but that are not valid are left out, with a warning.
+    longer side, then on overlapping tiles: 4, 9 and 25. One with the attribute `misses_small_hands`, such as
+    MediaPipe, is also tried again where all hands that it found are small, as in images of many people. A hand that
+    is found twice is returned once. Hands that the detector returns but that are not valid are left out, with a
+    warning.
 
     Args:
         image (`str`, `Path`, `PIL.Image.Image` or `np.ndarray`): a file, an image of any mode, whose EXIF orientation
@@ -67,11 +73,17 @@ def find_hands(image: Photograph, detector: AnyDetector = None) -> list[Detected
 
 def search(pixels: np.ndarray, detector: HandDetector, where: str) -> list[DetectedHand]:
     """As [`find_hands`], of an array; `where` begins the warnings: `"image 3: "`."""
+    misses_small = getattr(detector, "misses_small_hands", False)
+    whole: list[DetectedHand] = []
+    cut_off: list[DetectedHand] = []
     for attempt in _attempts(pixels):
-        found = [hand for view, corner in attempt for hand in _detect(detector, view, corner, where)]
-        if found:
-            return _without_doubles(found)
-    return []
+        for view, corner in attempt:
+            for hand in _detect(detector, view, corner, where):
+                (cut_off if _is_cut_off(hand, view, corner, pixels) else whole).append(hand)
+        found = [*whole, *cut_off]
+        if found and not (misses_small and max(map(_size, found)) < _LARGE * max(pixels.shape[:2])):
+            break
+    return _without_doubles(_without_doubles([], whole, _SAME), cut_off, _SAME_CUT_OFF)
 
 
 def read_photograph(image: Photograph, name: str = "") -> np.ndarray:
@@ -154,17 +166,32 @@ def _detect(detector: HandDetector, view: np.ndarray, corner: np.ndarray, where:
     return hands
 
 
-def _without_doubles(hands: Sequence[DetectedHand]) -> list[DetectedHand]:
-    """Of hands in the same place, the one of the highest confidence; in their order."""
-    kept: list[DetectedHand] = []
+def _is_cut_off(hand: DetectedHand, view: np.ndarray, corner: np.ndarray, pixels: np.ndarray) -> bool:
+    """Whether a hand crosses an edge of its view inside of the image: another tile may show all of it."""
+    low, high = corner, corner + view.shape[1::-1]
+    inside = (low > 0, high < np.array(pixels.shape[1::-1]))
+    left_top, right_bottom = hand.landmarks.min(0), hand.landmarks.max(0)
+    return bool((inside[0] & (left_top < low)).any() or (inside[1] & (right_bottom > high)).any())
+
+
+def _without_doubles(
+    known: Sequence[DetectedHand], hands: Sequence[DetectedHand], distance: float
+) -> list[DetectedHand]:
+    """The known hands and those in other places; of several in one place the one of the highest confidence."""
+    kept = list(known)
     for hand in sorted(hands, key=lambda hand: -1 if hand.confidence is None else -hand.confidence):
-        if not any(_distance(hand, other) < _SAME for other in kept):
+        if not any(_distance(hand, other) < distance for other in kept):
             kept.append(hand)
-    return [hand for hand in hands if any(hand is other for other in kept)]
+    return [*known, *(hand for hand in hands if any(hand is other for other in kept))]
+
+
+def _size(hand: DetectedHand) -> float:
+    """The longer side of its box, pixels."""
+    left, top, right, bottom = hand.box
+    return max(right - left, bottom - top)
 
 
 def _distance(hand: DetectedHand, other: DetectedHand) -> float:
     """Mean distance of the landmarks, in sizes of the other hand."""
-    left, top, right, bottom = other.box
     distance: Any = np.linalg.norm(hand.landmarks - other.landmarks, axis=-1).mean()
-    return float(distance / max(right - left, bottom - top, 1e-9))
+    return float(distance / max(_size(other), 1e-9))

@@ -31,11 +31,15 @@ class MediaPipeDetector:
 
     Attributes:
         version (`str`): MediaPipe's.
+        misses_small_hands (`bool`): true: the palm detector sees the whole image at 192 pixels. [`find_hands`] looks
+            for more where all hands are small.
 
     Raises:
         FileNotFoundError: if there is no such `.task` file.
         ImportError: if MediaPipe cannot be imported.
     """
+
+    misses_small_hands = True
 
     def __init__(
         self,
