@@ -1,12 +1,17 @@
 """`handiffuser fit`, with a detector that knows the hand of a studio scene."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import diffusers_handiffuser
 from diffusers_handiffuser import HandParams
 from diffusers_handiffuser.cli import main
 from diffusers_handiffuser.hands.body_model import procedural_body
@@ -100,8 +105,10 @@ def test_refusals(folder, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-def test_without_mediapipe(folder, capsys, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "mediapipe", None)
-    assert main(["fit", "photo.jpg", "-o", "x.png"]) == 2
-    message = capsys.readouterr().err
-    assert "The extra `detect` installs it" in message and "HANDIFFUSER_HAND_LANDMARKER" in message
+def test_without_mediapipe(folder):
+    (folder / "mediapipe.py").write_text("raise ImportError('none')")
+    command = [sys.executable, "-m", "diffusers_handiffuser.cli", "fit", "photo.jpg", "-o", "x.png"]
+    path = os.pathsep.join([str(folder), str(Path(diffusers_handiffuser.__file__).parents[1])])
+    result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
+    assert result.returncode == 2 and result.stderr.startswith("handiffuser: error: ")
+    assert "The extra `detect` installs it" in result.stderr and "HANDIFFUSER_HAND_LANDMARKER" in result.stderr
