@@ -55,7 +55,7 @@ class CollectedSentence:
 
 @cache
 def collected_sentences(gesture: str | None) -> tuple[CollectedSentence, ...]:
-    """The sentences for a gesture, or those without hands for None; none for a gesture without a name.
+    """The sentences for a gesture, or those without hands for None; none for an unknown gesture.
 
     Raises:
         ValueError: a line's bracket holds an unknown word; the message names file and line.
