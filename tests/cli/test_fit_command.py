@@ -95,6 +95,7 @@ def test_people_of_low_confidence_are_left_out(folder):
     [
         (["absent.jpg", "-o", "x.png"], "there is no image file 'absent.jpg'"),
         (["knows.py", "-o", "x.png"], "cannot read image knows.py"),
+        (["empty.png", "-o", "./empty.png"], "--output './empty.png' is the photograph itself"),
         (["photo.jpg", "-o", "x.obj"], "--output must end in .safetensors, .json, .glb, .png"),
         (["photo.jpg", "-o", "no/x.png"], "there is no folder 'no'"),
         (["photo.jpg", "-o", "x.png", "--min-confidence", "2"], "--min-confidence must be between 0 and 1, got 2.0"),

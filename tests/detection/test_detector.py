@@ -31,11 +31,23 @@ class TestDetection:
             ({"confidence": 1.5}, "`confidence` must be between 0 and 1, got 1.5"),
             ({"confidence": -0.1}, "`confidence` must be between 0 and 1, got -0.1"),
             ({"confidence": float("nan")}, "`confidence` must be between 0 and 1, got nan"),
+            ({"confidence": "0.9"}, "`confidence` must be between 0 and 1, got '0.9'"),
+            ({"confidence": np.ones(2)}, "`confidence` must be between 0 and 1, got array"),
+            ({"landmarks": POINTS + 1j}, "`landmarks` must be real numbers, got complex128"),
+            ({"landmarks": POINTS.astype(str)}, "`landmarks` must be real numbers, got <U"),
+            ({"landmarks": POINTS.astype(object)}, "`landmarks` must be real numbers, got object"),
+            ({"landmarks": POINTS > 8}, "`landmarks` must be real numbers, got bool"),
+            ({"landmarks": [[1, 2], [3]]}, r"`landmarks` must have shape \(21, 2\), got a ragged list"),
         ],
     )
     def test_what_is_no_hand_is_refused(self, wrong, message):
         with pytest.raises(ValueError, match=message):
             DetectedHand(**{"side": "left", "landmarks": POINTS, **wrong})
+
+    def test_numbers_of_any_kind_will_do(self):
+        for points in (torch.tensor(POINTS).bfloat16(), torch.tensor(POINTS, requires_grad=True), POINTS.astype(int)):
+            hand = DetectedHand("left", points, torch.tensor(0.5))
+            assert np.array_equal(hand.landmarks, POINTS) and type(hand.confidence) is float
 
     def test_box(self):
         assert DetectedHand("left", POINTS[::-1]).box == (0, 1, 40, 41)
@@ -89,7 +101,7 @@ class TestTheAnswer:
             ([SimpleNamespace(side="left", landmarks="x")], ValueError, r"`landmarks` must have shape .*, got \(\)"),
             (
                 [SimpleNamespace(side="left", landmarks=POINTS, confidence="high")],
-                TypeError,
+                ValueError,
                 "returned a hand that is not valid",
             ),
         ],

@@ -1,6 +1,7 @@
 """Hands in photographs: retries, their order, what is left out. The detectors here see one bright square."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -66,6 +67,11 @@ class TestRetries:
         assert len(detector.shapes) == 3 + 4 + 9  # tiles of 104 pixels would be too small
         detector = Bright()
         assert find_hands(np.full((60, 40, 3), 40, np.uint8), detector) == [] and len(detector.shapes) == 3
+
+    def test_margins_of_narrow_strips_are_no_larger_than_needed(self):
+        detector = Bright()
+        assert find_hands(np.zeros((30, 30000, 3), np.uint8), detector) == []
+        assert all(height <= 5 * 30 and width <= 30000 + 4 * 30 for height, width in detector.shapes)
 
     @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (900, 3)])
     def test_any_size_and_aspect(self, shape):
@@ -190,3 +196,33 @@ class TestRealPhotographs:
             hands = find_hands(photos / name)
             assert len(hands) == 1, name
             assert truth["side"] in (hands[0].side, None), name
+
+
+def test_what_is_no_detector_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(TypeError, match="`detector` must be a callable or the name of one, got int"):
+        find_hands(image_with(0, 0), 5)
+    with pytest.raises(ValueError, match="^`detector` must be mediapipe, a .task file or MODULE:FUNCTION, got 'yolo'"):
+        find_hands(image_with(0, 0), "yolo")
+    monkeypatch.setenv("HANDIFFUSER_HAND_LANDMARKER", str(tmp_path / "absent.task"))
+    with pytest.raises(FileNotFoundError, match="^HANDIFFUSER_HAND_LANDMARKER: there is no file"):
+        find_hands(image_with(0, 0))
+
+
+class TestMediaPipe:
+    """Its own limits, on the photographs."""
+
+    @pytest.mark.parametrize("shape", [(40, 33000), (33000, 40)])
+    def test_sides_beyond_those_of_opencv(self, photos, shape):
+        assert find_hands(np.full((*shape, 3), 90, np.uint8)) == []
+
+    def test_threads_share_it(self, photos):
+        names = sorted(json.loads((photos / "expected.json").read_text()))[:8]
+        alone = [find_hands(photos / name)[0].landmarks for name in names]
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(lambda name: find_hands(photos / name)[0].landmarks, names * 3))
+        assert all(np.array_equal(found, alone[i % len(names)]) for i, found in enumerate(together))
+
+    def test_a_file_that_is_no_landmarker(self, photos, tmp_path):
+        (tmp_path / "junk.task").write_text("junk")
+        with pytest.raises(ValueError, match=r"`task`: cannot read '.*junk.task'"):
+            find_hands(image_with(0, 0), tmp_path / "junk.task")

@@ -130,6 +130,7 @@ class TestWhatIsLeftOut:
             DetectedHand("left", np.ones((21, 2))),
             DetectedHand("left", detected[0][0].landmarks, 0.5, np.zeros((21, 3))),
             DetectedHand("right", detected[0][0].landmarks * 1e30),
+            DetectedHand("left", detected[0][0].landmarks, 0.5, 1000 * detected[0][0].landmarks_3d),  # millimetres
         ]
         for one in bad:
             with pytest.warns(RuntimeWarning, match="^image 1, hand 2 is left out: ") as caught:
@@ -145,6 +146,7 @@ class TestWhatIsLeftOut:
         assert np.nanmax(again[:1].confidence) < 0.2 < np.nanmin(fitted.confidence)
 
     def test_no_hands(self, detected):
+        assert len(fit_hands([])) == 0
         for images in ([], [[], []]):
             fitted = fit_hands(images, SIZE)
             assert len(fitted) == 0 and fitted.confidence.shape == (0, 2) and fitted.to_condition("mask") == []
@@ -197,6 +199,23 @@ class TestRefusals:
             fit_hands(np.zeros((4, 4, 3), np.uint8), SIZE, detector=lambda image: [])
         with pytest.raises(TypeError, match="but image 1 is int"):
             fit_hands([detected[0], 5], SIZE)
+        for images in (None, detected[0][0], 5):
+            with pytest.raises(TypeError, match="`images` must be photographs .* got (NoneType|DetectedHand|int)"):
+                fit_hands(images, SIZE)
+        for steps in (0, -1, 1.5, None):
+            with pytest.raises(ValueError, match=f"`steps` must be a whole number of at least 1, got {steps}"):
+                fit_hands(detected[0], SIZE, steps=steps)
+
+    @pytest.mark.parametrize("sizes", ["a", {"a": 1}, ("6", "5"), (0, 5), (np.inf, 5), (np.nan, 5), (640.5, 480)])
+    def test_sizes(self, detected, sizes):
+        with pytest.raises(ValueError, match=r"`image_sizes` must be \(width, height\), .* whole pixels, got"):
+            fit_hands(detected[0], sizes)
+
+    @pytest.mark.parametrize("image", [None, np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8), torch.zeros(4, 4, 3)])
+    def test_photographs_of_a_list_are_named(self, image):
+        good = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+        with pytest.raises((TypeError, ValueError), match="^image 1 must "):
+            fit_hands([good, image], detector=lambda image: [])
 
 
 class TestTime:

@@ -31,6 +31,11 @@ def test_rows(fitted):
     chosen = fitted[fitted.image_index == 2]
     assert len(chosen) == 1 and torch.equal(chosen.error_pixels.isnan(), fitted[2].error_pixels.isnan())
     assert torch.equal(chosen.hand_params.camera, fitted.hand_params[2:].camera)
+    for index in (np.int64(2), torch.tensor(2), -1, np.array([False, False, True]), [2]):
+        assert fitted[index].image_index.tolist() == [2]
+    for index in (fitted.confidence > 0.5, None, (0, 1)):
+        with pytest.raises(IndexError):
+            fitted[index]
     assert fitted[[2, 0]].error_pixels.tolist()[1][0] == fitted.error_pixels[0, 0]
 
 
@@ -91,3 +96,17 @@ def test_overlays_are_upright(fitted):
     lying.info["exif"] = lying.getexif().tobytes()
     (drawn,) = fitted[:0].overlay(lying)
     assert drawn.size == (80, 60)
+
+
+def test_overlays_on_photographs_of_any_kind(fitted, tmp_path):
+    image = Image.new("RGB", (WIDTH, HEIGHT), (90, 120, 150))
+    image.save(tmp_path / "photo.png")
+    (wanted,) = fitted[:1].overlay(image)
+    for photo in (np.asarray(image), tmp_path / "photo.png", str(tmp_path / "photo.png")):
+        assert np.array_equal(fitted[:1].overlay(photo)[0], wanted)
+    half = image.resize(((WIDTH + 1) // 2, (HEIGHT + 1) // 2))
+    assert fitted[:1].overlay(half)[0].size == half.size
+    with pytest.raises(ValueError, match="image 0 of 50 x 400 pixels has another aspect than"):
+        fitted[:1].overlay(Image.new("RGB", (50, 400)))
+    with pytest.raises(TypeError, match="image 0 must be a path, a PIL image or an array, got int"):
+        fitted[:1].overlay(5)

@@ -1,6 +1,7 @@
 """`handiffuser fit`."""
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +51,10 @@ def _fit(args: argparse.Namespace) -> None:
     output = output_path(args.output, _FORMATS)
     if not 0 <= args.min_confidence <= 1:
         raise ValueError(f"--min-confidence must be between 0 and 1, got {args.min_confidence}")
+    if output.exists() and os.path.exists(args.photo) and output.samefile(args.photo):
+        raise ValueError(f"--output {args.output!r} is the photograph itself")
     pixels = read_photograph(args.photo)
-    fitted = fit_hands(pixels, detector=open_detector(args.detector), trust_sides=args.trust_sides)
+    fitted = fit_hands(pixels, detector=open_detector(args.detector, "--detector"), trust_sides=args.trust_sides)
     for line in _describe(fitted):
         print(line, file=sys.stderr)
     if not len(fitted):

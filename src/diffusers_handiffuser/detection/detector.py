@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from PIL import Image
 
 from ..hands.skeleton import SIDES
@@ -42,8 +43,8 @@ class DetectedHand:
         object.__setattr__(self, "landmarks", _checked_points(self.landmarks, "landmarks", 2))
         if self.landmarks_3d is not None:
             object.__setattr__(self, "landmarks_3d", _checked_points(self.landmarks_3d, "landmarks_3d", 3))
-        if self.confidence is not None and not 0 <= self.confidence <= 1:
-            raise ValueError(f"`confidence` must be between 0 and 1, got {self.confidence}.")
+        if self.confidence is not None:
+            object.__setattr__(self, "confidence", _checked_confidence(self.confidence))
 
     @property
     def box(self) -> tuple[float, float, float, float]:
@@ -111,12 +112,12 @@ def run_detector(detector: HandDetector, image: np.ndarray | Image.Image) -> Any
         ) from error
 
 
-def check_image(image: np.ndarray) -> None:
+def check_image(image: np.ndarray, name: str = "`image`") -> None:
     """Raises a `TypeError` or `ValueError` unless the image is of the form that a [`HandDetector`] gets."""
     if not isinstance(image, np.ndarray):
-        raise TypeError(f"`image` must be an array, got {type(image).__name__}.")
+        raise TypeError(f"{name} must be an array, got {type(image).__name__}.")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
-        raise ValueError(f"`image` must be uint8 of shape (H, W, 3), got {image.dtype} {image.shape}.")
+        raise ValueError(f"{name} must be uint8 of shape (H, W, 3), got {image.dtype} {image.shape}.")
 
 
 def check_detections(found: Any, name: str) -> list[DetectedHand]:
@@ -154,13 +155,31 @@ def detector_name(detector: Any) -> str:
 
 def _checked_points(points: Any, name: str, axes: int) -> np.ndarray:
     """The points as an array, which shares the memory of one that is given."""
-    points = points.detach().cpu().numpy() if hasattr(points, "detach") else np.asarray(points)
+    if isinstance(points, torch.Tensor):
+        points = points.detach().cpu()
+        points = (points.float() if points.dtype == torch.bfloat16 else points).numpy()  # numpy has no bfloat16
+    try:
+        points = np.asarray(points)
+    except ValueError:  # lists of different lengths
+        raise ValueError(f"`{name}` must have shape (21, {axes}), got a ragged list.") from None
     if points.shape != (21, axes):
         raise ValueError(f"`{name}` must have shape (21, {axes}), got {points.shape}.")
+    if points.dtype.kind not in "iuf":
+        raise ValueError(f"`{name}` must be real numbers, got {points.dtype}.")
     finite = np.isfinite(points).all(-1)
     if not finite.all():
         raise ValueError(f"`{name}` must be finite, but {int((~finite).sum())} of 21 points are not.")
     return points
+
+
+def _checked_confidence(confidence: Any) -> float:
+    try:
+        value = torch.nan if isinstance(confidence, str) else float(confidence)
+    except (TypeError, ValueError):
+        value = torch.nan
+    if not 0 <= value <= 1:
+        raise ValueError(f"`confidence` must be between 0 and 1, got {_short(confidence)}.")
+    return value
 
 
 def _short(value: Any) -> str:

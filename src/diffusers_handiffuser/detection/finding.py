@@ -19,6 +19,8 @@ from .mediapipe_hands import TASK_VARIABLE, MediaPipeDetector
 _MAX_HANDS = 8
 _PADDINGS = (0.0, 0.25, 0.5)
 """Of the longer side, on every side. Detectors of palms miss those that fill the image or touch its edge."""
+_WIDEST = 4
+"""The longer side counts as at most so many of the shorter one: the margins of a narrow strip would be most of it."""
 _TILES = (2, 3, 5)
 """Per side: hands may be too small for the detector's resolution."""
 _LARGE = 0.25
@@ -97,9 +99,9 @@ def read_photograph(image: Photograph, name: str = "") -> np.ndarray:
         TypeError, ValueError, OSError: if it is no image; the message names it.
     """
     if isinstance(image, np.ndarray):
-        check_image(image)
+        check_image(image, name or "`image`")
         if not image.size:
-            raise ValueError(f"`image` must have pixels, got shape {image.shape}.")
+            raise ValueError(f"{name or '`image`'} must have pixels, got shape {image.shape}.")
         return image
     if isinstance(image, Image.Image):
         try:
@@ -107,35 +109,38 @@ def read_photograph(image: Photograph, name: str = "") -> np.ndarray:
         except (OSError, ValueError) as error:
             raise ValueError(f"cannot read {name or 'the image'}: {reason_of(error)}") from error
     if not isinstance(image, str | os.PathLike):
-        raise TypeError(f"`image` must be a path, a PIL image or an array, got {type(image).__name__}.")
+        raise TypeError(f"{name or '`image`'} must be a path, a PIL image or an array, got {type(image).__name__}.")
     path = Path(image)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no image file {printable(str(path))!r}")
+        raise FileNotFoundError(f"there is no image file {printable(os.fspath(image))!r}")
     try:
         return np.asarray(open_image(path))
     except Exception as error:  # Pillow's decoders fail in many ways on damaged images
         raise ValueError(f"cannot read image {printable(str(path))}: {reason_of(error)}") from error
 
 
-def open_detector(detector: AnyDetector) -> HandDetector:
-    """The detector itself; MediaPipe is loaded once."""
-    if detector is None or detector == "mediapipe":
+def open_detector(detector: AnyDetector, option: str = "`detector`") -> HandDetector:
+    """The detector itself; MediaPipe is loaded once. `option` names it in errors."""
+    if detector is None or (isinstance(detector, str) and detector == "mediapipe"):
         return _mediapipe(os.environ.get(TASK_VARIABLE) or None)
     if isinstance(detector, str | os.PathLike):
-        return load_detector(os.fspath(detector))
+        return load_detector(os.fspath(detector), max_hands=_MAX_HANDS, option=option)
+    if not callable(detector):
+        raise TypeError(f"{option} must be a callable or the name of one, got {type(detector).__name__}.")
     return detector
 
 
 @functools.cache
 def _mediapipe(task: str | None) -> MediaPipeDetector:
-    return MediaPipeDetector(task, max_hands=_MAX_HANDS)
+    """`task` is what the environment variable says, which `MediaPipeDetector` reads itself."""
+    return MediaPipeDetector(max_hands=_MAX_HANDS)
 
 
 def _attempts(pixels: np.ndarray) -> Iterator[list[tuple[np.ndarray, np.ndarray]]]:
     """One after the other: lists of views of the image, with the pixel `(x, y)` of their upper left corners."""
     height, width = pixels.shape[:2]
     for share in _PADDINGS:
-        margin = round(share * max(height, width))
+        margin = round(share * min(max(height, width), _WIDEST * min(height, width)))
         view = np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), constant_values=_GREY)
         yield [(view, np.array([-margin, -margin]))]
     for number in _TILES:

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,12 @@ from .placing import place_hands, scales_of_hands
 from .single_hands import SingleHands, fit_single_hands, to_tensor
 
 STEPS = 30
+_LARGEST_HAND = 1.0
+"""Metres. Larger ones are in millimetres or pixels, and could not be told from bad fits."""
+
+_WANTED = (
+    "`images` must be photographs (files, PIL images, arrays (H, W, 3) uint8), or the `DetectedHand`s of each image"
+)
 
 Images = Photograph | Sequence[Photograph] | Sequence[DetectedHand] | Sequence[Sequence[DetectedHand]]
 
@@ -69,8 +75,14 @@ def fit_hands(
     body_model = procedural_body() if body_model is None else body_model
     if isinstance(images, str | os.PathLike | Image.Image | np.ndarray):
         images = [images]
+    elif not isinstance(images, Iterable) or _is_hand(images):
+        raise TypeError(f"{_WANTED}, or a list of these, got {type(images).__name__}.")
     items: list[Any] = list(images)
-    if items and all(_is_hand(item) for item in items):
+    if not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"`steps` must be a whole number of at least 1, got {steps}.")
+    if not items:
+        return no_hands()
+    if all(_is_hand(item) for item in items):
         items = [items]
     if any(isinstance(item, str | os.PathLike | Image.Image | np.ndarray) for item in items):
         if image_sizes is not None:
@@ -140,10 +152,7 @@ def _find_all(images: Sequence[Any], detector: AnyDetector) -> tuple[list[list[D
 def _check_all(images: Sequence[Any]) -> list[list[DetectedHand]]:
     for number, hands in enumerate(images):
         if not isinstance(hands, Sequence) or isinstance(hands, str):
-            raise TypeError(
-                "`images` must be photographs, or the `DetectedHand`s of each image, but "
-                f"image {number} is {type(hands).__name__}."
-            )
+            raise TypeError(f"{_WANTED}, but image {number} is {type(hands).__name__}.")
     return [_left_valid(hands, number) for number, hands in enumerate(images)]
 
 
@@ -172,15 +181,21 @@ def check_hand(hand: Any) -> DetectedHand:
             extent = (points.amax(0) - points.amin(0)).amax()
             if not torch.isfinite(points.square().sum()) or not extent > 1e-6 * points.abs().amax():
                 raise ValueError(f"its `{name}` are in one place or beyond all bounds")
+            if name == "landmarks_3d" and extent > _LARGEST_HAND:
+                raise ValueError(f"its `landmarks_3d` must be metres, but span {extent:g} of them")
     return hand
 
 
 def _check_sizes(sizes: Any, number: int) -> torch.Tensor:
     if sizes is None:
         raise ValueError("`image_sizes`, (width, height) in pixels, must be given with detected hands.")
-    found = torch.as_tensor(sizes)
-    if found.shape not in ((2,), (number, 2)) or not (found > 0).all():
+    try:
+        found = torch.as_tensor(sizes)
+    except (TypeError, ValueError, RuntimeError):
+        found = torch.empty(0)
+    whole = found.shape in ((2,), (number, 2)) and (found > 0).all() and (found == found.long()).all()
+    if not whole:
         raise ValueError(
-            f"`image_sizes` must be (width, height), or one for each of {number} images, in pixels, got {sizes}."
+            f"`image_sizes` must be (width, height), or one for each of {number} images, whole pixels, got {sizes}."
         )
-    return found.expand(number, 2)
+    return found.long().expand(number, 2)

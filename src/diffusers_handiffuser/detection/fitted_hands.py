@@ -1,14 +1,15 @@
 """People whose hands were fitted to images, and what can be drawn of them: the hands, as the body is assumed."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..hands import HandBodyModel, HandParams
 from ..hands.body_model import procedural_body
-from ..utils.images import upright_rgb
+from .finding import Photograph, read_photograph
 from .placing import PlacedHands
 
 if TYPE_CHECKING:
@@ -44,9 +45,11 @@ class FittedHands(PlacedHands):
 
     def __getitem__(self, index: slice | torch.Tensor | list[int]) -> "FittedHands":
         """Some of the people: by a slice, a mask or a list of rows, such as `fitted[fitted.image_index == 2]`."""
-        if isinstance(index, int):
-            index = [index]
-        return FittedHands(**{name: value[index] for name, value in vars(self).items()})
+        rows = torch.arange(len(self))[index]
+        if rows.ndim > 1:
+            raise IndexError(f"FittedHands are indexed by people: one value for each, got shape {tuple(rows.shape)}.")
+        rows = rows.reshape(-1)
+        return FittedHands(**{name: value[rows] for name, value in vars(self).items()})
 
     def to_condition(
         self, kind: str, size: int | tuple[int, int] | None = None, body_model: HandBodyModel | None = None
@@ -72,31 +75,46 @@ class FittedHands(PlacedHands):
         return images
 
     def overlay(
-        self, images: "Image | list[Image]", body_model: HandBodyModel | None = None, max_side: int = 1600
+        self,
+        images: Photograph | Sequence[Photograph],
+        body_model: HandBodyModel | None = None,
+        max_side: int = 1600,
     ) -> "list[Image]":
         """The photographs with the fitted hands drawn over them.
 
         Args:
-            images (`PIL.Image.Image` or list): the photographs, in the order of `image_index`.
+            images: the photographs, in the order of `image_index`: one or a list of files, PIL images or arrays, as
+                for `fit_hands`. They may be smaller or larger than those that were fitted.
             body_model ([`HandBodyModel`], *optional*): that of the fit; by default the procedural one.
             max_side (`int`): larger photographs are drawn smaller, pixels.
 
         Returns:
             `list` of `PIL.Image.Image`: one per photograph, RGB; without hands, a copy.
+
+        Raises:
+            ValueError: if there are too few photographs, or one has another aspect than that which was fitted.
         """
-        from PIL import ImageOps
+        from PIL import Image, ImageOps
 
         from ..rendering.drawing import draw_overlay
 
-        images = [upright_rgb(image) for image in (images if isinstance(images, list | tuple) else [images])]
-        if len(self) and len(images) <= int(self.image_index.max()):
-            raise ValueError(f"`images` must hold image {int(self.image_index.max())}, got {len(images)} images.")
+        given: list[Any] = list(images) if isinstance(images, list | tuple) else [images]
+        photos = [Image.fromarray(read_photograph(image, f"image {i}")) for i, image in enumerate(given)]
+        if len(self) and len(photos) <= int(self.image_index.max()):
+            raise ValueError(f"`images` must hold image {int(self.image_index.max())}, got {len(photos)} images.")
+        for i, (width, height) in zip(self.image_index.tolist(), self.image_sizes.tolist(), strict=True):
+            photo = photos[i]
+            if abs(photo.width * height - photo.height * width) > max(width, height, *photo.size):
+                raise ValueError(
+                    f"`images` must be those that were fitted, but image {i} of {photo.width} x {photo.height} pixels "
+                    f"has another aspect than {width} x {height}."
+                )
         body_model = procedural_body() if body_model is None else body_model
-        images = [
-            ImageOps.contain(image, (max_side,) * 2) if max(image.size) > max_side else image for image in images
+        photos = [
+            ImageOps.contain(photo, (max_side,) * 2) if max(photo.size) > max_side else photo for photo in photos
         ]
-        people = [self[self.image_index == i].hand_params for i in range(len(images))]
-        return [draw_overlay(image, hands, body_model) for image, hands in zip(images, people, strict=True)]
+        people = [self[self.image_index == i].hand_params for i in range(len(photos))]
+        return [draw_overlay(photo, hands, body_model) for photo, hands in zip(photos, people, strict=True)]
 
     def to_glb(self, path: str | os.PathLike | None = None, body_model: HandBodyModel | None = None) -> bytes:
         """The hands of all people of one image as binary glTF, y up; also written to `path` if it is given.

