@@ -34,6 +34,7 @@ with _quiet_transformers():
         AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
     )
 
+    from .detection import DetectedHand, FittedHands, find_hands, fit_hands
     from .hands import HandBodyModel, HandGeometry, HandParams
     from .hub.custom_pipelines import prefer_defined_pipelines
     from .models import TextHandEncoder, TextToHandParamsModel
@@ -67,6 +68,8 @@ MINI = os.path.join(os.path.dirname(__file__), "checkpoints", "handiffuser-mini"
 
 __all__ = [
     "MINI",
+    "DetectedHand",
+    "FittedHands",
     "HanDiffuserAdapterPipeline",
     "HanDiffuserBlocks",
     "HanDiffuserControlNetPipeline",
@@ -90,6 +93,8 @@ __all__ = [
     "TextHandEncoder",
     "TextToHandParamsModel",
     "__version__",
+    "find_hands",
+    "fit_hands",
 ]
 
 _LAZY_MODULES = ("data", "evaluation", "studio", "training")

@@ -22,7 +22,8 @@ FREE_PATHS = """
 import numpy
 import torch
 import diffusers_handiffuser
-from diffusers_handiffuser import MINI, HandBodyModel, HanDiffuserPipeline, HandParams
+from PIL import Image
+from diffusers_handiffuser import MINI, DetectedHand, HandBodyModel, HanDiffuserPipeline, HandParams, fit_hands
 from diffusers_handiffuser.cli import main
 from diffusers_handiffuser.data.geometry import body_joints_in_pixels
 from diffusers_handiffuser.studio import Studio, make_dataset, sample_scene
@@ -43,6 +44,14 @@ for kind in ("openpose", "depth", "normal", "mask"):
     hands.to_condition(kind, 64)
     hands.to_condition(kind, 64, body)
 hands.show(64)
+
+points, metres = body(hands).joints_2d[0] * 32 + 32, body(hands).joints_3d[0]
+detected = [DetectedHand(side, points[k], 0.9, metres[k]) for k, side in enumerate(("left", "right"))]
+fitted = fit_hands(detected, (64, 64), steps=2)
+fitted.to_condition("openpose")
+fitted.overlay([Image.new("RGB", (64, 64))])
+fitted.to_glb()
+fit_hands(Image.new("RGB", (64, 64)), detector=lambda image: detected)
 hands[0].view_3d()
 hands.save("hands.safetensors")
 body_joints_in_pixels(HandParams.load("hands.safetensors"), body, 64, 64)

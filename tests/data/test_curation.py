@@ -164,7 +164,7 @@ class TestDetectorAgrees:
         assert len(caught) == 1
 
     def test_other_answers_end_the_curation(self, folder):
-        with pytest.raises(TypeError, match="detector test_curation:.* must return a list of `Detection`s"):
+        with pytest.raises(TypeError, match="detector test_curation:.* must return a list of `DetectedHand`s"):
             kept(Curation([DetectorAgrees(lambda image: [np.zeros((21, 2))])]), folder)
 
     def test_an_image_that_cannot_be_read_is_counted(self, folder):

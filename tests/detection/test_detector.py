@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diffusers_handiffuser.detection.detector import Detection, detect_hands
+from diffusers_handiffuser.detection.detector import DetectedHand, detect_hands
 
 POINTS = np.arange(42.0).reshape(21, 2)
 METRES = np.arange(63.0).reshape(21, 3)
@@ -35,10 +35,10 @@ class TestDetection:
     )
     def test_what_is_no_hand_is_refused(self, wrong, message):
         with pytest.raises(ValueError, match=message):
-            Detection(**{"side": "left", "landmarks": POINTS, **wrong})
+            DetectedHand(**{"side": "left", "landmarks": POINTS, **wrong})
 
     def test_box(self):
-        assert Detection("left", POINTS[::-1]).box == (0, 1, 40, 41)
+        assert DetectedHand("left", POINTS[::-1]).box == (0, 1, 40, 41)
 
 
 class TestTheImage:
@@ -66,7 +66,7 @@ class TestTheImage:
 
 class TestTheAnswer:
     def test_detections_are_returned_as_they_are(self):
-        hands = [Detection("right", POINTS, 0.5, METRES), Detection("left", POINTS + 1)]
+        hands = [DetectedHand("right", POINTS, 0.5, METRES), DetectedHand("left", POINTS + 1)]
         found = detect_hands(returning(*hands), IMAGE)
         assert len(found) == 2 and found[0] is hands[0] and found[1] is hands[1]
         assert detect_hands(lambda image: iter(hands), IMAGE) == hands
@@ -75,13 +75,13 @@ class TestTheAnswer:
     def test_objects_with_the_same_attributes_become_detections(self):
         hand = SimpleNamespace(side="left", landmarks=torch.tensor(POINTS), confidence=0.25)
         (found,) = detect_hands(returning(hand), IMAGE)
-        assert isinstance(found, Detection) and found.landmarks_3d is None
+        assert isinstance(found, DetectedHand) and found.landmarks_3d is None
         assert (found.side, found.confidence) == ("left", 0.25) and np.array_equal(found.landmarks, POINTS)
 
     @pytest.mark.parametrize(
         ("answer", "error", "message"),
         [
-            (None, TypeError, r"must return a list of `Detection`s \(.*\), got None \(NoneType\)"),
+            (None, TypeError, r"must return a list of `DetectedHand`s \(.*\), got None \(NoneType\)"),
             ([("left", POINTS)], TypeError, r"one of its hands is \('left', array\(.*\(tuple\)"),
             ({"left": POINTS}, TypeError, r"one of its hands is 'left' \(str\)"),
             (POINTS, TypeError, r"one of its hands is array\(\[0., 1.\]\) \(ndarray\)"),
@@ -103,7 +103,7 @@ class TestTheAnswer:
 
     def test_hands_changed_after_their_check_are_checked_again(self):
         points = POINTS.copy()
-        hand = Detection("left", points)
+        hand = DetectedHand("left", points)
         points[3] = np.nan
         with pytest.raises(ValueError, match="`landmarks` must be finite, but 1 of 21"):
             detect_hands(returning(hand), IMAGE)
@@ -124,7 +124,7 @@ class TestErrorsOfDetectors:
 
     def test_a_hand_that_it_makes_wrong(self):
         with pytest.raises(ValueError, match=r"detector test_detector:.*: `side` must be one of .*, got 'Left'"):
-            detect_hands(lambda image: [Detection("Left", POINTS)], IMAGE)
+            detect_hands(lambda image: [DetectedHand("Left", POINTS)], IMAGE)
 
     def test_other_errors_keep_their_class(self):
         def broken(image):

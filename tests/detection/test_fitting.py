@@ -29,14 +29,14 @@ def fitted(known, body):
 
 def test_rotations_and_joints_come_back(known, fitted):
     _, sides, wanted = known
-    rotations, poses, distances = fitted
+    rotations, poses, distances, _ = fitted
     assert sides.tolist() == [0, 1] and poses.shape == (2, 45)
     assert distances.max() < 0.001 and angles(rotations, wanted).max() < 1
 
 
 def test_a_mirrored_hand_has_the_mirrored_pose(known, fitted, body):
     joints, sides, _ = known
-    rotations, poses, distances = HandFit(body, steps=8)(joints * MIRROR, 1 - sides)
+    rotations, poses, distances, _ = HandFit(body, steps=8)(joints * MIRROR, 1 - sides)
     signs = torch.tensor([1.0, -1.0, -1.0]).repeat(15)
     assert (poses - fitted[1] * signs).abs().max() < 0.01
     assert angles(rotations, MIRROR[:, None] * fitted[0] * MIRROR).max() < 0.1
@@ -46,7 +46,7 @@ def test_a_mirrored_hand_has_the_mirrored_pose(known, fitted, body):
 def test_unit_and_place_of_2d_points_do_not_matter(known, body):
     joints, sides, _ = known
     fit, points = HandFit(body, steps=2), joints[:1, :, :2]
-    rotations, poses, distances = fit(points, sides[:1])
+    rotations, poses, distances, _ = fit(points, sides[:1])
     for scale, shift in ((1000, 0), (1, 10)):
         again = fit(scale * points + shift, sides[:1])
         assert angles(again[0], rotations).max() < 0.5 and (again[1] - poses).abs().max() < 0.01

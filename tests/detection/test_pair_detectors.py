@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diffusers_handiffuser.detection.detector import Detection
+from diffusers_handiffuser.detection.detector import DetectedHand
 from diffusers_handiffuser.detection.pair_detectors import EitherDetector
 
 POINTS = np.arange(42.0).reshape(21, 2)
@@ -49,7 +49,7 @@ def quietly(detect, *images):
 class TestOneForm:
     @pytest.mark.parametrize("read", [np.asarray, as_array])
     def test_detectors_of_arrays_never_warn(self, read):
-        hand = Detection("left", POINTS)
+        hand = DetectedHand("left", POINTS)
         detector = Reader(hand, read)
         assert quietly(EitherDetector(detector), EMPTY, FULL, EMPTY, FULL) == [[], [hand], [], [hand]]
         # Both kinds of image are tried until a hand shows which one the detector takes.
@@ -66,11 +66,11 @@ class TestOneForm:
 
     def test_one_that_takes_pil_images_and_returns_detections_is_of_neither_form(self):
         with pytest.raises(TypeError, match="detector test_pair_detectors:Reader failed on its image, an RGB array"):
-            EitherDetector(Reader(Detection("left", POINTS), as_pil))(FULL)
+            EitherDetector(Reader(DetectedHand("left", POINTS), as_pil))(FULL)
 
     @pytest.mark.parametrize("answer", [None, [POINTS], ["left"]])
     def test_what_is_neither_is_refused(self, answer):
-        with pytest.raises(TypeError, match="detector .* must return a list of `Detection`s"):
+        with pytest.raises(TypeError, match="detector .* must return a list of `DetectedHand`s"):
             EitherDetector(lambda image: answer)(FULL)
 
 
@@ -81,7 +81,7 @@ class TestPairs:
         detector = Reader(("right", points), read)
         detect = EitherDetector(detector)
         assert quietly(detect, EMPTY) == [[]]
-        with pytest.warns(FutureWarning, match=r"detector .*:Reader takes .* return `.*Detection\(side, landmarks\)"):
+        with pytest.warns(FutureWarning, match=r":Reader takes .* return `.*DetectedHand\(side, landmarks\)"):
             (hand,) = detect(FULL)
         assert hand.side == "right" and hand.confidence is None and np.array_equal(hand.landmarks, POINTS)
         # Once known, it gets the image that it was written for, and nobody is warned twice.
@@ -108,5 +108,5 @@ class TestPairs:
         with pytest.warns(FutureWarning):
             detect(FULL)
         detector.hand = POINTS
-        with pytest.raises(TypeError, match="detector .*:Reader must return a list of `Detection`s"):
+        with pytest.raises(TypeError, match="detector .*:Reader must return a list of `DetectedHand`s"):
             detect(FULL)

@@ -5,7 +5,9 @@ import torch
 from known_hands import HEIGHT, WIDTH, angles, studio_hands
 
 from diffusers_handiffuser.data.geometry import hand_joints_in_pixels
+from diffusers_handiffuser.detection.people import reach_of
 from diffusers_handiffuser.detection.placing import hand_targets, place_hands
+from diffusers_handiffuser.hands.rotations import rotvec_to_rotmat
 from diffusers_handiffuser.hands.skeleton import JOINT_NAMES
 
 KINDS = ("close_up", "close_up", "person")
@@ -82,3 +84,31 @@ def test_a_person_without_hands_is_refused(known, body):
     visible[1] = False
     with pytest.raises(ValueError, match="`visible` must name at least one hand of every person, but row 1 has none"):
         place(known, body, visible=visible)
+
+
+class TestTwoHands:
+    """Of one person, in any place within reach: the body moves until both lie on their joints."""
+
+    def errors(self, known, body, offsets):
+        """Of randomly turned hands of 10 to 18 pixels whose left wrist is so many metres from the right one."""
+        hands, number = known[0], len(offsets)
+        turns = rotvec_to_rotmat(torch.randn(number, 2, 3, generator=torch.Generator().manual_seed(0)) * 2)
+        poses = torch.stack([hands.left_hand_pose, hands.right_hand_pose], 1)[:1].expand(number, -1, -1)
+        wrists = torch.stack([offsets * 50, -offsets * 50], 1) + torch.tensor([WIDTH / 2, HEIGHT / 2])
+        joints = hand_targets(turns, poses, wrists, torch.full((number, 2), 100.0), body)
+        visible = torch.ones(number, 2, dtype=torch.bool)
+        placed = place_hands(turns, poses, joints, visible, torch.tensor([WIDTH, HEIGHT]).expand(number, 2), body)
+        assert angles(body(placed.hand_params).rotations[:, :, 0], turns).max() < 0.1
+        return placed.error_pixels
+
+    def test_lie_on_their_joints(self, known, body):
+        angle = torch.arange(48) * torch.pi / 7
+        radius = torch.linspace(0, 0.999, 48)[:, None]
+        reach = reach_of(body)
+        around = torch.stack([angle.cos(), angle.sin()], -1) * radius * reach.arms
+        offsets = torch.tensor([reach.shoulders, 0.0]) + around
+        assert self.errors(known, body, offsets).max() < 0.3
+
+    def test_beyond_reach_both_miss_alike(self, known, body):
+        errors = self.errors(known, body, torch.tensor([[2.0, 0.0], [-1.2, 0.0], [0.0, 1.5]]))
+        assert (errors > 5).all() and (errors[:, 0] - errors[:, 1]).abs().max() < 1

@@ -1,4 +1,4 @@
-"""The `handiffuser` command: images and hands from a prompt, studio data sets, evaluation, and uploads.
+"""The `handiffuser` command: images and hands from a prompt, hands from photographs, data sets, evaluation, uploads.
 
 The modules of this folder import the standard library alone until a command runs: `--help` does not wait for torch.
 """
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from .data import add_data_command
 from .evaluate import add_evaluate_command
+from .fit import add_fit_command
 from .generate import add_generate_command, add_hands_command
 from .parser import Parser
 from .push import add_push_command
@@ -46,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (
         add_generate_command(commands),
         add_hands_command(commands),
+        add_fit_command(commands),
         *add_data_command(commands),
         add_evaluate_command(commands),
         add_push_command(commands),

@@ -3,11 +3,10 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import add_device_options, add_model_option, check_numbers
+from .options import add_device_options, add_model_option, check_numbers, output_path, write_file
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +68,7 @@ def _generate(args: argparse.Namespace) -> None:
     from ..hands import HandParams
     from ..rendering.drawing import draw_preview
 
-    output = _output_path(args.output, _IMAGE_FORMATS)
+    output = output_path(args.output, _IMAGE_FORMATS)
     check_numbers(args, "steps", "guidance_scale", "hand_steps", "hand_guidance_scale", "num_images")
     hands = None if args.hands is None else _one_or_per_image(HandParams.load(args.hands), args.num_images)
     pipe = _load_pipeline(args)
@@ -91,12 +90,12 @@ def _generate(args: argparse.Namespace) -> None:
     if args.num_images > 1:
         paths = [output.with_name(f"{output.stem}_{i}{output.suffix}") for i in range(args.num_images)]
     for path, image in zip(paths, result.images, strict=True):
-        _write(path, image.save)
+        write_file(path, image.save)
     if result.hand_params is not None:
         hands_path = output.with_name(f"{output.stem}.hands.safetensors")
         preview_path = output.with_name(f"{output.stem}.preview.png")
         result.hand_params.save(hands_path)
-        _write(preview_path, draw_preview(result.images, result.hand_params, pipe.body_model).save)
+        write_file(preview_path, draw_preview(result.images, result.hand_params, pipe.body_model).save)
         paths += [hands_path, preview_path]
     print("\n".join(map(str, paths)))
 
@@ -104,7 +103,7 @@ def _generate(args: argparse.Namespace) -> None:
 def _hands(args: argparse.Namespace) -> None:
     from ..rendering.drawing import draw_hand_mesh
 
-    output = _output_path(args.output, _HANDS_FORMATS)
+    output = output_path(args.output, _HANDS_FORMATS)
     check_numbers(args, "hand_steps", "hand_guidance_scale")
     pipe = _load_pipeline(args)
     hands = pipe.sample_hand_params(
@@ -120,7 +119,7 @@ def _hands(args: argparse.Namespace) -> None:
     if output.suffix.lower() in (".safetensors", ".json"):
         hands.save(output)
     elif output.suffix.lower() == ".png":
-        _write(output, draw_hand_mesh(hands, pipe.body_model, 512)[0].save)
+        write_file(output, draw_hand_mesh(hands, pipe.body_model, 512)[0].save)
     else:
         _write_mesh(output, hands, pipe)
     print(output)
@@ -131,9 +130,9 @@ def _write_mesh(output: Path, hands: "HandParams", pipe: "HanDiffuserPipeline") 
 
     meshes = meshes_of_one_row(hands[0], pipe.body_model)
     if output.suffix.lower() == ".obj":
-        _write(output, lambda path: write_obj(path, meshes))
+        write_file(output, lambda path: write_obj(path, meshes))
     else:
-        _write(output, lambda path: write_glb(path, meshes))
+        write_file(output, lambda path: write_glb(path, meshes))
 
 
 def _load_pipeline(args: argparse.Namespace) -> "HanDiffuserPipeline":
@@ -177,27 +176,3 @@ def _generators(args: argparse.Namespace, num: int) -> "list[torch.Generator]":
     if not 0 <= seed < 2**63 - num:
         raise ValueError(f"--seed must be between 0 and 2^63 - 1, got {seed}")
     return [torch.Generator().manual_seed(seed + i) for i in range(num)]
-
-
-def _output_path(text: str, suffixes: Sequence[str]) -> Path:
-    """The output path, refused before any work if it cannot be written."""
-    from ..utils.atomic_files import refuse_special_file
-
-    path = Path(text)
-    if path.suffix.lower() not in suffixes:
-        raise ValueError(f"--output must end in {', '.join(suffixes)}, got {text!r}")
-    if path.is_dir():
-        raise ValueError(f"--output {text!r} is a folder")
-    refuse_special_file(path)
-    if not path.parent.is_dir():
-        raise ValueError(f"--output {text!r}: there is no folder {str(path.parent)!r}")
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"--output {text!r}: folder {str(path.parent)!r} cannot be written to")
-    return path
-
-
-def _write(path: Path, save: Callable[[Path], None]) -> None:
-    from ..utils.atomic_files import atomic_write
-
-    with atomic_write(path) as temporary:
-        save(temporary)

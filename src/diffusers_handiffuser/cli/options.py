@@ -2,8 +2,10 @@
 
 import argparse
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,9 +42,9 @@ def add_detector_options(parser: argparse.ArgumentParser, purpose: str) -> None:
     parser.add_argument(
         "--detector",
         metavar="NAME",
-        help=f'{purpose}: "mediapipe" (0.10.21, which has its models), a .task file for it, or MODULE:FUNCTION',
+        help=f'{purpose}: "mediapipe" (of the extra `detect`), a .task file for it, or MODULE:FUNCTION',
     )
-    parser.add_argument("--detector-python", metavar="PATH", help="a Python that has MediaPipe, if this one does not")
+    parser.add_argument("--detector-python", metavar="PATH", help="deprecated: a Python that has MediaPipe")
 
 
 @contextmanager
@@ -57,3 +59,28 @@ def open_detector(args: argparse.Namespace) -> "Iterator[HandDetector | None]":
     finally:
         if isinstance(detector, MediaPipeDetector):
             detector.close()
+
+
+def output_path(text: str, suffixes: Sequence[str]) -> Path:
+    """The output path, refused before any work if it cannot be written."""
+    from ..utils.atomic_files import refuse_special_file
+
+    path = Path(text)
+    if path.suffix.lower() not in suffixes:
+        raise ValueError(f"--output must end in {', '.join(suffixes)}, got {text!r}")
+    if path.is_dir():
+        raise ValueError(f"--output {text!r} is a folder")
+    refuse_special_file(path)
+    if not path.parent.is_dir():
+        raise ValueError(f"--output {text!r}: there is no folder {str(path.parent)!r}")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"--output {text!r}: folder {str(path.parent)!r} cannot be written to")
+    return path
+
+
+def write_file(path: Path, save: Callable[[Path], None]) -> None:
+    """Writes a file by a function, atomically."""
+    from ..utils.atomic_files import atomic_write
+
+    with atomic_write(path) as temporary:
+        save(temporary)

@@ -1,6 +1,7 @@
 """The interface of hand detectors, and the check of what they return."""
 
 import reprlib
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,15 +14,18 @@ from ..utils.messages import one_line, reason_of
 
 
 @dataclass(frozen=True, eq=False)
-class Detection:
+class DetectedHand:
     """A detected hand.
 
     Args:
         side (`str`): `"left"` or `"right"`, of the person.
-        landmarks (`np.ndarray` of shape `(21, 2)`): (x, y) in pixels, OpenPose order.
+        landmarks (`np.ndarray` of shape `(21, 2)`): (x, y) in pixels of the image that the detector was given, not
+            mirrored; OpenPose order, which is MediaPipe's.
         confidence (`float`, *optional*): that there is a hand, in [0, 1]; not how certain its side is. None if the
             detector reports none.
-        landmarks_3d (`np.ndarray` of shape `(21, 3)`, *optional*): metres; origin and axes do not matter.
+        landmarks_3d (`np.ndarray` of shape `(21, 3)`, *optional*): metres, in the axes of the camera frame of
+            `HandParams`: x to the right of the image, y down, z away from the camera. The origin does not matter.
+            Mirrored axes would make a left hand of a right one.
 
     Raises:
         ValueError: if a value is not as above, or a landmark is not finite.
@@ -35,9 +39,9 @@ class Detection:
     def __post_init__(self) -> None:
         if self.side not in SIDES:
             raise ValueError(f"`side` must be one of {SIDES}, got {self.side!r}.")
-        _check_points(self.landmarks, "landmarks", 2)
+        object.__setattr__(self, "landmarks", _checked_points(self.landmarks, "landmarks", 2))
         if self.landmarks_3d is not None:
-            _check_points(self.landmarks_3d, "landmarks_3d", 3)
+            object.__setattr__(self, "landmarks_3d", _checked_points(self.landmarks_3d, "landmarks_3d", 3))
         if self.confidence is not None and not 0 <= self.confidence <= 1:
             raise ValueError(f"`confidence` must be between 0 and 1, got {self.confidence}.")
 
@@ -47,17 +51,34 @@ class Detection:
         low, high = np.min(self.landmarks, 0), np.max(self.landmarks, 0)
         return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
+    @property
+    def pixels(self) -> np.ndarray:
+        """The old name of `landmarks`."""
+        warnings.warn("`pixels` of a hand is now `landmarks`.", FutureWarning, stacklevel=2)
+        return self.landmarks
+
+    @property
+    def metres(self) -> np.ndarray | None:
+        """The old name of `landmarks_3d`."""
+        warnings.warn("`metres` of a hand is now `landmarks_3d`.", FutureWarning, stacklevel=2)
+        return self.landmarks_3d
+
+
+Detection = DetectedHand
+"""The name in `evaluation`."""
+
 
 class HandDetector(Protocol):
     """Finds the hands in an image: `(H, W, 3)` uint8, RGB.
 
-    Evaluation and curation take any callable of this form. They call it by [`detect_hands`].
+    For each hand it returns its side, its score, 21 landmarks in pixels, 21 in metres or None, and their box. Fitting,
+    evaluation and curation take any callable of this form. They call it by [`detect_hands`].
     """
 
-    def __call__(self, image: np.ndarray, /) -> Sequence[Detection]: ...
+    def __call__(self, image: np.ndarray, /) -> Sequence[DetectedHand]: ...
 
 
-def detect_hands(detector: HandDetector, image: np.ndarray | Image.Image) -> list[Detection]:
+def detect_hands(detector: HandDetector, image: np.ndarray | Image.Image) -> list[DetectedHand]:
     """Runs a detector on one image and checks what it returns.
 
     Args:
@@ -65,25 +86,29 @@ def detect_hands(detector: HandDetector, image: np.ndarray | Image.Image) -> lis
         image (`np.ndarray` of shape `(H, W, 3)`, uint8, or `PIL.Image.Image`): RGB.
 
     Returns:
-        `list[Detection]`: the hands, in the detector's order.
+        `list[DetectedHand]`: the hands, in the detector's order.
 
     Raises:
         TypeError, ValueError: if the image is of another form; if the detector returns anything else than
-            [`Detection`]s (objects with the same attributes will do) or raises one of these or an `AttributeError`
+            [`DetectedHand`]s (objects with the same attributes will do) or raises one of these or an `AttributeError`
             itself. The message names the detector.
     """
+    return check_detections(run_detector(detector, image), detector_name(detector))
+
+
+def run_detector(detector: HandDetector, image: np.ndarray | Image.Image) -> Any:
+    """What a detector returns for one image, not checked: a list, if it can be iterated over."""
     pixels = np.array(image)
     check_image(pixels)
-    name = detector_name(detector)
     try:
         found: Any = detector(pixels)
-        found = list(found) if isinstance(found, Iterable) else found
+        return list(found) if isinstance(found, Iterable) else found
     except (AttributeError, TypeError, ValueError) as error:
         kind = ValueError if isinstance(error, ValueError) else TypeError
+        name, shape = detector_name(detector), pixels.shape
         raise kind(
-            f"detector {name} failed on its image, an RGB array of shape {pixels.shape}, uint8: {reason_of(error)}"
+            f"detector {name} failed on its image, an RGB array of shape {shape}, uint8: {reason_of(error)}"
         ) from error
-    return check_detections(found, name)
 
 
 def check_image(image: np.ndarray) -> None:
@@ -94,8 +119,8 @@ def check_image(image: np.ndarray) -> None:
         raise ValueError(f"`image` must be uint8 of shape (H, W, 3), got {image.dtype} {image.shape}.")
 
 
-def check_detections(found: Any, name: str) -> list[Detection]:
-    """The hands that a detector returned, as [`Detection`]s.
+def check_detections(found: Any, name: str) -> list[DetectedHand]:
+    """The hands that a detector returned, as [`DetectedHand`]s.
 
     Args:
         found: what the detector returned.
@@ -104,7 +129,7 @@ def check_detections(found: Any, name: str) -> list[Detection]:
     Raises:
         TypeError, ValueError: if that is anything else, or a hand is not valid.
     """
-    wanted = f"detector {name} must return a list of `Detection`s (side, landmarks, confidence, landmarks_3d)"
+    wanted = f"detector {name} must return a list of `DetectedHand`s (side, landmarks, confidence, landmarks_3d)"
     if not isinstance(found, Iterable):
         raise TypeError(f"{wanted}, got {_short(found)}")
     hands = []
@@ -113,11 +138,11 @@ def check_detections(found: Any, name: str) -> list[Detection]:
             raise TypeError(f"{wanted}, but one of its hands is {_short(hand)}")
         confidence, landmarks_3d = getattr(hand, "confidence", None), getattr(hand, "landmarks_3d", None)
         try:
-            checked = Detection(hand.side, hand.landmarks, confidence, landmarks_3d)
+            checked = DetectedHand(hand.side, hand.landmarks, confidence, landmarks_3d)
         except (TypeError, ValueError) as error:
             kind = ValueError if isinstance(error, ValueError) else TypeError
             raise kind(f"detector {name} returned a hand that is not valid: {reason_of(error)}") from error
-        hands.append(hand if isinstance(hand, Detection) else checked)
+        hands.append(hand if isinstance(hand, DetectedHand) else checked)
     return hands
 
 
@@ -127,13 +152,15 @@ def detector_name(detector: Any) -> str:
     return f"{named.__module__}:{named.__qualname__}"
 
 
-def _check_points(points: Any, name: str, axes: int) -> None:
-    shape = np.shape(points)
-    if shape != (21, axes):
-        raise ValueError(f"`{name}` must have shape (21, {axes}), got {tuple(shape)}.")
-    finite = np.isfinite(np.asarray(points)).all(-1)
+def _checked_points(points: Any, name: str, axes: int) -> np.ndarray:
+    """The points as an array, which shares the memory of one that is given."""
+    points = points.detach().cpu().numpy() if hasattr(points, "detach") else np.asarray(points)
+    if points.shape != (21, axes):
+        raise ValueError(f"`{name}` must have shape (21, {axes}), got {points.shape}.")
+    finite = np.isfinite(points).all(-1)
     if not finite.all():
         raise ValueError(f"`{name}` must be finite, but {int((~finite).sum())} of 21 points are not.")
+    return points
 
 
 def _short(value: Any) -> str:

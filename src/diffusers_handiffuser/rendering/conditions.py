@@ -5,6 +5,7 @@ HanDiffuser does not model reliably, is left out except for the limbs of the ske
 """
 
 import colorsys
+import functools
 import math
 import numbers
 from collections.abc import Iterator, Sequence
@@ -60,24 +61,29 @@ _REFERENCE_SIZE = 512
 
 
 @torch.no_grad()
-def draw_openpose(hand_params: HandParams, body_model: HandBodyModel, height: int, width: int) -> list[Image.Image]:
+def draw_openpose(
+    hand_params: HandParams, body_model: HandBodyModel, height: int, width: int, hands_only: bool = False
+) -> list[Image.Image]:
     """Skeletons on black as controlnet_aux and DWPose draw them, for the openpose ControlNets.
 
-    Drawn are 21 points of each visible hand (blue, bones in twenty hues) and the body's neck, arms and legs in
-    OpenPose's colours. The face has no joints in SMPL-H and is not drawn. As with a detector, points outside the image
-    are missing with their bones, and so are points of the body without any bone left. Line widths and radii are for
-    512 pixels and scale with the shorter side.
+    Drawn are 21 points of each visible hand (blue, bones in twenty hues) and, unless `hands_only`, the body's neck,
+    arms and legs in OpenPose's colours. The face has no joints in SMPL-H and is not drawn. As with a detector, points
+    outside the image are missing with their bones, and so are points of the body without any bone left. Line widths
+    and radii are for 512 pixels and scale with the shorter side.
     """
     _check_size(height, width)
     rows = hand_params.to(body_model.device).reshape(-1)
     hands = square_to_pixels(body_model(rows).joints_2d, height, width).tolist()
-    joints = project_weak_perspective(body_model.full_mesh(rows).joints, rows.camera)
-    bodies = square_to_pixels(joints, height, width).tolist()
+    bodies: list = [None] * len(rows)
+    if not hands_only:
+        joints = project_weak_perspective(body_model.full_mesh(rows).joints, rows.camera)
+        bodies = square_to_pixels(joints, height, width).tolist()
     images = []
     for body, pair, visible in zip(bodies, hands, rows.hand_visible.tolist(), strict=True):
         image = Image.new("RGB", (width, height))
         pen = _Pen(image)
-        pen.body({point: _mean(body, names) for point, names in BODY_POINTS.items()})
+        if body is not None:
+            pen.body({point: _mean(body, names) for point, names in BODY_POINTS.items()})
         for hand, shown in zip(pair, visible, strict=True):
             if shown:
                 pen.hand(hand)
@@ -157,16 +163,21 @@ CONDITIONS = {"openpose": draw_openpose, "depth": draw_depth, "normal": draw_nor
 
 
 def draw_condition(
-    hand_params: HandParams, kind: str, size: int | tuple[int, int], body_model: HandBodyModel | None = None
+    hand_params: HandParams,
+    kind: str,
+    size: int | tuple[int, int],
+    body_model: HandBodyModel | None = None,
+    hands_only: bool = False,
 ) -> Image.Image | list[Image.Image]:
-    """See `HandParams.to_condition`."""
+    """See `HandParams.to_condition`; `hands_only` leaves out the limbs of the skeleton."""
     if kind not in CONDITIONS:
         raise ValueError(f"`kind` must be one of {', '.join(CONDITIONS)}, got {kind!r}.")
     width, height = size if isinstance(size, (tuple, list)) and len(size) == 2 else (size, size)
     if isinstance(width, (tuple, list)):
         raise ValueError(f"`size` must be the side of a square or (width, height), in pixels, got {size!r}.")
     body_model = procedural_body() if body_model is None else body_model
-    images = CONDITIONS[kind](hand_params, body_model, height, width)
+    draw = functools.partial(draw_openpose, hands_only=True) if hands_only and kind == "openpose" else CONDITIONS[kind]
+    images = draw(hand_params, body_model, height, width)
     return images if hand_params.batch_shape else images[0]
 
 

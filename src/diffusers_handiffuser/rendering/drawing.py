@@ -1,5 +1,6 @@
 """Images of hand parameters for people to look at: shaded meshes and 2D skeletons, without OpenGL or a display."""
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
@@ -80,6 +81,29 @@ def draw_skeleton(image: Image.Image, joints_2d: torch.Tensor, hand_visible: tor
 
 
 @torch.no_grad()
+def draw_overlay(
+    image: Image.Image, hand_params: HandParams, body_model: HandBodyModel, opacity: float = 0.75
+) -> Image.Image:
+    """The visible hands of all rows as shaded meshes over an image, through the parameters' own cameras.
+
+    Args:
+        image (`PIL.Image.Image`): the image; it is not changed.
+        hand_params ([`HandParams`]): any batch shape.
+        body_model ([`HandBodyModel`]): the body that the parameters pose.
+        opacity (`float`): of the meshes, 0 to 1.
+
+    Returns:
+        `PIL.Image.Image`, RGB, of the image's size.
+    """
+    image = upright_rgb(image)
+    cameras = hand_params.camera.to(body_model.device).reshape(-1, 3)
+    for meshes, camera in zip(visible_meshes(hand_params, body_model), cameras, strict=True):
+        scene = join_meshes(meshes, body_model.device)
+        image = _shade(*scene, camera, image.height, image.width, background=image, opacity=opacity)
+    return image
+
+
+@torch.no_grad()
 def draw_preview(
     images: Image.Image | list[Image.Image], hand_params: HandParams, body_model: HandBodyModel, size: int = 256
 ) -> Image.Image:
@@ -125,10 +149,16 @@ def _shade(
     height: int,
     width: int,
     supersampling: int = 2,
+    background: Image.Image | None = None,
+    opacity: float = 1.0,
 ) -> Image.Image:
     """Renders a mesh: vertices `(V, 3)`, metres, faces `(F, 3)`, colours `(V, 3)` in `[0, 1]`, camera `(3,)`."""
     fine_height, fine_width = height * supersampling, width * supersampling
-    paper = torch.tensor(_PAPER).expand(fine_height * fine_width, 3).clone()
+    if background is None:
+        paper = torch.tensor(_PAPER).expand(fine_height * fine_width, 3).clone()
+    else:
+        fine = background.resize((fine_width, fine_height), Image.Resampling.NEAREST)
+        paper = torch.from_numpy(np.array(fine)).reshape(-1, 3) / 255
     if len(faces):
         points = square_to_pixels(project_weak_perspective(vertices, camera), fine_height, fine_width)
         screen = torch.cat([points, vertices[:, 2:]], -1)[None]
@@ -137,7 +167,8 @@ def _shade(
         light = torch.nn.functional.normalize(vertices.new_tensor([-0.35, -0.6, -1.0]), dim=0)
         brightness = 0.35 + 0.65 * (normal @ light).clamp(0, 1)
         color = seen.interpolate(vertex_colors[None], faces) * brightness[:, None]
-        paper[seen.pixel.cpu()] = color.clamp(0, 1).cpu()
+        pixel = seen.pixel.cpu()
+        paper[pixel] = torch.lerp(paper[pixel], color.clamp(0, 1).cpu(), opacity)
     pixels = (paper.view(fine_height, fine_width, 3) * 255).round().byte().numpy()
     return Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX)
 

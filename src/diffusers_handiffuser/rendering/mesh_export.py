@@ -29,6 +29,22 @@ def meshes_of_one_row(hand_params: HandParams, body_model: HandBodyModel) -> lis
     return next(visible_meshes(rows, body_model))
 
 
+def hands_of_an_image(hand_params: HandParams, body_model: HandBodyModel) -> list[HandMesh]:
+    """The visible hands of people who share an image, where it shows them, in metres of the first person.
+
+    The origin is the middle of the image, at the depth of each person's pelvis.
+    """
+    rows = hand_params.reshape(-1)
+    meshes = []
+    for number, (people, camera) in enumerate(zip(visible_meshes(rows, body_model), rows.camera, strict=True)):
+        scale = camera[0] / rows.camera[0, 0]
+        shift = torch.cat([camera[1:], camera.new_zeros(1)]).to(body_model.device)
+        for mesh in people:
+            name = mesh.name if len(rows) == 1 else f"person_{number}_{mesh.name}"
+            meshes.append(mesh._replace(name=name, vertices=(mesh.vertices + shift) * scale.to(body_model.device)))
+    return meshes
+
+
 def write_obj(path: str | os.PathLike, meshes: Sequence[HandMesh]) -> None:
     """Writes Wavefront OBJ: one object per mesh, without colours."""
     lines, offset = ["# metres, y up"], 1

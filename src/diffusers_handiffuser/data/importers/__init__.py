@@ -7,7 +7,9 @@
 The output of a tool stays under the licences of the tool and of the data it was made from.
 """
 
-from ...detection.landmarks import FittedHands, LandmarkHand, fit_landmarks, mediapipe_hands
+from ...detection.fitted_hands import FittedHands
+from ...detection.landmarks import LandmarkHand, fit_landmarks
+from ...detection.mediapipe_hands import mediapipe_hands
 from ...detection.placing import PlacedHands, place_hands
 from .mano import import_mano_hands
 from .motion import Caption, Motion, humanml3d_clips, read_humanml3d_captions, read_motion, sample_motion

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ...detection.detector import Detection
+from ...detection.detector import DetectedHand
 from ...hands.skeleton import SIDES
 from ...utils.moved import renamed_argument
 
@@ -45,17 +45,17 @@ def extended_fingers(joints: torch.Tensor) -> torch.Tensor:
     return torch.stack(fingers, -1)
 
 
-def match_detections(detections: Sequence[Detection], joints: torch.Tensor) -> list[Detection | None]:
+def match_detections(detections: Sequence[DetectedHand], joints: torch.Tensor) -> list[DetectedHand | None]:
     """Matches hands and detections: the assignment with the smallest sum of mean joint distances, whatever the sides.
 
     Hands are matched as long as there are detections, however far apart; the joint error shows how far.
 
     Args:
-        detections (`Sequence[Detection]`): of one image.
+        detections (`Sequence[DetectedHand]`): of one image.
         joints (`torch.Tensor` of shape `(K, 21, 2)`): of its hands, pixels.
 
     Returns:
-        `list` of K: the [`Detection`] of each hand, or None.
+        `list` of K: the [`DetectedHand`] of each hand, or None.
     """
     number = min(len(detections), len(joints))
     points = [np.asarray(detection.landmarks) for detection in detections]
@@ -66,7 +66,7 @@ def match_detections(detections: Sequence[Detection], joints: torch.Tensor) -> l
         for found in itertools.permutations(range(len(detections)), number)
     )
     best = min(pairings, key=lambda pairs: sum(costs[hand][found] for hand, found in pairs))
-    matched: list[Detection | None] = [None] * len(joints)
+    matched: list[DetectedHand | None] = [None] * len(joints)
     for hand, found in best:
         matched[hand] = detections[found]
     return matched
@@ -74,7 +74,7 @@ def match_detections(detections: Sequence[Detection], joints: torch.Tensor) -> l
 
 @renamed_argument("side_told", "side_named")
 def score_detections(
-    detections: Sequence[Detection],
+    detections: Sequence[DetectedHand],
     joints: torch.Tensor,
     wanted: torch.Tensor,
     fingers: torch.Tensor,
@@ -84,7 +84,7 @@ def score_detections(
     """Scores the detections of one image.
 
     Args:
-        detections (`Sequence[Detection]`): what was found.
+        detections (`Sequence[DetectedHand]`): what was found.
         joints (`torch.Tensor` of shape `(2, 21, 2)`): where the hands should be, [left, right], pixels.
         wanted (`torch.Tensor` of shape `(2,)`, bool): which hands should be there.
         fingers (`torch.Tensor` of shape `(2,)`): number of each hand's fingers that should be extended.
@@ -124,7 +124,7 @@ def score_detections(
     return scores
 
 
-def _score_joints(scores: dict[str, list[float]], found: Detection | None, joints: torch.Tensor) -> None:
+def _score_joints(scores: dict[str, list[float]], found: DetectedHand | None, joints: torch.Tensor) -> None:
     """Adds the joint error and PCK of one hand with joints `(21, 2)` and its detection, if there is one."""
     if found is None:
         distances = torch.full((21,), torch.inf)

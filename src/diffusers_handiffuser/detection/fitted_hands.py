@@ -1,0 +1,121 @@
+"""People whose hands were fitted to images, and what can be drawn of them: the hands, as the body is assumed."""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..hands import HandBodyModel, HandParams
+from ..hands.body_model import procedural_body
+from ..utils.images import upright_rgb
+from .placing import PlacedHands
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass
+class FittedHands(PlacedHands):
+    """People whose hands were fitted to landmarks, one row per person; none is a legal result.
+
+    Their hands are known. Their bodies are assumed, see `placing`, so what is drawn here are the hands alone.
+    `hand_params.to_condition("openpose", ...)` draws the assumed arms as well.
+
+    Args:
+        hand_params ([`HandParams`] of batch shape `(B,)`): the people.
+        error_pixels (`torch.Tensor` of shape `(B, 2)`): mean distance of each hand's 21 joints, [left, right], from
+            the landmarks; NaN where no hand is visible.
+        error_metres (`torch.Tensor` of shape `(B, 2)`): mean distance of the aligned 3D joints from the 3D landmarks;
+            NaN where there are none.
+        confidence (`torch.Tensor` of shape `(B, 2)`): probability that the side is right and the mean error of the
+            joints is below a tenth of the hand's size; NaN where no hand is visible. See `confidence`.
+        image_index (`torch.Tensor` of shape `(B,)`, int64): the image that each person is in.
+        image_sizes (`torch.Tensor` of shape `(B, 2)`, int64): its width and height, pixels.
+    """
+
+    error_metres: torch.Tensor
+    confidence: torch.Tensor
+    image_index: torch.Tensor
+    image_sizes: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.hand_params)
+
+    def __getitem__(self, index: slice | torch.Tensor | list[int]) -> "FittedHands":
+        """Some of the people: by a slice, a mask or a list of rows, such as `fitted[fitted.image_index == 2]`."""
+        if isinstance(index, int):
+            index = [index]
+        return FittedHands(**{name: value[index] for name, value in vars(self).items()})
+
+    def to_condition(
+        self, kind: str, size: int | tuple[int, int] | None = None, body_model: HandBodyModel | None = None
+    ) -> "list[Image]":
+        """The hands of each person as an image for ControlNets and T2I-Adapters, without the assumed body.
+
+        Args:
+            kind (`str`): `"openpose"`, `"depth"`, `"normal"` or `"mask"`, see [`HandParams.to_condition`].
+            size (`int` or `tuple[int, int]`, *optional*): side of a square image, or `(width, height)`, pixels. By
+                default that of the person's image.
+            body_model ([`HandBodyModel`], *optional*): that of the fit; by default the procedural one.
+
+        Returns:
+            `list` of `PIL.Image.Image`: one per row.
+        """
+        from ..rendering.conditions import draw_condition
+
+        images: list[Image] = []
+        for hands, own in zip(self.hand_params, self.image_sizes.tolist(), strict=True):
+            image = draw_condition(hands, kind, tuple(own) if size is None else size, body_model, hands_only=True)
+            assert not isinstance(image, list)
+            images.append(image)
+        return images
+
+    def overlay(
+        self, images: "Image | list[Image]", body_model: HandBodyModel | None = None, max_side: int = 1600
+    ) -> "list[Image]":
+        """The photographs with the fitted hands drawn over them.
+
+        Args:
+            images (`PIL.Image.Image` or list): the photographs, in the order of `image_index`.
+            body_model ([`HandBodyModel`], *optional*): that of the fit; by default the procedural one.
+            max_side (`int`): larger photographs are drawn smaller, pixels.
+
+        Returns:
+            `list` of `PIL.Image.Image`: one per photograph, RGB; without hands, a copy.
+        """
+        from PIL import ImageOps
+
+        from ..rendering.drawing import draw_overlay
+
+        images = [upright_rgb(image) for image in (images if isinstance(images, list | tuple) else [images])]
+        if len(self) and len(images) <= int(self.image_index.max()):
+            raise ValueError(f"`images` must hold image {int(self.image_index.max())}, got {len(images)} images.")
+        body_model = procedural_body() if body_model is None else body_model
+        images = [
+            ImageOps.contain(image, (max_side,) * 2) if max(image.size) > max_side else image for image in images
+        ]
+        people = [self[self.image_index == i].hand_params for i in range(len(images))]
+        return [draw_overlay(image, hands, body_model) for image, hands in zip(images, people, strict=True)]
+
+    def to_glb(self, path: str | os.PathLike | None = None, body_model: HandBodyModel | None = None) -> bytes:
+        """The hands of all people of one image as binary glTF, y up; also written to `path` if it is given.
+
+        Units are metres of the first person. Others stand beside at the place and size that they have in the image;
+        how far apart in depth they are is not known.
+        """
+        from ..rendering.mesh_export import glb_bytes, hands_of_an_image, write_glb
+
+        if len(self.image_index.unique()) > 1:
+            raise ValueError("`to_glb` writes the people of one image; choose them: fitted[fitted.image_index == 0].")
+        meshes = hands_of_an_image(self.hand_params, procedural_body() if body_model is None else body_model)
+        if path is not None:
+            write_glb(path, meshes)
+        return glb_bytes(meshes)
+
+
+def no_hands() -> FittedHands:
+    """The result of images without hands."""
+    none = torch.empty(0, 2)
+    empty = torch.empty(0, dtype=torch.int64)
+    return FittedHands(HandParams.zeros(0), none, none, none, empty, empty.reshape(0, 2))

@@ -1,0 +1,93 @@
+"""What is drawn of fitted people: their hands, as their bodies are assumed."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+import torch
+from known_hands import HEIGHT, WIDTH, studio_hands, visible_hands
+from PIL import Image
+
+from diffusers_handiffuser import DetectedHand, fit_hands
+from diffusers_handiffuser.hands.camera import square_to_pixels
+from diffusers_handiffuser.hands.skeleton import SIDES
+
+
+@pytest.fixture(scope="module")
+def fitted(body):
+    """Two people in the first image, one in the last of three."""
+    hands, geometry, pixels = studio_hands(body, ("two_hands", "close_up"))
+    found = [
+        DetectedHand(SIDES[side], pixels[row, side], 0.9, geometry.joints_3d[row, side])
+        for row, side in visible_hands(hands)
+    ]
+    far = DetectedHand(found[0].side, found[0].landmarks + 30, 0.9, found[0].landmarks_3d)
+    return fit_hands([[*found[:2], far], [], found[2:]], (WIDTH, HEIGHT))
+
+
+def test_rows(fitted):
+    assert fitted.image_index.tolist() == [0, 0, 2] and len(fitted) == 3
+    chosen = fitted[fitted.image_index == 2]
+    assert len(chosen) == 1 and torch.equal(chosen.error_pixels.isnan(), fitted[2].error_pixels.isnan())
+    assert torch.equal(chosen.hand_params.camera, fitted.hand_params[2:].camera)
+    assert fitted[[2, 0]].error_pixels.tolist()[1][0] == fitted.error_pixels[0, 0]
+
+
+@pytest.mark.parametrize("kind", ["openpose", "depth", "normal", "mask"])
+def test_conditions_show_the_hands_alone(fitted, body, kind):
+    images = fitted.to_condition(kind)
+    assert [image.size for image in images] == [(WIDTH, HEIGHT)] * 3
+    with_arms = fitted.hand_params.to_condition(kind, (WIDTH, HEIGHT))
+    same = [np.array_equal(one, other) for one, other in zip(images, with_arms, strict=True)]
+    assert all(same) == (kind != "openpose")
+    joints = square_to_pixels(body(fitted.hand_params).joints_2d, HEIGHT, WIDTH)
+    for row, image in enumerate(images):
+        drawn = np.asarray(image.convert("RGB")).astype(int)
+        where = np.argwhere((drawn != drawn[0, 0]).any(-1))[:, ::-1].copy()
+        hands = joints[row][fitted.hand_params.hand_visible[row]].reshape(-1, 2)
+        distance = torch.cdist(torch.tensor(where).float(), hands).amin(1)
+        assert len(where) > 100 and distance.max() < 40, kind
+
+
+def test_conditions_of_another_size(fitted):
+    assert [image.size for image in fitted.to_condition("mask", 64)] == [(64, 64)] * 3
+
+
+def test_overlay(fitted):
+    photographs = [Image.new("RGB", (WIDTH, HEIGHT), color) for color in ("red", "green", "blue")]
+    drawn = fitted.overlay(photographs)
+    changed = [np.mean(np.asarray(one) != np.asarray(other)) for one, other in zip(drawn, photographs, strict=True)]
+    assert changed[0] > 0.01 and changed[2] > 0.01 and changed[1] == 0
+    assert np.array_equal(drawn[0].getpixel((0, HEIGHT - 1)), (255, 0, 0))
+    with pytest.raises(ValueError, match="`images` must hold image 2, got 1 images"):
+        fitted.overlay(photographs[0])
+
+
+def test_glb(fitted, tmp_path):
+    content = fitted[:2].to_glb(tmp_path / "hands.glb")
+    assert (tmp_path / "hands.glb").read_bytes() == content
+    length = struct.unpack("<I", content[12:16])[0]
+    scene = json.loads(content[20 : 20 + length])
+    corners = {node["name"]: scene["accessors"][2 * k]["min"] for k, node in enumerate(scene["nodes"])}
+    assert len(corners) == 3
+    # The two left hands are where they are in the image, 30 pixels apart on both axes.
+    first, second = (np.array(corners[f"person_{person}_left_hand"]) for person in (0, 1))
+    shift = (second - first)[:2] * float(fitted.hand_params.camera[0, 0]) * HEIGHT / 2
+    assert np.abs(shift) == pytest.approx([30, 30], abs=4) and shift[0] * shift[1] < 0
+    with pytest.raises(ValueError, match="`to_glb` writes the people of one image"):
+        fitted.to_glb()
+
+
+def test_overlays_of_large_photographs_are_smaller(fitted):
+    (drawn,) = fitted[2:][:0].overlay(Image.new("RGB", (400, 300)), max_side=100)
+    assert drawn.size == (100, 75)
+
+
+def test_overlays_are_upright(fitted):
+    """A phone's photograph is drawn on as it was fitted."""
+    lying = Image.new("RGB", (60, 80))
+    lying.getexif()[0x0112] = 6
+    lying.info["exif"] = lying.getexif().tobytes()
+    (drawn,) = fitted[:0].overlay(lying)
+    assert drawn.size == (80, 60)
