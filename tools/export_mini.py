@@ -1,9 +1,11 @@
 """Makes the checkpoint of the package from the outputs of the trainers.
 
     python tools/export_mini.py --stage_1 run/stage1 --stage_2 run/stage2 -o CHECKPOINT
+    python tools/export_mini.py --stage_1 run/stage1 --text_model run/english -o CHECKPOINT
 
-Tensors are stored as float16 under their default names; every component loads as float32 again. Tokenizers and CLIP
-are written in the layouts that all releases of transformers read.
+Without `--stage_2` all but stage 1 stays that of the package. Tensors are stored as float16 under their default names,
+and every component loads as float32 again. Tokenizers and CLIP are written in the layouts that all releases of
+transformers read.
 """
 
 import argparse
@@ -14,9 +16,10 @@ from pathlib import Path
 import diffusers
 from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTokenizer
 
-from diffusers_handiffuser import HandBodyModel, HanDiffuserPipeline, TextHandEncoder, TextToHandParamsModel
+from diffusers_handiffuser import MINI, HandBodyModel, HanDiffuserPipeline, TextHandEncoder, TextToHandParamsModel
+from diffusers_handiffuser.models.text_models import load_text_model, load_tokenizer
 from diffusers_handiffuser.pipelines.pipeline_loading import save_half
 
 CARD = {
@@ -33,10 +36,16 @@ def add_older_layouts(folder: Path) -> None:
     CLIP's weights to begin with `text_model.`."""
     for name in ("tokenizer", "hand_tokenizer"):
         model = json.loads((folder / name / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+        if model["type"] == "WordPiece":
+            pieces = sorted(model["vocab"], key=model["vocab"].__getitem__)
+            (folder / name / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
+            continue
         (folder / name / "vocab.json").write_text(json.dumps(model["vocab"], ensure_ascii=False), encoding="utf-8")
         merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
         lines = "\n".join(["#version: 0.2", *merges]) + "\n"
         (folder / name / "merges.txt").write_text(lines, encoding="utf-8")
+    if json.loads((folder / "hand_text_encoder/config.json").read_text(encoding="utf-8"))["model_type"] == "bert":
+        return
     path = folder / "hand_text_encoder" / "model.safetensors"
     tensors = {f"text_model.{name.removeprefix('text_model.')}": value for name, value in load_file(path).items()}
     save_file(tensors, path, metadata={"format": "pt"})
@@ -52,8 +61,13 @@ def average(folders: list[Path]) -> AutoencoderKL:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--stage_1", type=Path, required=True, help="output of training.text_to_hand_params")
-    parser.add_argument("--stage_2", type=Path, required=True, help="output (or checkpoint) of hand_params_to_image")
+    parser.add_argument("--stage_1", type=Path, required=True, help="output (or checkpoint) of text_to_hand_params")
+    parser.add_argument(
+        "--text_model",
+        type=Path,
+        help="folder with stage 1's hand_text_encoder and hand_tokenizer (default: --stage_1)",
+    )
+    parser.add_argument("--stage_2", type=Path, help="output (or checkpoint) of hand_params_to_image")
     parser.add_argument(
         "--vae",
         type=Path,
@@ -75,26 +89,33 @@ def main() -> None:
         """A checkpoint holds the averaged weights beside the trained ones; a finished run has them under the name."""
         return folder / f"{name}_ema" if (folder / f"{name}_ema").is_dir() else folder / name
 
-    noise = DDPMScheduler.from_pretrained(args.stage_2 / "scheduler")
-    pipe = HanDiffuserPipeline(
-        vae=average(args.vae or [args.stage_2 / "vae"]),
-        text_encoder=TextHandEncoder.from_pretrained(averaged(args.stage_2, "text_encoder")),
-        tokenizer=CLIPTokenizer.from_pretrained(args.tokenizer or args.stage_2 / "tokenizer"),
-        unet=UNet2DConditionModel.from_pretrained(averaged(args.stage_2, "unet")),
-        scheduler=getattr(diffusers, args.scheduler).from_config(noise.config, **args.scheduler_config),
-        safety_checker=None,
-        feature_extractor=None,
-        hand_tokenizer=CLIPTokenizer.from_pretrained(args.stage_1 / "hand_tokenizer"),
-        hand_text_encoder=CLIPTextModel.from_pretrained(averaged(args.stage_1, "hand_text_encoder")),
-        text_to_hand_params=TextToHandParamsModel.from_pretrained(averaged(args.stage_1, "text_to_hand_params")),
-        text_to_hand_scheduler=DDIMScheduler.from_pretrained(args.stage_1 / "text_to_hand_scheduler"),
-        body_model=HandBodyModel.procedural(),
-        requires_safety_checker=False,
-        default_num_inference_steps=args.steps,
-        default_guidance_scale=args.guidance_scale,
-        default_num_hand_inference_steps=args.hand_steps,
-        default_hand_guidance_scale=args.hand_guidance_scale,
-    )
+    text_model = args.text_model or args.stage_1
+    stage_1 = {
+        "hand_tokenizer": load_tokenizer(text_model, "hand_tokenizer"),
+        "hand_text_encoder": load_text_model(text_model, averaged(text_model, "hand_text_encoder").name),
+        "text_to_hand_params": TextToHandParamsModel.from_pretrained(averaged(args.stage_1, "text_to_hand_params")),
+        "default_num_hand_inference_steps": args.hand_steps,
+        "default_hand_guidance_scale": args.hand_guidance_scale,
+    }
+    if args.stage_2 is None:
+        pipe = HanDiffuserPipeline.from_pretrained(MINI, **stage_1)
+    else:
+        noise = DDPMScheduler.from_pretrained(args.stage_2 / "scheduler")
+        pipe = HanDiffuserPipeline(
+            vae=average(args.vae or [args.stage_2 / "vae"]),
+            text_encoder=TextHandEncoder.from_pretrained(averaged(args.stage_2, "text_encoder")),
+            tokenizer=CLIPTokenizer.from_pretrained(args.tokenizer or args.stage_2 / "tokenizer"),
+            unet=UNet2DConditionModel.from_pretrained(averaged(args.stage_2, "unet")),
+            scheduler=getattr(diffusers, args.scheduler).from_config(noise.config, **args.scheduler_config),
+            safety_checker=None,
+            feature_extractor=None,
+            text_to_hand_scheduler=DDIMScheduler.from_pretrained(args.stage_1 / "text_to_hand_scheduler"),
+            body_model=HandBodyModel.procedural(),
+            requires_safety_checker=False,
+            default_num_inference_steps=args.steps,
+            default_guidance_scale=args.guidance_scale,
+            **stage_1,
+        )
     temporary = args.output.with_name(args.output.name + ".new")
     shutil.rmtree(temporary, ignore_errors=True)
     save_half(pipe, temporary, card=CARD)

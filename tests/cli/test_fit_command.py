@@ -84,9 +84,11 @@ def test_a_photograph_without_hands(folder, capsys):
     assert fit("empty.png", "-o", "none.glb") == 2 and "there is no mesh to write" in capsys.readouterr().err
 
 
-def test_people_of_low_confidence_are_left_out(folder):
+def test_people_of_low_confidence_are_left_out(folder, capsys):
     assert fit("photo.jpg", "-o", "all.safetensors", "--min-confidence", "0.01") == 0
+    assert "left out" not in capsys.readouterr().err
     assert fit("photo.jpg", "-o", "none.safetensors", "--min-confidence", "1") == 0
+    assert "left out 1 of 1 people" in capsys.readouterr().err
     assert [len(HandParams.load(f"{name}.safetensors")) for name in ("all", "none")] == [1, 0]
 
 
@@ -94,6 +96,7 @@ def test_people_of_low_confidence_are_left_out(folder):
     ("arguments", "message"),
     [
         (["absent.jpg", "-o", "x.png"], "there is no image file 'absent.jpg'"),
+        ([".", "-o", "x.png"], "'.' is a folder, not an image file"),
         (["knows.py", "-o", "x.png"], "cannot read image knows.py"),
         (["empty.png", "-o", "./empty.png"], "--output './empty.png' is the photograph itself"),
         (["photo.jpg", "-o", "x.obj"], "--output must end in .safetensors, .json, .glb, .png"),

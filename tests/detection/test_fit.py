@@ -191,6 +191,8 @@ class TestPhotographs:
 
 class TestRefusals:
     def test_arguments(self, detected):
+        with pytest.raises(ValueError, match="`images` is empty: give at least one photograph"):
+            fit_hands([])
         with pytest.raises(ValueError, match="`image_sizes`, .* must be given with detected hands"):
             fit_hands(detected[0])
         with pytest.raises(ValueError, match=r"`image_sizes` must be \(width, height\), or one for each of 4 images"):

@@ -20,10 +20,10 @@ def add_fit_command(commands: Any) -> argparse.ArgumentParser:
         help="3D hands from a photograph",
         description="Finds the hands in a photograph and fits a body to them, one row per person. The suffix of FILE "
         "says what is written: parameters (.safetensors, .json), meshes (.glb) or the photograph with the hands drawn "
-        "over it (.png).",
+        "over it (.png). `fit_hands` does this in Python, for one photograph or many.",
     )
     parser.add_argument("photo", metavar="PHOTO", help="an image file")
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", help=f"one of {', '.join(_FORMATS)}")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help=f"ends in one of {', '.join(_FORMATS)}")
     parser.add_argument(
         "--detector",
         metavar="NAME",
@@ -59,7 +59,10 @@ def _fit(args: argparse.Namespace) -> None:
         print(line, file=sys.stderr)
     if not len(fitted):
         print("no hand was found", file=sys.stderr)
-    fitted = fitted[fitted.confidence.nan_to_num(1.0).amin(-1) >= args.min_confidence]
+    sure = fitted.confidence.nan_to_num(1.0).amin(-1) >= args.min_confidence
+    if not sure.all():
+        print(f"left out {int((~sure).sum())} of {len(sure)} people, below --min-confidence", file=sys.stderr)
+    fitted = fitted[sure]
     suffix = output.suffix.lower()
     if suffix == ".glb":
         if not len(fitted):
@@ -79,5 +82,7 @@ def _describe(fitted: "FittedHands") -> list[str]:
     lines = []
     for person, hand in fitted.hand_params.hand_visible.nonzero().tolist():
         confidence, pixels = float(fitted.confidence[person, hand]), float(fitted.error_pixels[person, hand])
-        lines.append(f"person {person}, {SIDES[hand]} hand: confidence {confidence:.2f}, {pixels:.1f} pixels off")
+        lines.append(
+            f"person {person}, {SIDES[hand]} hand: confidence {confidence:.2f}, {pixels:.1f} pixels from the landmarks"
+        )
     return lines

@@ -111,6 +111,8 @@ def read_photograph(image: Photograph, name: str = "") -> np.ndarray:
     if not isinstance(image, str | os.PathLike):
         raise TypeError(f"{name or '`image`'} must be a path, a PIL image or an array, got {type(image).__name__}.")
     path = Path(image)
+    if path.is_dir():
+        raise FileNotFoundError(f"{printable(str(path))!r} is a folder, not an image file")
     if not path.is_file():
         raise FileNotFoundError(f"there is no image file {printable(os.fspath(image))!r}")
     try:

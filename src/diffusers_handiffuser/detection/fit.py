@@ -187,6 +187,8 @@ def check_hand(hand: Any) -> DetectedHand:
 
 
 def _check_sizes(sizes: Any, number: int) -> torch.Tensor:
+    if sizes is None and not number:
+        raise ValueError("`images` is empty: give at least one photograph, or `image_sizes` with detected hands.")
     if sizes is None:
         raise ValueError("`image_sizes`, (width, height) in pixels, must be given with detected hands.")
     try:

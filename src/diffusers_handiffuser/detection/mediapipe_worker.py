@@ -30,8 +30,9 @@ _PALM_KEYPOINTS = ((0, 0), (2, 9))
 """Points of a palm detection and the same points of a hand: the wrist and the knuckle of the middle finger."""
 NO_MODELS = (
     "this Python has no MediaPipe with models. The extra `detect` installs it for Python 3.11 and 3.12 on Linux "
-    "x86-64, Windows and Apple silicon. Elsewhere, `pip install mediapipe`, download Google's hand_landmarker.task, "
-    "and name it as the detector (`task`, --detector FILE.task) or in HANDIFFUSER_HAND_LANDMARKER"
+    'x86-64, Windows and Apple silicon: `pip install ".[detect]"` in the clone. Elsewhere, `pip install mediapipe`, '
+    "download Google's hand_landmarker.task, and name that file as the detector (`detector=`, --detector) or in "
+    "HANDIFFUSER_HAND_LANDMARKER"
 )
 _MAX_SIDE = 2**15 - 2
 """Pixels: on a larger image OpenCV, inside MediaPipe, ends the process."""

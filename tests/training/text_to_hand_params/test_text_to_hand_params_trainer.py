@@ -181,6 +181,14 @@ def test_live_captions_are_new_in_every_step(tmp_path, tokenizer_dir, monkeypatc
     assert len(seen) == 20 and len(set(seen)) == 20
 
 
+def test_given_sentences_without_hands_need_natural_captions(tmp_path, data_dir, tokenizer_dir):
+    (tmp_path / "text.txt").write_text("a lighthouse in fog\n", encoding="utf-8")
+    options = ("--tokenizer_name", tokenizer_dir, "--train_text_encoder", "--handless_text", tmp_path / "text.txt")
+    for captions in ((), ("--live_captions", "studio")):
+        with pytest.raises((ValueError, SystemExit), match="2|--handless_text needs --live_captions"):
+            run(data_dir, tmp_path / "out", *options, *captions)
+
+
 def test_live_captions_need_scenes(data_dir, tmp_path, tokenizer_dir):
     with pytest.raises(ValueError, match="--live_captions needs the column `scene`.*row 0 has none"):
         run(data_dir, tmp_path / "out", "--tokenizer_name", tokenizer_dir, "--train_text_encoder", "--live_captions",
