@@ -146,7 +146,6 @@ class TestWhatIsLeftOut:
         assert np.nanmax(again[:1].confidence) < 0.2 < np.nanmin(fitted.confidence)
 
     def test_no_hands(self, detected):
-        assert len(fit_hands([])) == 0
         for images in ([], [[], []]):
             fitted = fit_hands(images, SIZE)
             assert len(fitted) == 0 and fitted.confidence.shape == (0, 2) and fitted.to_condition("mask") == []

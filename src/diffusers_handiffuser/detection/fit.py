@@ -80,9 +80,7 @@ def fit_hands(
     items: list[Any] = list(images)
     if not isinstance(steps, int) or steps < 1:
         raise ValueError(f"`steps` must be a whole number of at least 1, got {steps}.")
-    if not items:
-        return no_hands()
-    if all(_is_hand(item) for item in items):
+    if items and all(_is_hand(item) for item in items):
         items = [items]
     if any(isinstance(item, str | os.PathLike | Image.Image | np.ndarray) for item in items):
         if image_sizes is not None:
