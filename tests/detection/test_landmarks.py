@@ -50,5 +50,8 @@ def test_refusals():
     for people in ([], [[]], [[hand, hand]]):
         with pytest.raises(ValueError, match="`people` must hold one hand, or two of different sides"):
             fit_landmarks(people, (64, 64))
+    for sizes in ("a", (0, 4), [(4, 4)] * 3):
+        with pytest.raises(ValueError, match=r"`image_sizes` must be \(width, height\)"):
+            fit_landmarks([hand], sizes)
     with pytest.raises(ValueError, match="`landmarks_3d` are in one place"):
         fit_landmarks([LandmarkHand("left", torch.rand(21, 2), torch.ones(21, 3))], (64, 64))

@@ -87,7 +87,7 @@ def fit_hands(
             raise ValueError("`image_sizes` are for detected hands: photographs have their own.")
         detected, sizes = _find_all(items, detector)
     else:
-        detected, sizes = _check_all(items), _check_sizes(image_sizes, len(items))
+        detected, sizes = _check_all(items), check_sizes(image_sizes, len(items))
     index = [i for i, hands in enumerate(detected) for _ in hands]
     hands = [hand for found in detected for hand in found]
     if not hands:
@@ -184,7 +184,8 @@ def check_hand(hand: Any) -> DetectedHand:
     return hand
 
 
-def _check_sizes(sizes: Any, number: int) -> torch.Tensor:
+def check_sizes(sizes: Any, number: int) -> torch.Tensor:
+    """Sizes `(number, 2)`, int64, of one for all or one per image; raises a `ValueError` if they are neither."""
     if sizes is None and not number:
         raise ValueError("`images` is empty: give at least one photograph, or `image_sizes` with detected hands.")
     if sizes is None:

@@ -10,7 +10,7 @@ import torch
 from ..hands import HandBodyModel
 from ..hands.body_model import procedural_body
 from .detector import DetectedHand
-from .fit import STEPS, check_hand, place_people
+from .fit import STEPS, check_hand, check_sizes, place_people
 from .fitted_hands import FittedHands as FittedHands
 from .mediapipe_hands import mediapipe_hands as mediapipe_hands
 from .single_hands import fit_single_hands
@@ -59,6 +59,7 @@ def fit_landmarks(
     groups = [[hands] if isinstance(hands, DetectedHand) else list(hands) for hands in people]
     if not groups or any(len({hand.side for hand in hands}) != len(hands) or not hands for hands in groups):
         raise ValueError("`people` must hold one hand, or two of different sides, for each of at least one person.")
+    sizes = check_sizes(image_sizes, len(groups))
     flat = [check_hand(hand) for hands in groups for hand in hands]
     starts = [0]
     for hands in groups:
@@ -67,5 +68,4 @@ def fit_landmarks(
     index = torch.tensor([row for row, hands in enumerate(groups) for _ in hands])
     body_model = procedural_body() if body_model is None else body_model
     single = fit_single_hands(flat, body_model, steps, trust_sides=True)
-    sizes = torch.as_tensor(image_sizes).expand(len(groups), 2)
     return place_people(flat, single, indices, index, sizes, body_model)
