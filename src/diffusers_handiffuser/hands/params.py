@@ -379,7 +379,7 @@ def _holds_booleans(value: Any) -> bool:
 
 
 def check_hand_params(value: Any) -> None:
-    """Raises a `TypeError` for what is not `HandParams`, with a hint for objects that hold them, as fitted hands do."""
+    """Raises a `TypeError` for what is not `HandParams`, with a hint if it holds them, as fitted hands do."""
     refuse_other_import("hand_params", value, HandParams)
     if not isinstance(value, HandParams):
         held = isinstance(getattr(value, "hand_params", None), HandParams)
