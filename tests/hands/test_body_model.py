@@ -2,6 +2,7 @@ import copy
 import json
 import math
 import sys
+from types import SimpleNamespace
 
 import accelerate
 import numpy as np
@@ -534,3 +535,9 @@ class TestShippedBody:
             assert along == sorted(along)
         across = [left[f"{finger}2"][2].item() for finger in ("thumb", "index", "middle", "ring", "pinky")]
         assert across == sorted(across, reverse=True)
+
+
+def test_what_holds_hand_params_is_refused_with_a_hint(body):
+    holder = SimpleNamespace(hand_params=HandParams.zeros(1))
+    with pytest.raises(TypeError, match="must be HandParams, got SimpleNamespace; pass its `hand_params`"):
+        body(holder)

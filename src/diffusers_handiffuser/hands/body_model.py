@@ -27,7 +27,6 @@ from ..hub.loading import CheckedLoadingMixin, one_line_error
 from ..hub.loading_lock import one_at_a_time
 from ..hub.saving import SavingMixin
 from ..utils.atomic_files import atomic_write
-from ..utils.other_imports import refuse_other_import
 from ..utils.typing import register_to_config
 from .body_arrays import (
     HAND_JOINTS,
@@ -43,7 +42,7 @@ from .camera import project_weak_perspective
 from .geometry import BodyMesh, HandGeometry
 from .kinematics import chain, pose_body, pose_joints
 from .official_body import pose_by_smplx, smplx_model
-from .params import HandParams
+from .params import HandParams, check_hand_params
 from .rotations import rotvec_to_rotmat
 from .skeleton import (
     FINGERTIP_VERTEX_IDS,
@@ -210,9 +209,7 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
 
     def forward(self, hand_params: HandParams) -> HandGeometry:
         """The geometry of both hands, visible or not, over any leading batch shape. Differentiable."""
-        refuse_other_import("hand_params", hand_params, HandParams)
-        if not isinstance(hand_params, HandParams):
-            raise TypeError(f"`hand_params` must be HandParams, got {type(hand_params).__name__}.")
+        check_hand_params(hand_params)
         return self.hand_geometry(hand_params.full_pose, hand_params.betas, hand_params.camera)
 
     def hand_geometry(self, full_pose: torch.Tensor, betas: torch.Tensor, camera: torch.Tensor) -> HandGeometry:
@@ -260,9 +257,7 @@ class HandBodyModel(CheckedLoadingMixin, SavingMixin, ModelMixin, ConfigMixin):
 
         A licensed body is posed by `smplx.SMPLH`, which comes under the same licence; any other by our own code.
         """
-        refuse_other_import("hand_params", hand_params, HandParams)
-        if not isinstance(hand_params, HandParams):
-            raise TypeError(f"`hand_params` must be HandParams, got {type(hand_params).__name__}.")
+        check_hand_params(hand_params)
         batch_shape, rows = hand_params.batch_shape, hand_params.reshape(-1)
         if self.config.licensed and len(rows):
             if self._smplx is None:

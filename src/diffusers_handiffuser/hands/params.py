@@ -11,6 +11,7 @@ import torch
 
 from ..utils.atomic_files import atomic_write
 from ..utils.messages import reason_of
+from ..utils.other_imports import refuse_other_import
 from ..utils.suggestions import did_you_mean
 from .skeleton import MIRRORED_JOINTS, NUM_JOINTS
 
@@ -375,6 +376,15 @@ def _holds_booleans(value: Any) -> bool:
         kinds = set(map(type, value))
         return bool in kinds or (not kinds <= {int, float} and any(map(_holds_booleans, value)))
     return isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
+
+
+def check_hand_params(value: Any) -> None:
+    """Raises a `TypeError` for what is not `HandParams`, with a hint if it holds them, as fitted hands do."""
+    refuse_other_import("hand_params", value, HandParams)
+    if not isinstance(value, HandParams):
+        held = isinstance(getattr(value, "hand_params", None), HandParams)
+        hint = "; pass its `hand_params`" if held else ""
+        raise TypeError(f"`hand_params` must be HandParams, got {type(value).__name__}{hint}.")
 
 
 def choose_hands(where: torch.Tensor, yes: HandParams, no: HandParams) -> HandParams:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..hands import HandParams
-from ..utils.other_imports import refuse_other_import
+from ..hands.params import check_hand_params
 
 LEGACY_CALLBACKS = ("callback", "callback_steps")
 """Keyword arguments that diffusers' pipelines take without naming them, with a warning."""
@@ -163,9 +163,7 @@ def hand_rows(hand_params: Any, batch_size: int, num_images_per_prompt: int) -> 
     Returns:
         `HandParams` of batch shape `(batch_size * num_images_per_prompt,)`.
     """
-    refuse_other_import("hand_params", hand_params, HandParams)
-    if not isinstance(hand_params, HandParams):
-        raise TypeError(f"`hand_params` must be HandParams, got {type(hand_params).__name__}.")
+    check_hand_params(hand_params)
     for field in HandParams.FIELDS:  # refused when they were made, but tensors can be written into
         check_finite_tensor(f"`hand_params`: `{field}`", getattr(hand_params, field))
     shape = tuple(hand_params.batch_shape)
