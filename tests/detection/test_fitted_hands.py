@@ -110,3 +110,9 @@ def test_overlays_on_photographs_of_any_kind(fitted, tmp_path):
         fitted[:1].overlay(Image.new("RGB", (50, 400)))
     with pytest.raises(TypeError, match="image 0 must be a path, a PIL image or an array, got int"):
         fitted[:1].overlay(5)
+
+
+def test_reprs_are_short():
+    hand = DetectedHand("left", np.arange(42.0).reshape(21, 2), 0.98765)
+    assert repr(hand) == "DetectedHand(left, confidence=0.988, box=(0.0, 1.0, 40.0, 41.0))"
+    assert repr(fit_hands([], (64, 64))) == "FittedHands(people=0, hands=0, images=0)"

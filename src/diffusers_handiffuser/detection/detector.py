@@ -46,6 +46,12 @@ class DetectedHand:
         if self.confidence is not None:
             object.__setattr__(self, "confidence", _checked_confidence(self.confidence))
 
+    def __repr__(self) -> str:
+        score = None if self.confidence is None else round(float(self.confidence), 3)
+        box = tuple(round(edge, 1) for edge in self.box)
+        points = "" if self.landmarks_3d is None else ", with landmarks_3d"
+        return f"DetectedHand({self.side}, confidence={score}, box={box}{points})"
+
     @property
     def box(self) -> tuple[float, float, float, float]:
         """Left, top, right, bottom of the landmarks, pixels."""

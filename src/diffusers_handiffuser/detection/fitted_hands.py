@@ -43,6 +43,10 @@ class FittedHands(PlacedHands):
     def __len__(self) -> int:
         return len(self.hand_params)
 
+    def __repr__(self) -> str:
+        hands, images = int(self.hand_params.hand_visible.sum()), len(self.image_index.unique())
+        return f"FittedHands(people={len(self)}, hands={hands}, images={images})"
+
     def __getitem__(self, index: slice | torch.Tensor | list[int]) -> "FittedHands":
         """Some of the people: by a slice, a mask or a list of rows, such as `fitted[fitted.image_index == 2]`."""
         rows = torch.arange(len(self))[index]
