@@ -198,9 +198,10 @@ class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPi
         if len(set(sizes)) == 1:
             width, height = sizes[0]
             return self.hand_mask(hand_params, height, width, margin)
-        return [
+        masks: list[Any] = [
             self.hand_mask(row, height, width, margin) for row, (width, height) in zip(hand_params, sizes, strict=True)
         ]
+        return masks
 
     def _crop_around(
         self, mask_image: PIL.Image.Image, image_size: tuple[int, int], call: dict[str, Any], padding: int
