@@ -73,13 +73,14 @@ class TestLoading:
     @pytest.mark.slow
     def test_silent_and_offline_in_a_new_process(self):
         code = (
-            "import socket\n"
+            "import socket, torch\n"
             "def refuse(*args): raise AssertionError('network')\n"
             "socket.socket.connect = refuse\n"
             "from diffusers_handiffuser import MINI, HanDiffuserPipeline\n"
             "pipe = HanDiffuserPipeline.from_pretrained(MINI)\n"
             "pipe.set_progress_bar_config(disable=True)\n"
-            "pipe('a left hand making a fist', num_inference_steps=1, num_hand_inference_steps=1)\n"
+            "generator = torch.Generator().manual_seed(0)\n"
+            "pipe('a left hand making a fist', generator=generator, num_inference_steps=1)\n"
         )
         done = subprocess.run(
             [sys.executable, "-W", "error::UserWarning", "-c", code],

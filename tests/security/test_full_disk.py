@@ -20,7 +20,7 @@ from valid_files import NUM_VERTICES, fingertips_of, npz_bytes, small_body, some
 
 import diffusers_handiffuser
 from diffusers_handiffuser import HandBodyModel, cli
-from diffusers_handiffuser.cli.generate import _write
+from diffusers_handiffuser.cli.options import write_file
 from diffusers_handiffuser.pipelines import pipeline_loading as hub
 from diffusers_handiffuser.rendering.mesh_export import write_glb, write_obj
 from diffusers_handiffuser.rendering.meshes import HandMesh
@@ -74,7 +74,7 @@ HANDS = {
     "html": lambda path: some_hands()[0].view_3d().save(path),
     "obj": lambda path: write_obj(path, [TRIANGLE]),
     "npz": lambda path: HandBodyModel.procedural().to_smplx(path),
-    "png": lambda path: _write(path, Image.new("RGB", (64, 64)).save),
+    "png": lambda path: write_file(path, Image.new("RGB", (64, 64)).save),
 }
 
 
