@@ -1,4 +1,5 @@
 import random
+import re
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ from diffusers_handiffuser.evaluation.sentences import five_grams_shared, read_s
 from diffusers_handiffuser.studio import GESTURES, sample_scene
 from diffusers_handiffuser.studio.language import collected
 from diffusers_handiffuser.studio.language.collected import collected_caption, collected_sentences
+from diffusers_handiffuser.studio.scenes import TURNS
 
 
 def close_up(gesture, side="left", view="palm", turns=None):
@@ -30,12 +32,59 @@ def test_none_shares_five_words_with_the_sentences_of_the_evaluation():
     assert not {text.casefold() for text in texts} & {text.casefold() for text in kept_apart}
 
 
-@pytest.mark.parametrize("gesture", list(GESTURES))
-def test_said_sides_are_words_of_the_sentence(gesture):
-    for sentence in collected_sentences(gesture):
-        if sentence.side is not None:
-            assert sentence.side in sentence.text.casefold() or "s hand" in sentence.text, sentence
-        assert not (sentence.side and sentence.both), sentence
+# What a sentence cannot say without saying it of the hand: the fact, the words, how many sentences at least.
+_PART = r"(?:hand|fist|palm|thumb|index|forefinger|pointer|pinky|pinkie|glove)"
+_US = r"(?:us|you|(?:the )?(?:camera|viewer|lens|reader))"
+SAID = (
+    ("side", "left", rf"^(?!.*\bright\b).*\bleft[- ]{_PART}\b", 300),
+    ("side", "right", rf"^(?!.*\bleft\b).*\bright[- ]{_PART}\b", 300),
+    ("view", "palm", rf"\bpalms? (?:side )?(?:out|outward|forward|(?:facing|toward|towards|to) {_US})\b", 80),
+    ("view", "back", rf"\bback of (?:the|a|an|his|her) (?:left |right )?hand|\bknuckles (?:to|toward) {_US}\b", 40),
+    ("view", "side", r"\b(?:in profile|(?<!-)side view|edge-on|(?:seen|viewed|drawn|shown) from the side)\b", 60),
+    (
+        "turn",
+        "down",
+        r"^(?!.*thumb).*\b(?:(?:pointing|aimed) (?:straight )?down|(?:hand|fingers?) (?:\w+ )?(?:hang|dangl|droop))",
+        25,
+    ),
+    ("turn", "sideways", r"\b(?:hand|fist|fingers?|fingertips) (?:\w+ )?(?:sideways|horizontally)\b", 20),
+    (
+        "both",
+        True,
+        r"\b(?:both|two) (?:\w+ )?(?:hands|fists|palms|thumbs|paws)\b(?! would)|\bfinger (?:guns|pistols)\b",
+        100,
+    ),
+)
+
+
+def every_sentence():
+    return [(gesture, sentence) for gesture in GESTURES for sentence in collected_sentences(gesture)]
+
+
+@pytest.mark.parametrize(("fact", "value", "words", "at_least"), SAID, ids=[f"{row[0]} {row[1]}" for row in SAID])
+def test_what_a_sentence_says_is_in_its_bracket(fact, value, words, at_least):
+    saying = [pair for pair in every_sentence() if re.search(words, pair[1].text, re.IGNORECASE)]
+    assert len(saying) >= at_least
+    assert [pair for pair in saying if getattr(pair[1], fact) != value] == []
+
+
+def test_said_sides_are_words_of_the_sentence():
+    for gesture, sentence in every_sentence():
+        assert sentence.side is None or sentence.side in sentence.text.casefold(), (gesture, sentence)
+        assert not (sentence.side and sentence.both), (gesture, sentence)
+
+
+def test_no_sentence_says_which_way_sideways_is():
+    """A scene does not know, and "left" and "right" are sides."""
+    for gesture, sentence in every_sentence():
+        if sentence.turn == "sideways":
+            words = set(re.findall(r"\b(left|right)\b(?! angle)", sentence.text.casefold()))
+            assert words <= {sentence.side}, (gesture, sentence)
+
+
+def test_every_sentence_about_two_hands_has_a_scene():
+    """Two hands are never turned."""
+    assert not [pair for pair in every_sentence() if pair[1].both and pair[1].turn in TURNS]
 
 
 def test_captions_are_true_of_the_scene():
@@ -84,12 +133,34 @@ def test_scenes_without_hands():
     assert sum(caption in texts for caption in captions) > 5 and None not in captions
 
 
-def test_a_bracket_with_an_unknown_word_is_refused_by_file_and_line(tmp_path, monkeypatch):
-    (tmp_path / "fist.txt").write_text("a fist\n[left plam] a left fist\n", encoding="utf-8")
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder in the place of the collection."""
     monkeypatch.setattr(collected, "_FOLDER", tmp_path)
     collected_sentences.cache_clear()
-    try:
-        with pytest.raises(ValueError, match=r"fist\.txt, line 2: .*plam"):
-            collected_sentences("fist")
-    finally:
-        collected_sentences.cache_clear()
+    yield tmp_path
+    collected_sentences.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "line", ["[left plam] a left fist", "[left right] a fist", "[left a left fist", "[left]", "[both both] fists"]
+)
+def test_a_faulty_bracket_is_refused_by_file_and_line(line, folder):
+    (folder / "fist.txt").write_text(f"a fist\n{line}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"fist\.txt, line 2: .*{re.escape(line)}"):
+        collected_sentences("fist")
+
+
+@pytest.mark.parametrize(("gesture", "fingers"), [("fist", None), ("fingers_10000", None), ("horns", "fingers")])
+def test_what_is_added_is_true_of_the_hand(gesture, fingers, folder):
+    (folder / f"{gesture}.txt").write_text("so it is\n", encoding="utf-8")
+    captions = " ".join(collected_caption(close_up(gesture), random.Random(seed)).lower() for seed in range(2000))
+    assert "left hand" in captions and "palm" in captions and "right hand" not in captions
+    assert not re.search(r"knuckles (to|toward)|from behind|profile", captions)
+    assert set(re.findall(r"\bfinger\w*", captions)) - {"fingertips"} == ({fingers} if fingers else set())
+
+
+def test_one_finger_points_up_as_one(folder):
+    (folder / "pointing.txt").write_text("so it is\n", encoding="utf-8")
+    captions = " ".join(collected_caption(close_up("pointing"), random.Random(seed)).lower() for seed in range(2000))
+    assert set(re.findall(r"\bfinger\w*", captions)) == {"finger", "fingertip"}

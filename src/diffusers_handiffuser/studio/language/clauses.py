@@ -14,19 +14,18 @@ from .sayings import QUOTES, SAYING_VERBS, SAYINGS
 from .sides_and_views import (
     BOTH_PHRASES,
     BOTH_VIEWS,
-    FINGER_TURNS,
     FRONTED_SIDES,
     HAND_VIEWS,
     SIDE_OF_FINGER_PHRASES,
     SIDE_PHRASES,
-    TURNS,
+    THUMB_TURNS,
     VIEWS,
+    turn_phrase,
 )
 from .subjects import Subject
 from .wording import Wording
 from .wording import words as _words
 
-_THUMBS = {"thumbs_up": "up", "thumbs_down": "down"}
 _OF_TURNS = re.compile(
     r"\b(?:up|upwards?|upright|rais\w+|lift\w*|high|air|sky|down|downwards?|"
     r"sideways|to the side|horizontal\w*|vertical\w*)\b"
@@ -56,7 +55,7 @@ class HandClauses:
         self.names = [scene.gestures[side] for side in self.sides]
         self.views = [scene.views[side] for side in self.sides]
         self.claims: list[dict[str, Any]] = [
-            {"gesture": name, **({"turn": _THUMBS[name]} if name in _THUMBS else {})} for name in self.names
+            {"gesture": name, **({"turn": THUMB_TURNS[name]} if name in THUMB_TURNS else {})} for name in self.names
         ]
         self.turn = next(iter(scene.turns.values()), None)
         self.has_occasion = False
@@ -218,10 +217,8 @@ class HandClauses:
         if turn is None:
             return text
         self.claims[0]["turn"] = turn
-        of_fingers = fingers and self.rng.random() < 0.5
-        phrase = self.rng.choice((FINGER_TURNS if of_fingers else TURNS)[turn])
-        if len(fingers) == 1:
-            phrase = phrase.replace("fingers", "finger").replace("fingertips", "fingertip")
+        of_fingers = bool(fingers) and self.rng.random() < 0.5
+        phrase = turn_phrase(turn, fingers, of_fingers, self.rng)
         if not phrase.startswith(","):
             # Behind "palm out" or "(left hand)" a phrase of its own.
             phrase = f"{',' if re.search('[,():]', marked_parts(text)[-1]) else ''} {phrase}"

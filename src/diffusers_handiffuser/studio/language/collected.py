@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from ...hands.skeleton import SIDES
+from ..gestures import gesture_by_name
 from ..scenes import TURNS, VIEWS, Scene
 from . import surroundings
-from .sides_and_views import FINGER_TURNS, HAND_VIEWS
+from .sides_and_views import HAND_VIEWS, THUMB_TURNS, turn_phrase
 from .typing_habits import typed
 
 _FOLDER = Path(__file__).parent / "collected"
 _HANDLESS = "none"
 _TAGS = re.compile(r"\[([a-z ]*)\] *(.*)")
-_SIDES = ("left", "right")
-_THUMBS = {"thumbs_up": "up", "thumbs_down": "down"}
+_SAID = {"side": SIDES, "view": VIEWS, "turn": ("up", *TURNS), "both": ("both",)}
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class CollectedSentence:
         if self.both != (len(scene.gestures) == 2):
             return False
         (side, gesture), *_ = scene.gestures.items()
-        turn = _THUMBS.get(gesture) or scene.turns.get(side, "up")
+        turn = THUMB_TURNS.get(gesture) or scene.turns.get(side, "up")
         return (
             self.side in (None, side)
             and all(self.view in (None, view) for view in scene.views.values())
@@ -58,7 +59,8 @@ def collected_sentences(gesture: str | None) -> tuple[CollectedSentence, ...]:
     """The sentences for a gesture, or those without hands for None; none for an unknown gesture.
 
     Raises:
-        ValueError: a line's bracket holds an unknown word; the message names file and line.
+        ValueError: a line's bracket holds an unknown word or two of a kind, or is not closed, or nothing follows it;
+            the message names file and line.
     """
     path = _FOLDER / f"{gesture or _HANDLESS}.txt"
     return tuple(_read(path)) if path.is_file() else ()
@@ -68,13 +70,12 @@ def _read(path: Path) -> Iterator[CollectedSentence]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         match = _TAGS.fullmatch(line)
         words, text = (match[1].split(), match[2]) if match else ([], line)
-        if not text.strip() or set(words) - {*_SIDES, *VIEWS, *TURNS, "up", "both"}:
+        said = {name: [word for word in words if word in known] for name, known in _SAID.items()}
+        one_of_each = all(len(found) <= 1 for found in said.values()) and sum(map(len, said.values())) == len(words)
+        if not text.strip() or text.startswith("[") or not one_of_each:
             raise ValueError(f"{path.name}, line {number}: not a sentence with what it says in brackets: {line!r}")
-        said = {
-            name: next((word for word in words if word in known), None)
-            for name, known in (("side", _SIDES), ("view", VIEWS), ("turn", ("up", *TURNS)))
-        }
-        yield CollectedSentence(text, **said, both="both" in words)
+        side, view, turn, both = (next(iter(found), None) for found in said.values())
+        yield CollectedSentence(text, side, view, turn, both is not None)
 
 
 def collected_caption(scene: Scene, rng: random.Random) -> str | None:
@@ -121,6 +122,7 @@ def _more_of_the_hand(scene: Scene, sentence: CollectedSentence, rng: random.Ran
         )
     if sentence.view is None and rng.random() < 0.2:
         tags.append(rng.choice(HAND_VIEWS[scene.views[side]]))
-    if sentence.turn is None and not scene.turns and gesture not in _THUMBS and rng.random() < 0.05:
-        tags.append(rng.choice(FINGER_TURNS["up"]).lstrip(", "))
+    extended = gesture_by_name(gesture).extended
+    if sentence.turn is None and not scene.turns and extended != {"thumb"} and rng.random() < 0.05:
+        tags.append(turn_phrase("up", extended - {"thumb"}, True, rng).lstrip(", "))
     return tags

@@ -1,6 +1,12 @@
 """Phrases for the side of a hand, for what the camera sees of it, and for where it points."""
 
+import random
+from collections.abc import Collection
+
 from .wording import entries
+
+THUMB_TURNS = {"thumbs_up": "up", "thumbs_down": "down"}
+"""Where the thumb of a gesture points, whatever its hand does."""
 
 # Behind a deed, "makes a fist ...".
 SIDE_PHRASES = entries(
@@ -148,3 +154,18 @@ FRAMINGS = {
         "half-body shot|upper body shot|mid shot"
     ),
 }
+
+
+def turn_phrase(turn: str, fingers: Collection[str], of_fingers: bool, rng: random.Random) -> str:
+    """A phrase for where a hand points, or its extended fingers.
+
+    Args:
+        turn (`str`): `"up"`, `"down"` or `"sideways"`.
+        fingers (`Collection[str]`): the extended fingers without the thumb.
+        of_fingers (`bool`): whether to speak of the fingers, if there are any, rather than of the hand.
+        rng (`random.Random`): chooses the phrase.
+    """
+    phrase = rng.choice((FINGER_TURNS if fingers and of_fingers else TURNS)[turn])
+    if len(fingers) == 1:
+        phrase = phrase.replace("fingers", "finger").replace("fingertips", "fingertip")
+    return phrase
