@@ -9,6 +9,7 @@ from diffusers_handiffuser.studio.language.finger_words import finger_deed, fing
 from diffusers_handiffuser.studio.language.inflection import conjugate, inflect, with_article, without_article
 from diffusers_handiffuser.studio.language.lexicon import LEXICON
 from diffusers_handiffuser.studio.language.sayings import SAYINGS
+from diffusers_handiffuser.studio.language.world import BARE_WORDS
 
 CODES = ["".join(bits) for bits in product("01", repeat=5)]
 
@@ -47,6 +48,11 @@ def test_no_wording_stands_for_two_gestures():
         for phrase in (*words.phrases(), *words.doubles):
             owners.setdefault(plain(phrase), set()).add(name)
     assert {phrase: names for phrase, names in owners.items() if len(names) > 1} == {}
+
+
+def test_no_bare_word_for_an_image_without_hands_is_a_gesture():
+    gestures = {plain(phrase) for words in LEXICON.values() for phrase in words.phrases()}
+    assert gestures & {plain(word) for word in BARE_WORDS} == set()
 
 
 @pytest.mark.parametrize("name", LEXICON)

@@ -118,7 +118,7 @@ class HandClauses:
             for i in range(2):
                 self.side_of(i)
             return mark(
-                rng.choice(("both hands: {}", "{}, both hands", "two hands, {}", "{} twice")).format(self.tag(0))
+                rng.choice(("both hands: {}", "{}, both hands", "two hands, {}", "{}, two hands")).format(self.tag(0))
             )
         if len(self.names) == 2:
             parts = [f"{self.side_of(i)}hand {self.tag(i)}" for i in range(2)]
@@ -129,7 +129,8 @@ class HandClauses:
         tag = without_article(rng.choice(words.nouns[:3])[1].format(hand="hand")) if words and usual else self.tag(0)
         hand = f"{self.maybe_side_of(0, 0.5)}hand"
         if hand == "hand":
-            text = rng.choice((tag, tag, tag, f"hand, {tag}", f"{tag}, one hand", f"a hand, {tag}"))
+            longer = (f"hand, {tag}", f"{tag}, one hand", f"a hand, {tag}")
+            text = rng.choice((tag, tag, tag, *(longer if "hand" not in tag else ())))
         else:
             text = rng.choice((f"{hand}, {tag}", f"{tag}, {hand}", f"{hand}: {tag}", f"{tag} ({hand})"))
         return mark(text + self._hand_view(0, 0.2))

@@ -108,7 +108,7 @@ def collected_caption(scene: Scene, rng: random.Random) -> str | None:
         parts.append(rng.choice((surroundings.place, surroundings.camera, surroundings.light_mood))(rng))
     if len(parts) == 1:
         return typed(parts[0], rng)
-    parts[0] = parts[0].rstrip(".!")
+    parts[0] = parts[0].rstrip(".!?")
     return typed(", ".join(parts), rng)
 
 

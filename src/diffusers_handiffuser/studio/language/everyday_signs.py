@@ -11,7 +11,7 @@ EVERYDAY_SIGNS: dict[str, Wording] = {
         "give>a big hello wave|show/hold up>five outspread digits|show/make>a starfish {hand}|"
         "raise/hold up>five wide-open fingers|hold up/show>all five digits|show/hold up>a fully opened {hand}|"
         "offer/ask for>a gimme five|give>a cheerful bye-bye|show/hold up>a fan of five fingers|"
-        "show/hold up>a {hand} opened as wide as it goes|show/press>a handprint against the air",
+        "show/hold up>a {hand} opened as wide as it goes|show/hold up>a {hand} like a star",
         "~wave|~wave hello|~wave goodbye|~say hello with {his} {hand}|~wave at the camera|~wave to the crowd!|"
         "~wave to a friend|~wave hi|~greet us with a wave|~hold up all five fingers|~show five fingers|"
         "~hold up 5 fingers|~spread {his} fingers wide|~open {his} {hand} wide|~raise an open {hand}|"

@@ -48,7 +48,7 @@ def natural_caption(scene: Scene, rng: random.Random) -> str:
 
 
 def natural_sentence(scene: Scene, rng: random.Random) -> Sentence:
-    """Describes a scene as people write prompts, in at most 60 words and now and then in one or two.
+    """Describes a scene as people write prompts, in at most 60 words; now and then only the hands.
 
     The gesture of every raised hand is said, and where a turned hand points; the rest more or less often. What is said
     of hands, framing, skin, sleeve, background and direction of light is true of the scene; who it is and where, the

@@ -266,7 +266,7 @@ SPECIAL_SIGNS: dict[str, Wording] = {
         "a fibbing child: ~promise to behave with crossed fingers|"
         "a quiz contestant: ~hope for an easy question, fingers crossed|a farmer: ~hope for rain, fingers crossed",
         "~cross the fingers of both hands|~keep the fingers of both hands crossed|"
-        "~hold up two pairs of crossed fingers|~double-cross {his} fingers for extra luck|"
+        "~hold up two pairs of crossed fingers|~cross the fingers of each hand for extra luck|"
         "~wish for luck with the fingers of both hands crossed|~cross two fingers on each hand|"
         "~hope twice as hard, fingers of both hands crossed",
     ),

@@ -57,7 +57,7 @@ THINGS = entries(
     "website mockup|"
     "bar chart|world map|chessboard|deck of cards|dice|crossword|passport|banknote|credit card|light bulb|battery|"
     "circuit board|joystick|keyboard|microphone|loudspeaker|pair of mittens|boxing glove|leather glove|oven mitt|"
-    "mannequin without hands|tailor's dummy|marble bust|gravestone|garden gnome|doll's house|toy train|"
+    "marble bust|gravestone|garden gnome|doll's house|toy train|"
     "rocket|tractor|fire truck|crown|sword|shield|statue of a horse|music box|snow globe"
 )
 THING_LOOKS = entries(
@@ -222,7 +222,7 @@ BARE_WORDS = entries(
     "blank page|empty room|kitchen|library|office chair|laptop|phone|headphones|guitar|violin|piano|drum kit|chess|"
     "dice|"
     "soccer ball|trophy|crown|diamond|gold coins|treasure map|gloves|mittens|mannequin|handbag|handcuffs|handlebars|"
-    "clock|hourglass|anchor|hook|claw hammer|bull|goat horns|palm tree|stop sign|peace lily|thumbtack|ring|face|"
+    "clock|hourglass|anchor|hook|claw hammer|bull|antlers|palm tree|stop sign|peace lily|thumbtack|ring|face|"
     "headshot|"
     "portrait|skull|mask|eyes|smile|feet|sneakers|hat|landscape|still life|city at night|cyberpunk city|elf|mermaid"
 )
