@@ -82,6 +82,12 @@ def test_no_sentence_says_which_way_sideways_is():
             assert words <= {sentence.side}, (gesture, sentence)
 
 
+def test_sentences_of_the_finger_gun_fold_no_more_than_two_fingers():
+    """Its barrel is two fingers, as that of one would be the L."""
+    folded = r"\b(?:other|remaining|fold) (?:three|fingers)\b|\bIII to V\b|\bmiddle and pinkie\b"
+    assert not [s for s in collected_sentences("finger_gun") if re.search(folded, s.text, re.IGNORECASE)]
+
+
 def test_every_sentence_about_two_hands_has_a_scene():
     """Two hands are never turned."""
     assert not [pair for pair in every_sentence() if pair[1].both and pair[1].turn in TURNS]
