@@ -4,8 +4,8 @@
     python tools/export_mini.py --stage_1 run/stage1 --text_model run/english -o CHECKPOINT
 
 Without `--stage_2` all but stage 1 stays that of the package. Tensors are stored as float16 under their default names,
-and every component loads as float32 again. Needs transformers 5; tokenizers and CLIP are written in the layouts that all
-releases read.
+and every component loads as float32 again. Needs transformers 5; tokenizers and CLIP are written in the layouts
+that all releases read.
 """
 
 import argparse
