@@ -18,7 +18,6 @@ from .sides_and_views import (
     HAND_VIEWS,
     SIDE_OF_FINGER_PHRASES,
     SIDE_PHRASES,
-    THUMB_TURNS,
     VIEWS,
     turn_phrase,
 )
@@ -26,6 +25,7 @@ from .subjects import Subject
 from .wording import Wording
 from .wording import words as _words
 
+_THUMBS = {"thumbs_up": "up", "thumbs_down": "down"}
 _OF_TURNS = re.compile(
     r"\b(?:up|upwards?|upright|rais\w+|lift\w*|high|air|sky|down|downwards?|"
     r"sideways|to the side|horizontal\w*|vertical\w*)\b"
@@ -55,7 +55,7 @@ class HandClauses:
         self.names = [scene.gestures[side] for side in self.sides]
         self.views = [scene.views[side] for side in self.sides]
         self.claims: list[dict[str, Any]] = [
-            {"gesture": name, **({"turn": THUMB_TURNS[name]} if name in THUMB_TURNS else {})} for name in self.names
+            {"gesture": name, **({"turn": _THUMBS[name]} if name in _THUMBS else {})} for name in self.names
         ]
         self.turn = next(iter(scene.turns.values()), None)
         self.has_occasion = False

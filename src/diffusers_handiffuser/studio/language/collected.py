@@ -11,7 +11,7 @@ from ...hands.skeleton import SIDES
 from ..gestures import gesture_by_name
 from ..scenes import TURNS, VIEWS, Scene
 from . import surroundings
-from .sides_and_views import HAND_VIEWS, THUMB_TURNS, turn_phrase
+from .sides_and_views import HAND_VIEWS, turn_phrase
 from .typing_habits import typed
 
 _FOLDER = Path(__file__).parent / "collected"
@@ -45,8 +45,8 @@ class CollectedSentence:
         """
         if self.both != (len(scene.gestures) == 2):
             return False
-        (side, gesture), *_ = scene.gestures.items()
-        turn = THUMB_TURNS.get(gesture) or scene.turns.get(side, "up")
+        side = next(iter(scene.gestures))
+        turn = scene.turn_of(side)
         return (
             self.side in (None, side)
             and all(self.view in (None, view) for view in scene.views.values())

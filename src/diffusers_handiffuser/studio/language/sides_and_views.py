@@ -5,9 +5,6 @@ from collections.abc import Collection
 
 from .wording import entries
 
-THUMB_TURNS = {"thumbs_up": "up", "thumbs_down": "down"}
-"""Where the thumb of a gesture points, whatever its hand does."""
-
 # Behind a deed, "makes a fist ...".
 SIDE_PHRASES = entries(
     "with {his} # hand|with {his} # hand|with {his} # hand|with {his} # hand|with the # hand|with the # hand|"
