@@ -4,8 +4,8 @@
     python tools/export_mini.py --stage_1 run/stage1 --text_model run/english -o CHECKPOINT
 
 Without `--stage_2` all but stage 1 stays that of the package. Tensors are stored as float16 under their default names,
-and every component loads as float32 again. Tokenizers and CLIP are written in the layouts that all releases of
-transformers read.
+and every component loads as float32 again. Needs transformers 5; tokenizers and CLIP are written in the layouts that all
+releases read.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from transformers import CLIPTokenizer
 from diffusers_handiffuser import MINI, HandBodyModel, HanDiffuserPipeline, TextHandEncoder, TextToHandParamsModel
 from diffusers_handiffuser.models.text_models import load_text_model, load_tokenizer
 from diffusers_handiffuser.pipelines.pipeline_loading import save_half
+from diffusers_handiffuser.training.text_distillation.vocabulary import write_vocabulary
 
 CARD = {
     "license": "apache-2.0",
@@ -32,23 +33,22 @@ CARD = {
 
 
 def add_older_layouts(folder: Path) -> None:
-    """Before 5.0, transformers reads a tokenizer from vocab.json and merges.txt; before 5.6, it expects the names of
-    CLIP's weights to begin with `text_model.`."""
+    """Before 5.0, transformers reads a tokenizer from vocab.json and merges.txt, or from vocab.txt; before 5.6, it
+    expects the names of CLIP's weights to begin with `text_model.`."""
     for name in ("tokenizer", "hand_tokenizer"):
         model = json.loads((folder / name / "tokenizer.json").read_text(encoding="utf-8"))["model"]
         if model["type"] == "WordPiece":
-            pieces = sorted(model["vocab"], key=model["vocab"].__getitem__)
-            (folder / name / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
+            write_vocabulary(folder / name, model["vocab"])
             continue
         (folder / name / "vocab.json").write_text(json.dumps(model["vocab"], ensure_ascii=False), encoding="utf-8")
         merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
         lines = "\n".join(["#version: 0.2", *merges]) + "\n"
         (folder / name / "merges.txt").write_text(lines, encoding="utf-8")
-    if json.loads((folder / "hand_text_encoder/config.json").read_text(encoding="utf-8"))["model_type"] == "bert":
-        return
-    path = folder / "hand_text_encoder" / "model.safetensors"
-    tensors = {f"text_model.{name.removeprefix('text_model.')}": value for name, value in load_file(path).items()}
-    save_file(tensors, path, metadata={"format": "pt"})
+    config = json.loads((folder / "hand_text_encoder/config.json").read_text(encoding="utf-8"))
+    if config["architectures"] == ["CLIPTextModel"]:
+        path = folder / "hand_text_encoder" / "model.safetensors"
+        tensors = {f"text_model.{name.removeprefix('text_model.')}": value for name, value in load_file(path).items()}
+        save_file(tensors, path, metadata={"format": "pt"})
 
 
 def average(folders: list[Path]) -> AutoencoderKL:
@@ -84,6 +84,10 @@ def main() -> None:
     parser.add_argument("--hand_guidance_scale", type=float, default=2.0)
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
+    of_stage_2 = ("vae", "tokenizer", "scheduler", "scheduler_config", "steps", "guidance_scale")
+    given = [name for name in of_stage_2 if getattr(args, name) != parser.get_default(name)]
+    if args.stage_2 is None and given:
+        parser.error(f"without --stage_2 its parts stay as they are, but --{given[0]} was given")
 
     def averaged(folder: Path, name: str) -> Path:
         """A checkpoint holds the averaged weights beside the trained ones; a finished run has them under the name."""

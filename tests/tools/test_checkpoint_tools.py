@@ -8,13 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file
+from transformers import BertConfig, BertModel
 
 from diffusers_handiffuser import MINI, HanDiffuserPipeline
 from diffusers_handiffuser.data.dataset import HandDataset
 from diffusers_handiffuser.studio import make_dataset
 from diffusers_handiffuser.training.engine.images import encode_images, normalize_images
+from diffusers_handiffuser.training.text_distillation.trainer import save_student
+from diffusers_handiffuser.training.text_distillation.vocabulary import build_tokenizer, save_tokenizer
 
 TOOLS = Path(__file__).parents[2] / "tools"
 
@@ -55,6 +59,45 @@ def test_average_of_autoencoders(tmp_path):
     average = tool("export_mini").average([tmp_path / str(number) for number in range(3)])
     for name, value in average.state_dict().items():
         assert torch.allclose(value, torch.stack([vae.state_dict()[name] for vae in vaes]).mean(0), atol=1e-6), name
+
+
+@pytest.fixture
+def export(tmp_path, monkeypatch):
+    """Exports a stage 1 that is the bundled one with another text model, a BERT, and gives the folder."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "fist", "hand", "##s"]
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 128, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = BertConfig(vocab_size=len(words), max_position_embeddings=77, **sizes)
+    save_student(BertModel(config), tmp_path / "english/hand_text_encoder")
+    save_tokenizer(build_tokenizer(words), tmp_path / "english/hand_tokenizer")
+
+    def run(*options):
+        given = ("--stage_1", MINI, "--text_model", tmp_path / "english", "-o", tmp_path / "out", *options)
+        monkeypatch.setattr(sys, "argv", ["export_mini.py", *map(str, given)])
+        tool("export_mini").main()
+        return tmp_path / "out"
+
+    return run
+
+
+@pytest.mark.skipif(transformers.__version__ < "5", reason="the tool writes the older layouts from the newer ones")
+def test_export_of_another_stage_1_leaves_the_rest(export):
+    out = export()
+    for name in ("unet", "vae", "text_encoder", "tokenizer", "scheduler", "body_model", "text_to_hand_scheduler"):
+        files = [path.relative_to(out) for path in (out / name).iterdir()]
+        assert files and {path.name for path in files} == {path.name for path in (Path(MINI) / name).iterdir()}
+        assert all((out / file).read_bytes() == (Path(MINI) / file).read_bytes() for file in files), name
+    assert (out / "hand_tokenizer/vocab.txt").read_text(encoding="utf-8").splitlines()[-2:] == ["hand", "##s"]
+    assert not any((out / "hand_tokenizer" / name).exists() for name in ("vocab.json", "merges.txt"))
+    pipe = HanDiffuserPipeline.from_pretrained(out)
+    assert type(pipe.hand_text_encoder) is BertModel and pipe.hand_text_encoder.dtype == torch.float32
+    assert pipe.hand_tokenizer("a fists").input_ids == [2, 5, 6, 8, 3]
+
+
+def test_export_refuses_options_of_a_stage_2_that_stays(export, capsys):
+    with pytest.raises(SystemExit):
+        export("--steps", 20)
+    assert "without --stage_2 its parts stay as they are, but --steps was given" in capsys.readouterr().err
 
 
 def test_the_card_tells_what_was_read_blind():

@@ -136,6 +136,12 @@ class Scene:
         single = self.kind in _TURNED_KINDS and len(names) == 1
         return single and all(gesture_by_name(name).extended != {"thumb"} for name in names)
 
+    def turn_of(self, side: str) -> str:
+        """Where the fingers of a raised hand point, or its thumb if it stands alone: "up", "down" or "sideways"."""
+        if gesture_by_name(self.gestures[side]).thumb_up < 0:
+            return "down"
+        return self.turns.get(side, "up")
+
     def _check_turns(self) -> None:
         if set(self.turns) - set(self.gestures) or set(self.turns.values()) - set(TURNS):
             raise ValueError(f"`turns` must be one of {TURNS} for sides of `gestures`, got {self.turns}.")

@@ -76,6 +76,8 @@ def test_learns_what_captions_say(run, tmp_path, same_tree):
     run(tmp_path / "out", *options, "--max_train_steps", 60, "--checkpointing_steps", 60)
     first, *_, last = [entry for entry in log_of(tmp_path / "out") if "scene" in entry]
     assert last["scene"] < 0.8 * first["scene"] and last["gesture"] < first["gesture"]
+    (validated,) = [entry for entry in log_of(tmp_path / "out") if "validation_kind_accuracy" in entry]
+    assert validated["validation_kind_accuracy"] > 0.6 and 0 <= validated["validation_gesture_accuracy"] <= 1
     assert (tmp_path / "out/checkpoint-60/scene_heads").is_dir()
     assert not (tmp_path / "out/scene_heads").exists()
 
@@ -116,6 +118,8 @@ def test_teacher_is_asked_once(run, tmp_path, monkeypatch):
         ("--num_validation_rows", "-1"),
         ("--scene_captions", "0"),
         ("--scene_loss_weight", "-1"),
+        ("--handless_text", "text.txt"),
+        ("--handless_text", "text.txt", "--scenes", "scenes", "--scene_language", "studio"),
     ],
 )
 def test_wrong_options(options, capsys):

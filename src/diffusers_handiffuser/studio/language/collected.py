@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from ...hands.skeleton import SIDES
+from ..gestures import gesture_by_name
 from ..scenes import TURNS, VIEWS, Scene
 from . import surroundings
 from .sides_and_views import FINGER_TURNS, HAND_VIEWS
@@ -15,8 +17,6 @@ from .typing_habits import typed
 _FOLDER = Path(__file__).parent / "collected"
 _HANDLESS = "none"
 _TAGS = re.compile(r"\[([a-z ]*)\] *(.*)")
-_SIDES = ("left", "right")
-_THUMBS = {"thumbs_up": "up", "thumbs_down": "down"}
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class CollectedSentence:
         """
         if self.both != (len(scene.gestures) == 2):
             return False
-        (side, gesture), *_ = scene.gestures.items()
-        turn = _THUMBS.get(gesture) or scene.turns.get(side, "up")
+        side = next(iter(scene.gestures))
+        turn = scene.turn_of(side)
         return (
             self.side in (None, side)
             and all(self.view in (None, view) for view in scene.views.values())
@@ -68,11 +68,11 @@ def _read(path: Path) -> Iterator[CollectedSentence]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         match = _TAGS.fullmatch(line)
         words, text = (match[1].split(), match[2]) if match else ([], line)
-        if not text.strip() or set(words) - {*_SIDES, *VIEWS, *TURNS, "up", "both"}:
+        if not text.strip() or set(words) - {*SIDES, *VIEWS, *TURNS, "up", "both"}:
             raise ValueError(f"{path.name}, line {number}: not a sentence with what it says in brackets: {line!r}")
         said = {
             name: next((word for word in words if word in known), None)
-            for name, known in (("side", _SIDES), ("view", VIEWS), ("turn", ("up", *TURNS)))
+            for name, known in (("side", SIDES), ("view", VIEWS), ("turn", ("up", *TURNS)))
         }
         yield CollectedSentence(text, **said, both="both" in words)
 
@@ -121,6 +121,6 @@ def _more_of_the_hand(scene: Scene, sentence: CollectedSentence, rng: random.Ran
         )
     if sentence.view is None and rng.random() < 0.2:
         tags.append(rng.choice(HAND_VIEWS[scene.views[side]]))
-    if sentence.turn is None and not scene.turns and gesture not in _THUMBS and rng.random() < 0.05:
+    if sentence.turn is None and not scene.turns and gesture_by_name(gesture).thumb_up == 0 and rng.random() < 0.05:
         tags.append(rng.choice(FINGER_TURNS["up"]).lstrip(", "))
     return tags

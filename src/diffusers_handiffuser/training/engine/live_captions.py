@@ -23,18 +23,23 @@ class LiveCaptions:
             prompts, from the studio's grammar and from its collection, `"both"` for either, equally often.
         handless (`Sequence[str]`): sentences that ask for no hand; half of the natural sentences of scenes without
             hands are some of these.
+        option (`str`): of the trainer, for errors.
 
     Raises:
         ValueError: a row has no scene, or one that the studio cannot have posed.
     """
 
-    def __init__(self, scenes: Sequence[Mapping[str, Any] | None], language: str, handless: Sequence[str] = ()):
+    def __init__(
+        self,
+        scenes: Sequence[Mapping[str, Any] | None],
+        language: str,
+        handless: Sequence[str] = (),
+        option: str = "--live_captions",
+    ):
         self.scenes, self.handless = [], handless
         for row, scene in enumerate(scenes):
             if scene is None:
-                raise ValueError(
-                    f"--live_captions needs the column `scene` of `handiffuser data make`; row {row} has none"
-                )
+                raise ValueError(f"{option} needs the column `scene` of `handiffuser data make`; row {row} has none")
             try:
                 self.scenes.append(Scene(**scene))
             except (TypeError, ValueError) as error:

@@ -90,23 +90,21 @@ class DistillationObjective(nn.Module):
         """
         parts = [self._losses(embeddings_only=embeddings_only, **batch) for batch in batches]
         losses = {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
-        if scenes is not None and self.scene_heads is not None:
-            losses |= self._scene_losses(self.scene_heads, **scenes)
+        if scenes is not None:
+            losses |= scene_loss(self.read_scenes(scenes["input_ids"], scenes["attention_mask"]), scenes["targets"])
             losses["loss"] = losses["loss"] + self.scene_weight * losses["scene"]
         return losses
 
-    def _scene_losses(
-        self,
-        heads: SceneHeads,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        targets: dict[str, torch.Tensor],
-    ) -> dict[str, torch.Tensor]:
+    def read_scenes(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> list[dict[str, torch.Tensor]]:
+        """What the scene heads read of captions, (B, L): from the first token, and from the mean of the states."""
+        heads = self.scene_heads
+        assert heads is not None
+
         def read(mask: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
             return heads(self.student(ids, attention_mask=mask).last_hidden_state, mask)
 
         logits = by_like_lengths(read, attention_mask, input_ids)
-        return scene_loss([heads.by_name(part) for part in logits.unbind(1)], targets)
+        return [heads.by_name(part) for part in logits.unbind(1)]
 
     def _losses(
         self,

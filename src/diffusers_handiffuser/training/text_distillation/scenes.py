@@ -14,14 +14,14 @@ from ...data.dataset import HandDataset
 from ...hands.skeleton import SIDES
 from ...studio import Scene
 from ...studio.gestures import GESTURES
-from ...studio.scenes import HANDLESS_KINDS, KINDS, VIEWS
+from ...studio.scenes import HANDLESS_KINDS, KINDS, TURNS, VIEWS
 from ...utils.typing import register_to_config
 from ..engine.live_captions import LiveCaptions
 from .teacher import mean_pool
 
 _UNSAID = -100
 """Target of what a scene has not; cross-entropy leaves it out."""
-_TURNS = ("up", "down", "sideways")
+_TURNS = ("up", *TURNS)
 _KINDS = (*KINDS, *HANDLESS_KINDS)
 _WEIGHTS = {"hands": 1.0, "gesture": 2.0, "view": 1.0, "turn": 1.0, "kind": 0.2}
 _BY_SIDE = ("gesture", "view", "turn")
@@ -75,13 +75,9 @@ def scene_targets(scenes: Sequence[Scene], gestures: Mapping[str, int]) -> dict[
         "hands": torch.tensor([("left" in scene.gestures) + 2 * ("right" in scene.gestures) for scene in scenes]),
         "gesture": by_side(lambda scene, side: gestures[scene.gestures[side]]),
         "view": by_side(lambda scene, side: VIEWS.index(scene.views[side])),
-        "turn": by_side(lambda scene, side: _TURNS.index(_turn(scene, side))),
+        "turn": by_side(lambda scene, side: _TURNS.index(scene.turn_of(side))),
         "kind": torch.tensor([_KINDS.index(scene.kind) for scene in scenes]),
     }
-
-
-def _turn(scene: Scene, side: str) -> str:
-    return "down" if scene.gestures[side] == "thumbs_down" else scene.turns.get(side, "up")
 
 
 def scene_loss(
@@ -99,6 +95,15 @@ def scene_loss(
         torch.stack([weight * entropy(part, name) for name, weight in _WEIGHTS.items()]).sum() for part in logits
     )
     return {"scene": first + _MEAN_WEIGHT * mean, "gesture": entropy(logits[0], "gesture").detach()}
+
+
+def scene_accuracies(logits: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """The part of the captions, or of the hands, whose classes are read right; NaN where there are none."""
+    accuracies = {}
+    for name, wanted in targets.items():
+        said = wanted != _UNSAID
+        accuracies[f"{name}_accuracy"] = (logits[name].argmax(-1) == wanted)[said].float().mean().item()
+    return accuracies
 
 
 class SceneCaptions:
@@ -120,7 +125,7 @@ class SceneCaptions:
         device: torch.device,
         handless: Sequence[str] = (),
     ):
-        self.captions = LiveCaptions(HandDataset(folder).scenes, language, handless)
+        self.captions = LiveCaptions(HandDataset(folder).scenes, language, handless, "--scenes")
         self.tokenizer, self.device = tokenizer, device
         found = {name for scene in self.captions.scenes for name in scene.gestures.values()}
         self.gestures = sorted(found | set(GESTURES))

@@ -41,7 +41,7 @@ from ..engine.run import TrainingRun, count_training_rows, start_run
 from ..engine.sentences import read_sentences
 from ..engine.weights import load_model
 from .objective import DistillationObjective, TeacherHeads, new_student
-from .scenes import SceneCaptions, SceneHeads
+from .scenes import SceneCaptions, SceneHeads, scene_accuracies
 from .teacher import TeacherStates, cache_teacher_states
 from .texts import (
     TokenizedSentences,
@@ -51,6 +51,8 @@ from .texts import (
     tokenize_sentences,
 )
 from .vocabulary import build_tokenizer, load_tokenizer, prune_vocabulary, save_tokenizer
+
+_VALIDATION_SEED, _VALIDATION_CAPTIONS = 0, 512
 
 
 @dataclass
@@ -107,6 +109,8 @@ class SceneOptions:
     scene_loss_weight: float = option(1.0, help="of the cross-entropies of what captions say")
 
     def __post_init__(self) -> None:
+        if self.handless_text and (self.scenes is None or self.scene_language == "studio"):
+            raise ValueError("--handless_text needs --scenes, and --scene_language natural or both")
         refuse_below_one(self, "scene_captions")
         refuse_negative(self, "scene_loss_weight")
 
@@ -199,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         load_model(student, Path(options.student.init_from, "hand_text_encoder"))
     heads = TeacherHeads(student.config.hidden_size, rows.states.sentences.shape[1])
     models: dict[str, nn.Module] = {"hand_text_encoder": student, "heads": heads}
-    scenes, scene_heads = options.scenes, None
+    scenes, captions, scene_heads = options.scenes, None, None
     if scenes.scenes is not None:
         handless = read_sentences(scenes.handless_text or [])
         captions = SceneCaptions(scenes.scenes, scenes.scene_language, tokenizer, accelerator.device, handless)
@@ -210,16 +214,22 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     def compute_loss(numbers: np.ndarray, random: BatchRandom) -> dict[str, torch.Tensor]:
         embeddings_only = run.step < options.student.embedding_steps
-        seed, scene_batch = int(random.integers(2**62)[0]), None
-        if scenes.scenes is not None and not embeddings_only:
+        scene_batch = None
+        if captions is not None and not embeddings_only:
+            seed = int(random.integers(2**62)[0])
             scene_batch = captions.batch(seed, scenes.scene_captions * len(numbers))
         return run.objective([rows.batch(blocks[number]) for number in numbers], embeddings_only, scene_batch)
 
     held_out = [num_train + block for block in blocks_of_like_length(rows.tokens.lengths[num_train:], 512)]
 
-    def validate(objective: nn.Module) -> dict[str, float]:
+    def validate(objective: DistillationObjective) -> dict[str, float]:
         losses = objective([rows.batch(block) for block in held_out]) if held_out else {}
-        return {name: value.item() for name, value in losses.items()}
+        numbers = {name: value.item() for name, value in losses.items()}
+        if captions is not None:
+            batch = captions.batch(_VALIDATION_SEED, _VALIDATION_CAPTIONS)
+            first, _ = objective.read_scenes(batch["input_ids"], batch["attention_mask"])
+            numbers |= scene_accuracies(first, batch["targets"])
+        return numbers
 
     run.train(compute_loss, validate)
     with run.whole_objective() as whole:

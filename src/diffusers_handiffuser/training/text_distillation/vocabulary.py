@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
 def build_tokenizer(pieces: Sequence[str]) -> PreTrainedTokenizerFast:
     """A lower-casing WordPiece tokenizer over these pieces, for texts of up to `MAX_LENGTH` tokens."""
     with tempfile.TemporaryDirectory() as folder:
-        _write_vocabulary(Path(folder), pieces)
+        write_vocabulary(Path(folder), pieces)
         return BertTokenizerFast.from_pretrained(folder, do_lower_case=True, model_max_length=MAX_LENGTH)
 
 
@@ -89,9 +89,11 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: str | os.PathLike
         reset_tokenizer_padding(tokenizer)
         tokenizer.save_pretrained(temporary)
         strip_load_paths(temporary)
-        vocabulary = tokenizer.get_vocab()
-        _write_vocabulary(temporary, sorted(vocabulary, key=vocabulary.__getitem__))
+        write_vocabulary(temporary, tokenizer.get_vocab())
 
 
-def _write_vocabulary(folder: Path, pieces: Sequence[str]) -> None:
+def write_vocabulary(folder: Path, pieces: Iterable[str] | Mapping[str, int]) -> None:
+    """Writes `vocab.txt`: the pieces in their order, or in that of their numbers."""
+    if isinstance(pieces, Mapping):
+        pieces = sorted(pieces, key=pieces.__getitem__)
     (folder / VOCABULARY_NAME).write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
