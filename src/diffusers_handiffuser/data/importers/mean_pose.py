@@ -1,7 +1,7 @@
 """Poses of MANO's hands relative to its mean pose, as smplx's default `flat_hand_mean=False` takes them.
 
 Here, as in HaMeR and WiLoR, zero rotation is the flat hand. Poses of the other convention lack the flexion of a hand
-at rest, about half a radian in every joint, and nothing in a file says which one it follows.
+at rest, about half a radian per joint, and nothing in a file says which one it follows.
 """
 
 import torch
