@@ -24,11 +24,18 @@ class TestHandsInTheSquare:
         assert torch.equal(shown.hand_visible, hands.hand_visible)
 
     def test_are_visible_unless_it_leaves_them_out(self, body, hands):
-        """Of a square image it leaves nothing out: a hand beside that is an error of the row."""
         both = hands.replace(hand_visible=torch.ones(2, 2, dtype=torch.bool))
         beside = both.replace(camera=torch.tensor([[1.0, 1.0, 0.0]] * 2))  # the left hand, at 1.7
-        assert hands_in_square(beside, [(80, 40), (40, 40)], body).hand_visible.tolist() == [
-            [False, True],
-            [True, True],
-        ]
+        assert hands_in_square(beside, [(80, 40), (40, 40)], body).hand_visible.tolist() == [[False, True]] * 2
         assert hands_in_square(both, [(80, 40), (40, 80)], body).hand_visible.all()
+
+    def test_are_visible_where_it_shows_a_finger_without_its_joints(self, body, hands):
+        """The left hand leaves the square to its right: first its joints, within half a finger its skin."""
+        hands = hands.replace(hand_visible=torch.tensor([[True, False]] * 2))
+        nearest = body(hands).joints_3d[:, 0, :, 0].amin(-1)
+        for beyond, visible in ((0.002, True), (0.02, False)):  # metres
+            camera = torch.stack([torch.ones(2), 1 + beyond - nearest, torch.zeros(2)], -1)
+            beside = hands.replace(camera=camera)
+            assert (body(beside).joints_2d[:, 0, :, 0] > 1).all()
+            for sizes in ([(40, 40)] * 2, [(80, 40)] * 2):
+                assert hands_in_square(beside, sizes, body).hand_visible[:, 0].tolist() == [visible] * 2

@@ -165,6 +165,11 @@ class TestRelativeToTheMean:
             import_mano_hands(relative, flat_hand_mean=False)
         with pytest.raises(ValueError, match=r"`hand_means` must have shape \(2, 45\)"):
             import_mano_hands(relative, flat_hand_mean=False, hand_means=body.hand_means[0])
+        for means in (torch.full((2, 45), torch.nan), body.hand_means * torch.tensor([[0.0], [1.0]])):
+            with pytest.raises(ValueError, match="`hand_means` must hold finite mean poses, neither of them zero"):
+                import_mano_hands(relative, flat_hand_mean=False, hand_means=means)
+        with pytest.raises(ValueError, match="`hand_means` is for relative poses: pass `flat_hand_mean=False`"):
+            import_mano_hands(relative, hand_means=body.hand_means)
 
     @pytest.mark.parametrize("keypoints", [True, False])
     def test_are_warned_of_and_absolute_ones_are_not(self, body, keypoints):

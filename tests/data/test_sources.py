@@ -32,11 +32,11 @@ class TestArchives:
     @pytest.mark.parametrize("read", [open_dataset, lambda path: list(stream_dataset(path)), stream_in_workers])
     def test_a_row_without_json_is_named(self, tmp_path, read):
         path = tmp_path / "x.tar"
-        for name, told in (("b.png", "png"), ("b.two  spaces.png", "two  spaces.png"), ("b.a\nb", r"a\\nb")):
+        for name, shown in (("b.png", "png"), ("b.two  spaces.png", "two  spaces.png"), ("b.a\nb", r"a\\nb")):
             write_tar(
                 path, {"a.json": columns(0), "a.png": png(0), name: png(1), "c.json": columns(2), "c.png": png(2)}
             )
-            with pytest.raises(RowError, match=f"x.tar, row 1: has no .json beside {told}"):
+            with pytest.raises(RowError, match=f"x.tar, row 1: has no .json beside {shown}"):
                 read(path)
 
     def test_the_image_is_the_member_with_the_suffix_of_one(self, tmp_path):

@@ -4,6 +4,7 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from small_calls import generator
 
 from diffusers_handiffuser import HandParams
 from diffusers_handiffuser.pipelines.component_checks import check_stage_1
@@ -29,10 +30,6 @@ WITHOUT_SAMPLE_BRANCH = [
     "EDMEulerScheduler",
     "FlowMatchEulerDiscreteScheduler",
 ]
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def assert_close(a: HandParams, b: HandParams, atol: float = 1e-4) -> None:

@@ -11,13 +11,10 @@ from diffusers import (
     StableDiffusionImg2ImgPipeline,
     StableDiffusionPipeline,
 )
+from small_calls import generator
 
 from diffusers_handiffuser import HanDiffuserPipeline, HanDiffuserPipelineOutput, HandParams
 from diffusers_handiffuser.pipelines import HandConditioningMixin
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture

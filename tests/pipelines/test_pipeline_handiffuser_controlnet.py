@@ -3,7 +3,6 @@
 import inspect
 
 import numpy as np
-import PIL.Image
 import pytest
 import torch
 from diffusers import (
@@ -16,6 +15,7 @@ from diffusers import (
     T2IAdapter,
     UNet2DConditionModel,
 )
+from small_calls import generator, quiet, random_image
 
 from diffusers_handiffuser import (
     HanDiffuserAdapterPipeline,
@@ -23,19 +23,6 @@ from diffusers_handiffuser import (
     HanDiffuserImg2ImgPipeline,
     HanDiffuserPipeline,
 )
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def condition(seed: int = 0) -> PIL.Image.Image:
-    return PIL.Image.fromarray(np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8))
-
-
-def quiet(pipe):
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 def make_controlnet(unet, seed: int) -> ControlNetModel:
@@ -112,7 +99,7 @@ class TestControlNet:
     def test_without_hands_is_stable_diffusion(self, with_controlnet, clip_text_model, arguments):
         controlnet = with_controlnet.controlnet
         theirs = stock(StableDiffusionControlNetPipeline, with_controlnet, clip_text_model, controlnet=controlnet)
-        common = {"image": condition(), "num_inference_steps": 2, "output_type": "np", **arguments}
+        common = {"image": random_image(), "num_inference_steps": 2, "output_type": "np", **arguments}
         expected = theirs("a hand", generator=generator(), **common).images
         ours = with_controlnet("a hand", generator=generator(), hand_conditioning_scale=0, **common)
         assert np.array_equal(ours.images, expected) and ours.hand_params is None
@@ -122,7 +109,7 @@ class TestControlNet:
 
         def draw(hand_params, seed, scale=1.0):
             return with_controlnet(
-                image=condition(seed),
+                image=random_image(seed),
                 hand_params=hand_params,
                 controlnet_conditioning_scale=scale,
                 generator=generator(),
@@ -140,7 +127,7 @@ class TestControlNet:
             lambda module, args, kwargs, output: seen.append(kwargs["encoder_hidden_states"]), with_kwargs=True
         )
         try:
-            with_controlnet("a hand", image=condition(), hand_params=hands[0], guidance_scale=5.0)
+            with_controlnet("a hand", image=random_image(), hand_params=hands[0], guidance_scale=5.0)
         finally:
             handle.remove()
         arguments = {"device": "cpu", "num_images_per_prompt": 1, "do_classifier_free_guidance": True}
@@ -152,7 +139,7 @@ class TestControlNet:
     def test_given_embeddings_are_the_same_call(self, with_controlnet, hands):
         arguments = {"device": "cpu", "num_images_per_prompt": 1, "do_classifier_free_guidance": True}
         embeds, negative = with_controlnet.encode_prompt("a hand", hand_params=hands[0], **arguments)
-        common = {"image": condition(), "output_type": "np", "guidance_scale": 5.0}
+        common = {"image": random_image(), "output_type": "np", "guidance_scale": 5.0}
         given = with_controlnet(
             prompt_embeds=embeds, negative_prompt_embeds=negative, generator=generator(), **common
         ).images
@@ -164,7 +151,7 @@ class TestControlNet:
         several = quiet(HanDiffuserControlNetPipeline.from_pipe(pipe, controlnet=controlnets))
         out = several(
             "a hand",
-            image=[condition(0), condition(1)],
+            image=[random_image(0), random_image(1)],
             controlnet_conditioning_scale=[1.0, 0.5],
             hand_params=hands[0],
             generator=generator(),
@@ -173,12 +160,12 @@ class TestControlNet:
 
     @pytest.mark.parametrize("form", ["list", "tensor", "array", "results"])
     def test_result_belongs_to_prompt_and_condition_i_div_n(self, with_controlnet, hands, form):
-        rows = [np.asarray(condition(seed)).astype(np.float32) / 255 for seed in (0, 0, 1, 1)]
+        rows = [np.asarray(random_image(seed)).astype(np.float32) / 255 for seed in (0, 0, 1, 1)]
         forms = {
-            "list": [condition(0), condition(1)],
+            "list": [random_image(0), random_image(1)],
             "tensor": torch.from_numpy(np.stack(rows[::2])).permute(0, 3, 1, 2),
             "array": np.stack(rows[::2]),
-            "results": [condition(0), condition(0), condition(1), condition(1)],
+            "results": [random_image(0), random_image(0), random_image(1), random_image(1)],
         }
         common = {"output_type": "np", "num_inference_steps": 2}
         seeds = [generator(i) for i in range(4)]
@@ -187,7 +174,7 @@ class TestControlNet:
         ).images
         for i in range(4):
             alone = with_controlnet(
-                "ab"[i // 2], image=condition(i // 2), hand_params=hands[i // 2], generator=generator(i), **common
+                "ab"[i // 2], image=random_image(i // 2), hand_params=hands[i // 2], generator=generator(i), **common
             ).images
             np.testing.assert_allclose(batch[i], alone[0], atol=1e-4)
 
@@ -197,7 +184,7 @@ class TestControlNet:
         several = quiet(HanDiffuserControlNetPipeline.from_pipe(pipe, controlnet=controlnets))
         common = {"output_type": "np", "num_inference_steps": 2, "num_images_per_prompt": images}
         seeds = [generator(i) for i in range(2 * images)]
-        conditions = [[condition(0), condition(1)], [condition(2), condition(3)]]
+        conditions = [[random_image(0), random_image(1)], [random_image(2), random_image(3)]]
         batch = several(["a", "b"], image=conditions, hand_params=hands, generator=seeds, **common).images
         for i in range(2):
             alone = several(
@@ -212,7 +199,7 @@ class TestControlNet:
     @pytest.mark.parametrize(
         "image, words",
         [
-            ([condition()] * 3, r"`image` must hold one image, one per prompt or one per result \(1, 2\), got 3"),
+            ([random_image()] * 3, r"`image` must hold one image, one per prompt or one per result \(1, 2\), got 3"),
             (None, "`image` must be PIL images.*NoneType"),
             (np.zeros((16, 16, 3), np.uint8), "`image` must hold floating-point"),
         ],
@@ -225,7 +212,7 @@ class TestControlNet:
         with pytest.raises((TypeError, ValueError), match=words):
             one(["a", "b"], image=image, hand_callback_on_step_end=fail)
         two = quiet(HanDiffuserControlNetPipeline.from_pipe(pipe, controlnet=controlnets))
-        for wrong in (condition(), [condition()] * 3, [[condition()] * 2, [condition()]]):
+        for wrong in (random_image(), [random_image()] * 3, [[random_image()] * 2, [random_image()]]):
             with pytest.raises(ValueError, match="one condition for each of the 2 ControlNets"):
                 two(["a", "b"], image=wrong, hand_callback_on_step_end=fail)
 
@@ -247,20 +234,20 @@ class TestControlNet:
         with_controlnet.save_pretrained(tmp_path)
         loaded = quiet(DiffusionPipeline.from_pretrained(tmp_path))
         assert type(loaded) is HanDiffuserControlNetPipeline
-        common = {"prompt": "a hand", "image": condition(), "hand_params": hands[0], "output_type": "np"}
+        common = {"prompt": "a hand", "image": random_image(), "hand_params": hands[0], "output_type": "np"}
         expected = with_controlnet(generator=generator(), **common).images
         assert np.array_equal(loaded(generator=generator(), **common).images, expected)
 
     def test_without_one(self, with_controlnet):
         with_controlnet.controlnet = None
         with pytest.raises(ValueError, match="`controlnet` is needed"):
-            with_controlnet("a hand", image=condition())
+            with_controlnet("a hand", image=random_image())
 
 
 class TestAdapter:
     def test_without_hands_is_stable_diffusion(self, with_adapter, clip_text_model):
         theirs = stock(StableDiffusionAdapterPipeline, with_adapter, clip_text_model, adapter=with_adapter.adapter)
-        common = {"image": condition(), "num_inference_steps": 2, "output_type": "np", "eta": 0.5}
+        common = {"image": random_image(), "num_inference_steps": 2, "output_type": "np", "eta": 0.5}
         expected = theirs("a hand", generator=generator(), **common).images
         ours = with_adapter("a hand", generator=generator(), hand_conditioning_scale=0, **common)
         assert np.array_equal(ours.images, expected) and ours.hand_params is None
@@ -270,7 +257,7 @@ class TestAdapter:
 
         def draw(hand_params, seed, scale=1.0):
             return with_adapter(
-                image=condition(seed),
+                image=random_image(seed),
                 hand_params=hand_params,
                 adapter_conditioning_scale=scale,
                 generator=generator(),
@@ -286,7 +273,7 @@ class TestAdapter:
     @pytest.mark.parametrize("form", ["one", "per prompt", "tensor"])
     def test_several_results(self, with_adapter, hands, form):
         """Result i is that of prompt, hands and condition i // n alone."""
-        conditions = [condition(0), condition(0 if form == "one" else 1)]
+        conditions = [random_image(0), random_image(0 if form == "one" else 1)]
         pixels = torch.stack([torch.from_numpy(np.array(c)).permute(2, 0, 1) / 255 for c in conditions])
         image = {"one": conditions[0], "per prompt": conditions, "tensor": pixels}[form]
         batch = with_adapter(
@@ -310,10 +297,10 @@ class TestAdapter:
     def test_several_adapters(self, with_adapter, adapters, hands):
         several = quiet(HanDiffuserAdapterPipeline.from_pipe(with_adapter, adapter=MultiAdapter(adapters)))
         common = {"prompt": "a hand", "hand_params": hands[0]}
-        out = several(image=[condition(0), condition(1)], adapter_conditioning_scale=[0.8, 0.4], **common)
+        out = several(image=[random_image(0), random_image(1)], adapter_conditioning_scale=[0.8, 0.4], **common)
         assert out.images[0].size == (16, 16)
         with pytest.raises(ValueError, match="`image` must be a list of one for each of the 2 adapters"):
-            several(image=condition(), **common)
+            several(image=random_image(), **common)
 
     def test_components_are_shared(self, pipe, with_adapter):
         assert set(with_adapter.components) == {*pipe.components, "adapter"}
@@ -322,7 +309,7 @@ class TestAdapter:
     def test_image_that_is_not_finite_is_an_error(self, with_adapter, hands):
         latents = torch.full((1, 4, 8, 8), float("nan"))
         with pytest.raises(ValueError, match="not finite"):
-            with_adapter("a hand", image=condition(), hand_params=hands[0], latents=latents)
+            with_adapter("a hand", image=random_image(), hand_params=hands[0], latents=latents)
 
     def test_bad_condition(self, with_adapter, hands):
         with pytest.raises(TypeError, match="`image` must be PIL images or torch tensors, got NoneType"):

@@ -13,6 +13,7 @@ from diffusers import (
     AutoPipelineForText2Image,
     StableDiffusionImg2ImgPipeline,
 )
+from small_calls import generator, quiet, random_image
 
 from diffusers_handiffuser import (
     HanDiffuserImg2ImgPipeline,
@@ -29,20 +30,6 @@ FAMILY = {
     HanDiffuserImg2ImgPipeline: AutoPipelineForImage2Image,
     HanDiffuserInpaintPipeline: AutoPipelineForInpainting,
 }
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def random_image(seed: int = 0, height: int = 16, width: int = 16) -> PIL.Image.Image:
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return PIL.Image.fromarray(pixels)
-
-
-def quiet(pipe):
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 @pytest.fixture

@@ -6,8 +6,10 @@ import logging
 import numpy as np
 import PIL.Image
 import pytest
+import small_calls
 import torch
 from diffusers import StableDiffusionInpaintPipeline, UNet2DConditionModel
+from small_calls import generator, quiet
 
 from diffusers_handiffuser import HanDiffuserInpaintPipeline, HanDiffuserPipeline, HandParams
 from diffusers_handiffuser.rendering.conditions import draw_mask
@@ -15,13 +17,8 @@ from diffusers_handiffuser.rendering.conditions import draw_mask
 HEIGHT, WIDTH = 24, 16
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def random_image(seed: int = 0, height: int = HEIGHT, width: int = WIDTH) -> PIL.Image.Image:
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return PIL.Image.fromarray(pixels)
+    return small_calls.random_image(seed, height, width)
 
 
 def as_array(image: PIL.Image.Image) -> np.ndarray:
@@ -32,11 +29,6 @@ def box_mask(height: int = HEIGHT, width: int = WIDTH) -> PIL.Image.Image:
     mask = PIL.Image.new("L", (width, height))
     mask.paste(255, (4, 6, 12, 20))
     return mask
-
-
-def quiet(pipe):
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,10 @@ import torch
 
 from ..hands import HandBodyModel, ImageCrop, map_points
 from ..hands.body_model import procedural_body
-from ..hands.camera import square_to_pixels, visible_in_square
+from ..hands.camera import square_to_pixels
 from ..hands.skeleton import SIDES
 from ..utils.messages import printable
-from .geometry import are_inside, hand_sizes_in_pixels
+from .geometry import are_inside, hand_sizes_in_pixels, visible_in_squares
 from .rows import HandRow, PictureError, RowError, parse_row, stack_hand_params
 from .sheets import ROWS_PER_SHEET, RowSample, write_sheets
 from .sources import RawRow
@@ -82,14 +82,12 @@ class Statistics:
     sources: Counter = field(default_factory=Counter)
     outside: int = 0
 
-    def add(self, row: HandRow, joints: torch.Tensor) -> None:
-        """Counts a row with its joints `(2, 21, 2)` in [-1, 1] over the square that training shows.
+    def add(self, row: HandRow, joints: torch.Tensor, visible: np.ndarray) -> None:
+        """Counts a row as the square of its image shows it.
 
-        A visible hand that lies wholly outside the square counts as not visible, as it does in training.
+        Its joints are `(2, 21, 2)`, in [-1, 1] over the square; `visible` `(2,)` is that of `visible_in_squares`.
         """
-        marked = torch.from_numpy(row.fields["hand_visible"])
-        visible = visible_in_square(joints, marked).numpy()
-        self.outside += int(marked.sum()) - int(visible.sum())
+        self.outside += int(row.fields["hand_visible"].sum()) - int(visible.sum())
         self.hands[int(visible.sum())] += 1
         self.visible[{(1, 1): "both", (1, 0): "left only", (0, 1): "right only", (0, 0): "none"}[tuple(visible)]] += 1
         self.words.append(len(row.text.split()))
@@ -158,15 +156,19 @@ def check_dataset(
         rows = list(_readable(batch, problems))
         if not rows:
             continue
-        hands = stack_hand_params(row for _, row in rows)
+        hands = stack_hand_params(row for _, row in rows).to(body_model.device)
         with torch.no_grad():
-            joints = body_model(hands.to(body_model.device)).joints_2d.cpu()
+            geometry = body_model(hands)
         squares = [ImageCrop.centred_square(*_image_size(row)) for _, row in rows]
-        for (number, row), of_image, points in zip(rows, joints, map_points(joints, squares), strict=True):
+        visible = visible_in_squares(hands, geometry, squares).cpu().numpy()
+        joints = geometry.joints_2d.cpu()
+        for (number, row), of_image, points, shown in zip(
+            rows, joints, map_points(joints, squares), visible, strict=True
+        ):
             found = list(_hands_outside(row, of_image))
             problems += [Problem(number, row.where, "hand_visible", reason) for reason in found]
             if not found:
-                statistics.add(row, points)
+                statistics.add(row, points, shown)
                 chosen.offer(number, row, points)
     if not total:
         raise ValueError("the data set holds no rows")

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
-from ..hands import HandBodyModel, HandParams, ImageCrop, map_camera
-from ..hands.camera import project_weak_perspective, square_to_pixels, visible_in_square
+from ..hands import HandBodyModel, HandGeometry, HandParams, ImageCrop, map_camera, map_points
+from ..hands.camera import project_weak_perspective, square_to_pixels
 
 
 @torch.no_grad()
@@ -34,26 +34,31 @@ def are_inside(joints: torch.Tensor, width: int, height: int) -> torch.Tensor:
     return ((joints >= 0) & (joints <= limit)).all(-1)
 
 
+def visible_in_squares(hand_params: HandParams, geometry: HandGeometry, squares: Sequence[ImageCrop]) -> torch.Tensor:
+    """The visible hands of whose skin something lies in a crop of their image: `(B, 2)` bool.
+
+    Args:
+        hand_params ([`HandParams`] of batch shape `(B,)`): in the cameras of the images.
+        geometry ([`HandGeometry`]): of the hands.
+        squares (sequence of [`ImageCrop`]): of each image, such as `ImageCrop.centred_square`.
+    """
+    skins = (geometry.left_vertices, geometry.right_vertices)
+    points = (map_points(project_weak_perspective(skin, hand_params.camera), squares) for skin in skins)
+    return hand_params.hand_visible & torch.stack([(skin.abs() <= 1).all(-1).any(-1) for skin in points], -1)
+
+
 @torch.no_grad()
 def hands_in_square(
     hand_params: HandParams, sizes: Sequence[tuple[int, int]], body_model: HandBodyModel
 ) -> HandParams:
-    """Hands as the centred squares of their images show them.
-
-    They are in the square's camera, and those that the square leaves out count as not visible. A square image leaves
-    nothing out: a visible hand outside it is an error of its row, which `check_dataset` reports, and stays.
+    """Hands as the centred squares of their images show them: in the square's camera, visible if it shows some skin.
 
     Args:
         hand_params ([`HandParams`] of batch shape `(B,)`): in the cameras of the images.
         sizes (sequence of `tuple[int, int]`): width and height of each image.
         body_model ([`HandBodyModel`]): the body that the parameters pose.
     """
-    crops = [ImageCrop.centred_square(*size) for size in sizes]
-    hands = hand_params.replace(camera=map_camera(hand_params.camera, crops))
-    cropped = torch.tensor([crop.size != crop.image_size for crop in crops], dtype=torch.bool)
-    if not cropped.any():
-        return hands
-    joints = body_model(hands[cropped].to(body_model.device)).joints_2d.to(hands.device)
-    visible = hands.hand_visible.clone()
-    visible[cropped] = visible_in_square(joints, visible[cropped])
-    return hands.replace(hand_visible=visible)
+    squares = [ImageCrop.centred_square(*size) for size in sizes]
+    on_device = hand_params.to(body_model.device)
+    visible = visible_in_squares(on_device, body_model(on_device), squares).to(hand_params.device)
+    return hand_params.replace(camera=map_camera(hand_params.camera, squares), hand_visible=visible)

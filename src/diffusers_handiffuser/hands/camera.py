@@ -167,19 +167,6 @@ def map_points(points_2d: torch.Tensor, crop: ImageCrop | Sequence[ImageCrop]) -
     return points_2d * factors + shifts
 
 
-def visible_in_square(joints_2d: torch.Tensor, hand_visible: torch.Tensor) -> torch.Tensor:
-    """Those of the visible hands that do not lie wholly outside the image's square.
-
-    Args:
-        joints_2d (`torch.Tensor` of shape `(..., 2, 21, 2)`): `(u, v)` over the square.
-        hand_visible (`torch.Tensor` of shape `(..., 2)`, `bool`): [left, right].
-
-    Returns:
-        `torch.Tensor` of shape `(..., 2)`, `bool`: without the hands none of whose joints lies in `[-1, 1]`.
-    """
-    return hand_visible & (joints_2d.abs() <= 1).all(-1).any(-1)
-
-
 def _check_camera(camera: torch.Tensor) -> None:
     if camera.shape[-1:] != (3,):
         raise ValueError(f"`camera` must have shape (..., 3), got {tuple(camera.shape)}.")

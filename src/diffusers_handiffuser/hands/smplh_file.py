@@ -42,8 +42,6 @@ _MAX_PICKLE_OPCODES = 20_000
 _MAX_TUPLES = 4_000
 _MAX_INTEGER = 2**63
 _MAX_EXPRESSION_DEPTH = 8
-
-
 _GENDERS = ("neutral", "female", "male")
 
 
@@ -69,15 +67,14 @@ def find_smplh_file(path: str | os.PathLike, gender: str = "neutral") -> Path:
     names = _file_names(gender)
     if found := _first_file(path, [*names, "model.npz"]):
         return found
-    there = ""
-    for other in _GENDERS:
-        if other_file := _first_file(path, _file_names(other)):
-            there = (
-                f" There is {str(other_file.relative_to(path))!r}: pass `gender={other!r}`, or this file as the path."
-            )
-            break
+    hints = (
+        f" There is {str(found.relative_to(path))!r}: pass `gender={other!r}`, or this file as the path."
+        for other in _GENDERS
+        if (found := _first_file(path, _file_names(other)))
+    )
     raise FileNotFoundError(
-        f"No SMPL-H file in {path}: looked for {', '.join([*names, 'model.npz'])}, also in smplh/ and models/.{there}"
+        f"No SMPL-H file in {path}: looked for {', '.join([*names, 'model.npz'])}, also in smplh/ and models/."
+        + next(hints, "")
     )
 
 

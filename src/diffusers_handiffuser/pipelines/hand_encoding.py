@@ -15,7 +15,6 @@ from diffusers.utils import logging, scale_lora_layers, unscale_lora_layers
 from transformers import CLIPTokenizer
 
 from ..hands import HandBodyModel, HandParams, ImageCrop, map_points
-from ..hands.camera import visible_in_square
 from ..hands.skeleton import SIDES
 from ..models import TextHandEncoder
 from ..utils.suggestions import suggests_keywords
@@ -45,8 +44,8 @@ def encode_text_and_hands(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Cross-attention states of B captions with hands, n images each.
 
-    Joints outside the square of the image that is drawn are encoded at its edge; a warning names visible hands that
-    lie wholly outside.
+    Joints outside the square of the image that is drawn are encoded at its edge; a warning names visible hands all of
+    whose joints are.
 
     Args:
         prompts (`list[str]`): B captions.
@@ -200,13 +199,13 @@ def _encode_hands(
 
 def _warn_of_hands_outside(joints_2d: torch.Tensor, hand_visible: torch.Tensor) -> None:
     """Names visible hands without any of their joints `(B, 2, 21, 2)` in the square."""
-    outside = hand_visible & ~visible_in_square(joints_2d, hand_visible)
+    outside = hand_visible & (joints_2d.abs() > 1).any(-1).all(-1)
     hands = [f"row {row} ({SIDES[side]})" for row, side in outside.nonzero().tolist()]
     if hands:
         named = ", ".join(hands[:_NAMED_HANDS]) + (", ..." if len(hands) > _NAMED_HANDS else "")
         logger.warning(
-            "Visible hands of `hand_params` lie wholly outside the square of the image that is drawn and are encoded "
-            f"at its edge: {named}."
+            "All joints of some visible hands of `hand_params` lie outside the square of the image that is drawn and "
+            f"are encoded at its edge: {named}."
         )
 
 

@@ -153,7 +153,8 @@ def test_caches_hold_what_the_models_say_and_are_found_again(data_dir, picture_c
     rows = dataset.hand_params[3:5].mirror()
     prepared = encoder.prepare_hands(body_model(rows), rows.hand_visible)
     for name, array in geometry.items():
-        assert torch.allclose(torch.from_numpy(array[1, 3:5].copy()).float(), prepared[name], atol=1e-3), name
+        found = torch.from_numpy(array[1, 3:5].copy())
+        assert torch.allclose(found.float(), prepared[name].float(), atol=1e-3), name
     # Mirrored joints are the others' in a mirror, left and right exchanged.
     joints = torch.from_numpy(geometry["hand_joints_2d"].copy())
     assert torch.allclose(joints[1], joints[0].flip(1) * torch.tensor([-1.0, 1.0]), atol=2e-2)
@@ -168,13 +169,16 @@ def test_caches_hold_what_the_models_say_and_are_found_again(data_dir, picture_c
 
 @pytest.mark.parametrize("on_device", [False, True])
 def test_batches_gather_rows_and_mirrored_rows(on_device):
-    arrays = {"latents": np.arange(12, dtype=np.float16).reshape(2, 3, 2)}
+    arrays = {
+        "latents": np.arange(12, dtype=np.float16).reshape(2, 3, 2),
+        "hand_visible": np.arange(12).reshape(2, 3, 2) % 3 == 0,
+    }
     ids = torch.arange(6).reshape(2, 3, 1)
-    visible = torch.zeros(2, 3, 2, dtype=torch.bool)
-    data = CachedDataset(arrays, ids, visible, "cpu", on_device)
+    data = CachedDataset(arrays, ids, "cpu", on_device)
     batch = data.batch(np.array([2, 0]), torch.tensor([True, False]))
     assert batch["input_ids"].flatten().tolist() == [5, 0]
-    assert batch["latents"].tolist() == [[10.0, 11.0], [0.0, 1.0]]
+    assert batch["latents"].tolist() == [[10.0, 11.0], [0.0, 1.0]] and batch["latents"].dtype == torch.float32
+    assert batch["hand_visible"].tolist() == [[False, False], [True, False]]
 
 
 def test_dropped_conditions():

@@ -52,8 +52,7 @@ def test_batches_are_those_of_the_caches(data_dir, picture_components, hand_comp
     }
     flipped = [text.replace("left", "?").replace("right", "left").replace("?", "right") for text in dataset.texts]
     ids = torch.stack([tokenize(tokenizer, dataset.texts), tokenize(tokenizer, flipped)])
-    visible = dataset.hand_params.hand_visible
-    cached = CachedDataset(arrays, ids, torch.stack([visible, visible.flip(-1)]), "cpu", False)
+    cached = CachedDataset(arrays, ids, "cpu", False)
     live = LiveDataset(dataset, BatchEncoder(vae, tokenizer, encoder, body, torch.device("cpu")), 16, num_workers=1)
     rows, mirror = np.array([3, 7, 0]), torch.tensor([True, False, True])
     ours, theirs = live.batch(rows, mirror, following=np.array([1])), cached.batch(rows, mirror)
@@ -164,7 +163,7 @@ def test_dataset_name_comes_before_the_folder(data_dir, sd_dir, tmp_path):
 def test_caches_can_be_made_alone(data_dir, sd_dir, tmp_path):
     train(data_dir, tmp_path / "out", "--pretrained_model_name_or_path", sd_dir, "--cache_only")
     names = {path.name.partition("-")[0] for path in (data_dir / ".cache").iterdir()}
-    assert names == {"latents", "hand_rotations", "hand_bps", "hand_joints_2d"}
+    assert names == {"latents", "hand_rotations", "hand_bps", "hand_joints_2d", "hand_visible"}
     assert not (tmp_path / "out/checkpoint-2").exists() and not (tmp_path / "out/model_index.json").exists()
 
 

@@ -80,7 +80,7 @@ def import_mano_hands(
             MANO's mean pose, as smplx takes them by default. Hands that look relative but are read as absolute are
             warned of.
         hand_means (`torch.Tensor` of shape `(2, 45)`, *optional*): with `flat_hand_mean=False`, `hands_mean` of
-            MANO's left and right file; else those of `body_model`'s file.
+            MANO's left and right file; else those of `body_model`'s file. Refused with `flat_hand_mean=True`.
 
     Returns:
         [`PlacedHands`]: one row per person, see `placing` for the assumed body, and the distance between the joints
@@ -90,6 +90,8 @@ def import_mano_hands(
         ValueError: a hand lacks something, or a number is not finite; poses are relative and MANO's mean is not known.
     """
     body_model = procedural_body() if body_model is None else body_model
+    if flat_hand_mean and hand_means is not None:
+        raise ValueError("`hand_means` is for relative poses: pass `flat_hand_mean=False` with it.")
     means = None if flat_hand_mean else mean_poses(hand_means, body_model)
     if not len(people):
         raise ValueError("`people` must hold at least one person.")

@@ -1,7 +1,7 @@
 """Poses of MANO's hands relative to its mean pose, as smplx's default `flat_hand_mean=False` takes them.
 
 Here, as in HaMeR and WiLoR, zero rotation is the flat hand. Poses of the other convention lack the flexion of a hand
-at rest, about half a radian in every joint, and nothing in a file says which one it follows.
+at rest, about half a radian per joint, and nothing in a file says which one it follows.
 """
 
 import torch
@@ -21,12 +21,15 @@ def mean_poses(hand_means: torch.Tensor | None, body_model: HandBodyModel) -> to
     """The mean poses `(2, 45)`, [left, right], that relative poses lack: those given, or the body file's.
 
     Raises:
-        ValueError: they have another shape, or there are none but those of our own body, which are not MANO's.
+        ValueError: those given have another shape, are not finite or zero, or there are none but those of our own
+            body, which are not MANO's.
     """
     if hand_means is not None:
-        means = torch.as_tensor(hand_means, dtype=torch.float32)
+        means = torch.as_tensor(hand_means, dtype=torch.float32).cpu()
         if means.shape != (2, 45):
             raise ValueError(f"`hand_means` must have shape (2, 45), left and right, got {tuple(means.shape)}.")
+        if not means.isfinite().all() or not means.any(-1).all():
+            raise ValueError("`hand_means` must hold finite mean poses, neither of them zero: that is the flat hand.")
         return means
     means = body_model.hand_means.cpu()
     if body_model.config.body == "procedural" or not means.any(-1).all():

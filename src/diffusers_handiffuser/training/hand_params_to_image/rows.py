@@ -17,7 +17,6 @@ from ...data.geometry import hands_in_square
 from ...data.rows import HandRow, stack_hand_params
 from ...data.stream import HandStream
 from ...hands import HandBodyModel, HandParams
-from ...hands.camera import visible_in_square
 from ...hands.params import choose_hands
 from ...models import TextHandEncoder
 from ...pipelines.images import vae_factor
@@ -88,10 +87,11 @@ def cache_geometry(
         "hand_rotations": ((2, 16, 3, 3), np.float32),
         "hand_bps": ((2, text_encoder.config.num_basis_points), np.float16),
         "hand_joints_2d": ((2, 21, 2), np.float32),
+        "hand_visible": ((2,), np.bool_),
     }
     basis = hashlib.sha256(text_encoder.basis_points.cpu().numpy().tobytes()).hexdigest()[:8]
     basis += f"-{text_encoder.config.basis_radius}"
-    key = f"{dataset.fingerprint}-{weights_hash(body_model)}-{basis}-{len(mirrored)}-square.npy"
+    key = f"{dataset.fingerprint}-{weights_hash(body_model)}-{basis}-{len(mirrored)}-shown.npy"
     shapes = {name: (len(mirrored), len(dataset), *shape) for name, (shape, _) in parts.items()}
     dtypes = {name: dtype for name, (_, dtype) in parts.items()}
 
@@ -117,7 +117,6 @@ class CachedDataset:
     Args:
         arrays (`dict[str, np.ndarray]`): latents and geometry, each (1 or 2, N, ...).
         input_ids (`torch.Tensor` of shape (1 or 2, N, 77)): tokens of the captions.
-        hand_visible (`torch.Tensor` of shape (1 or 2, N, 2), bool).
         device (`torch.device`): of the batches.
         on_device (`bool`): keep all arrays on the device instead of on disk.
     """
@@ -126,7 +125,6 @@ class CachedDataset:
         self,
         arrays: dict[str, np.ndarray],
         input_ids: torch.Tensor,
-        hand_visible: torch.Tensor,
         device: torch.device,
         on_device: bool,
     ):
@@ -135,20 +133,20 @@ class CachedDataset:
         flat = {name: array.reshape(-1, *array.shape[2:]) for name, array in arrays.items()}
         self.arrays = {n: torch.from_numpy(np.array(a)).to(device) for n, a in flat.items()} if on_device else flat
         self.input_ids = input_ids.flatten(0, 1).to(device)
-        self.hand_visible = hand_visible.flatten(0, 1).to(device)
 
     def batch(self, rows: np.ndarray, mirror: torch.Tensor | None = None, following: Rows = ()) -> Batch:
-        """A batch of rows, in float32; those of `mirror` (B,), bool, are mirrored."""
+        """A batch of rows, numbers in float32; those of `mirror` (B,), bool, are mirrored."""
         places = torch.as_tensor(np.asarray(rows), dtype=torch.long)
         if mirror is not None and self.mirrored == 2:
             places = places + self.num_rows * mirror.cpu().long()
         on_device = places.to(self.device)
-        batch = {"input_ids": self.input_ids[on_device], "hand_visible": self.hand_visible[on_device]}
+        batch = {"input_ids": self.input_ids[on_device]}
         for name, array in self.arrays.items():
             if isinstance(array, np.ndarray):
-                batch[name] = torch.from_numpy(array[places.numpy()]).to(self.device).float()
+                value = torch.from_numpy(array[places.numpy()]).to(self.device)
             else:
-                batch[name] = array[on_device].float()
+                value = array[on_device]
+            batch[name] = value.float() if value.is_floating_point() else value
         return batch
 
 
@@ -275,20 +273,7 @@ def load_cached_rows(
     )
     geometry = cache_geometry(dataset, body_model, text_encoder, options.random_flip, cache_dir, accelerator)
     ids = [tokenize(tokenizer, dataset.texts)]
-    visible = [_visible_in_squares(dataset, torch.from_numpy(np.array(geometry["hand_joints_2d"][0])))]
     if options.random_flip:
         ids.append(tokenize(tokenizer, [swap_sides(text) for text in dataset.texts]))
-        visible.append(visible[0].flip(-1))
     arrays = {"latents": latents, **geometry}
-    return CachedDataset(arrays, torch.stack(ids), torch.stack(visible), accelerator.device, options.cache_on_device)
-
-
-def _visible_in_squares(dataset: HandDataset, joints_2d: torch.Tensor) -> torch.Tensor:
-    """`hand_visible` (N, 2) of `square_hand_params`, from joints (N, 2, 21, 2): few images have to be opened."""
-    visible = dataset.hand_params.hand_visible.clone()
-    inside = visible_in_square(joints_2d, visible)
-    for row in (visible & ~inside).any(-1).nonzero().flatten().tolist():
-        width, height = dataset.picture(row).size
-        if width != height:
-            visible[row] = inside[row]
-    return visible
+    return CachedDataset(arrays, torch.stack(ids), accelerator.device, options.cache_on_device)
