@@ -2,7 +2,7 @@
 
     python tools/calibrate_fit.py WORK_FOLDER [--num 500]
 
-Draws so many scenes of each split, finds their hands with MediaPipe (of the extra `detect`), fits them, fits the
+Draws NUM scenes of each split, finds their hands with MediaPipe (of the extra `detect`), fits them, fits the
 logistic regression of `detection/confidence.py` to the train split and prints its coefficients, then the table of the
 test split and its expected calibration error. Images and detected hands are kept in the folder, so a second run takes
 a minute.
@@ -20,9 +20,7 @@ from diffusers_handiffuser.data.rows import stack_hand_params
 from diffusers_handiffuser.detection.confidence import FEATURES, features
 from diffusers_handiffuser.detection.detector import DetectedHand
 from diffusers_handiffuser.detection.finding import find_hands
-from diffusers_handiffuser.detection.fit import STEPS, place_people
-from diffusers_handiffuser.detection.people import group_people, reach_of
-from diffusers_handiffuser.detection.placing import scales_of_hands
+from diffusers_handiffuser.detection.fit import STEPS, find_people, place_people
 from diffusers_handiffuser.detection.single_hands import fit_single_hands, to_tensor
 from diffusers_handiffuser.evaluation import read_rows
 from diffusers_handiffuser.hands.body_model import procedural_body
@@ -83,9 +81,7 @@ def evaluate(rows: list, found: list[list[DetectedHand]], flat: bool) -> tuple[t
     if flat:
         hands = [DetectedHand(hand.side, hand.landmarks, hand.confidence) for hand in hands]
     single = fit_single_hands(hands, body, STEPS, trust_sides=False)
-    pixels = torch.stack([to_tensor(hand.landmarks) for hand in hands])
-    scales = scales_of_hands(single.rotations, single.poses, single.sides, pixels, body)
-    people = group_people(index, single.sides.tolist(), pixels[:, 0], scales, reach_of(body))
+    people = find_people(hands, single, index, body)
     sizes = torch.tensor([[SIZE, SIZE]]).expand(len(rows), 2)
     fitted = place_people(hands, single, people, torch.tensor(index), sizes, body)
     chosen = torch.tensor([hand for group in people for hand in group])
@@ -93,6 +89,7 @@ def evaluate(rows: list, found: list[list[DetectedHand]], flat: bool) -> tuple[t
     place = (person, single.sides[chosen])
     values = features(hands, single, chosen, fitted.error_pixels[place])
 
+    pixels = torch.stack([to_tensor(hand.landmarks) for hand in hands])
     truth = stack_hand_params(rows)
     true_pixels, true_joints = hand_joints_in_pixels(truth, body, SIZE, SIZE), body(truth).joints_3d
     joints = body(fitted.hand_params).joints_3d[place] * fitted.hand_params.camera[person, :1, None]
@@ -138,8 +135,7 @@ def table(logits: torch.Tensor, right: torch.Tensor) -> None:
             mean, share = float(promised[rows].mean()), float(right[rows].float().mean())
             error += float(rows.float().mean()) * abs(mean - share)
             print(f"| {low:.1f} to {high:.1f} | {int(rows.sum())} | {mean:.2f} | {share:.2f} |")
-    ordered = torch.tensor([float(p) for p in promised])
-    pairs = ordered[right][:, None] - ordered[~right][None]
+    pairs = promised[right][:, None] - promised[~right][None]
     area = float((pairs > 0).float().mean() + 0.5 * (pairs == 0).float().mean())
     print(f"{len(right)} hands, {float(right.float().mean()):.2f} right; expected calibration error {error:.3f}; ")
     print(f"a right hand has the higher confidence in {area:.2f} of pairs; features: {', '.join(FEATURES)}")

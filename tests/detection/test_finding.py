@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from diffusers_handiffuser.detection.detector import DetectedHand
-from diffusers_handiffuser.detection.finding import find_hands, read_photograph
+from diffusers_handiffuser.detection.finding import find_hands, open_detector, read_photograph
 
 HAND = np.stack([np.tile(np.arange(7.0), 3), np.repeat(np.arange(3.0), 7)], -1)
 METRES = np.concatenate([HAND, np.zeros((21, 1))], -1) / 50
@@ -65,6 +65,9 @@ class TestRetries:
         detector = Bright()
         assert find_hands(np.full((300, 400, 3), 40, np.uint8), detector) == []
         assert len(detector.shapes) == 3 + 4 + 9  # tiles of 104 pixels would be too small
+        detector = Bright()
+        assert find_hands(np.full((500, 500, 3), 40, np.uint8), detector) == []
+        assert len(detector.shapes) == 3 + 4 + 9 + 25
         detector = Bright()
         assert find_hands(np.full((60, 40, 3), 40, np.uint8), detector) == [] and len(detector.shapes) == 3
 
@@ -192,10 +195,18 @@ def test_detectors_by_name(tmp_path, monkeypatch):
 class TestRealPhotographs:
     def test_all_are_found(self, photos):
         expected = json.loads((photos / "expected.json").read_text())
+        detector, views = open_detector(None), []
+
+        def counting(image):
+            views[-1] += 1
+            return detector(image)
+
         for name, truth in expected.items():
-            hands = find_hands(photos / name)
+            views.append(0)
+            hands = find_hands(photos / name, counting)
             assert len(hands) == 1, name
             assert truth["side"] in (hands[0].side, None), name
+        assert (views.count(1), views.count(2)) == (12, 4)  # at once, and with a margin
 
 
 def test_what_is_no_detector_is_refused(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from PIL import Image
 from diffusers_handiffuser import DetectedHand, fit_hands
 from diffusers_handiffuser.hands.camera import square_to_pixels
 from diffusers_handiffuser.hands.skeleton import SIDES
+from diffusers_handiffuser.rendering.mesh_export import glb_bytes
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,7 @@ def test_glb(fitted, tmp_path):
     assert np.abs(shift) == pytest.approx([30, 30], abs=4) and shift[0] * shift[1] < 0
     with pytest.raises(ValueError, match="`to_glb` writes the people of one image"):
         fitted.to_glb()
+    assert fitted[:0].to_glb() == glb_bytes([])
 
 
 def test_overlays_of_large_photographs_are_smaller(fitted):

@@ -20,7 +20,8 @@ def add_fit_command(commands: Any) -> argparse.ArgumentParser:
         help="3D hands from a photograph",
         description="Finds the hands in a photograph and fits a body to them, one row per person. The suffix of FILE "
         "says what is written: parameters (.safetensors, .json), meshes (.glb) or the photograph with the hands drawn "
-        "over it (.png). `fit_hands` does this in Python, for one photograph or many.",
+        "over it (.png, at most 1600 pixels wide and high). `fit_hands` does this in Python, for one photograph or "
+        "many.",
     )
     parser.add_argument("photo", metavar="PHOTO", help="an image file")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help=f"ends in one of {', '.join(_FORMATS)}")
@@ -43,8 +44,6 @@ def add_fit_command(commands: Any) -> argparse.ArgumentParser:
 
 
 def _fit(args: argparse.Namespace) -> None:
-    from PIL import Image
-
     from ..detection import fit_hands
     from ..detection.finding import open_detector, read_photograph
 
@@ -69,7 +68,7 @@ def _fit(args: argparse.Namespace) -> None:
             raise ValueError("no hand is left: there is no mesh to write")
         fitted.to_glb(output)
     elif suffix == ".png":
-        write_file(output, fitted.overlay(Image.fromarray(pixels))[0].save)
+        write_file(output, fitted.overlay(pixels)[0].save)
     else:
         fitted.hand_params.save(output)
     print(output)

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 
 from ..hands.skeleton import SIDES
-from .detector import DetectedHand
-from .single_hands import SingleHands, to_tensor
+from .detector import DetectedHand, box_size
+from .single_hands import SingleHands
 
 
 class Regression(NamedTuple):
@@ -26,9 +26,9 @@ class Regression(NamedTuple):
 
 FEATURES = ("log_error", "log_error_ratio", "side_agrees", "log_pixel_error", "facing", "log_size", "score")
 """In this order: log of the error to the 3D landmarks per 5 mm; log of the other side's error per this one's; whether
-the detector names the side; log of the error in the image per hundredth of the hand's size; how far the palm or the
-back faces the camera, 0 edge-on to 1; log of the hand's size per 100 pixels; the detector's confidence. Values beyond
-those of the studio's images count as the nearest of them."""
+the detector names the side; log of the error in the image per hundredth of the longer side of the hand's box; how far
+the palm or the back faces the camera, 0 edge-on to 1; log of that side per 100 pixels; the detector's confidence.
+Values beyond those of the studio's images count as the nearest of them."""
 
 WITH_DEPTH = Regression(
     means=(0.204, 0.576, 0.983, 1.0, 0.802, -0.104, 0.865),
@@ -63,7 +63,7 @@ def features(
 ) -> torch.Tensor:
     """The `FEATURES` `(M, 7)` of [`confidences`]; NaN where one is not known."""
     picked = [hands[row] for row in chosen.tolist()]
-    sizes = torch.stack([(points.amax(0) - points.amin(0)).amax() for points in map(_points, picked)])
+    sizes = torch.tensor([box_size(hand) for hand in picked])
     error, other = single.error_metres[chosen], single.other_error_metres[chosen]
     scores = torch.tensor([torch.nan if hand.confidence is None else float(hand.confidence) for hand in picked])
     agrees = torch.tensor([SIDES.index(hand.side) for hand in picked]) == single.sides[chosen]
@@ -79,10 +79,6 @@ def features(
         ],
         -1,
     )
-
-
-def _points(hand: DetectedHand) -> torch.Tensor:
-    return to_tensor(hand.landmarks)
 
 
 def _probability(values: torch.Tensor, regression: Regression) -> torch.Tensor:

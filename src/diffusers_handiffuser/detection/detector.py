@@ -78,8 +78,7 @@ Detection = DetectedHand
 class HandDetector(Protocol):
     """Finds the hands in an image: `(H, W, 3)` uint8, RGB.
 
-    For each hand it returns its side, its score, 21 landmarks in pixels, 21 in metres or None, and their box. Fitting,
-    evaluation and curation take any callable of this form. They call it by [`detect_hands`].
+    It returns a [`DetectedHand`] for each. Fitting, evaluation and curation take any callable of this form.
     """
 
     def __call__(self, image: np.ndarray, /) -> Sequence[DetectedHand]: ...
@@ -141,16 +140,33 @@ def check_detections(found: Any, name: str) -> list[DetectedHand]:
         raise TypeError(f"{wanted}, got {_short(found)}")
     hands = []
     for hand in found:
-        if not (hasattr(hand, "side") and hasattr(hand, "landmarks")):
+        if not is_hand(hand):
             raise TypeError(f"{wanted}, but one of its hands is {_short(hand)}")
-        confidence, landmarks_3d = getattr(hand, "confidence", None), getattr(hand, "landmarks_3d", None)
         try:
-            checked = DetectedHand(hand.side, hand.landmarks, confidence, landmarks_3d)
+            checked = validate_hand(hand)
         except (TypeError, ValueError) as error:
             kind = ValueError if isinstance(error, ValueError) else TypeError
             raise kind(f"detector {name} returned a hand that is not valid: {reason_of(error)}") from error
         hands.append(hand if isinstance(hand, DetectedHand) else checked)
     return hands
+
+
+def is_hand(item: Any) -> bool:
+    """Whether it has the attributes that every [`DetectedHand`] has."""
+    return hasattr(item, "side") and hasattr(item, "landmarks")
+
+
+def validate_hand(hand: Any) -> DetectedHand:
+    """A new [`DetectedHand`] of the same attributes; raises a `ValueError` if they are not valid."""
+    return DetectedHand(
+        hand.side, hand.landmarks, getattr(hand, "confidence", None), getattr(hand, "landmarks_3d", None)
+    )
+
+
+def box_size(hand: DetectedHand) -> float:
+    """The longer side of a hand's box, pixels."""
+    left, top, right, bottom = hand.box
+    return max(right - left, bottom - top)
 
 
 def detector_name(detector: Any) -> str:

@@ -12,7 +12,15 @@ from PIL import Image
 
 from ..utils.images import open_image, upright_rgb
 from ..utils.messages import printable, reason_of
-from .detector import DetectedHand, HandDetector, check_detections, check_image, detector_name, run_detector
+from .detector import (
+    DetectedHand,
+    HandDetector,
+    box_size,
+    check_detections,
+    check_image,
+    detector_name,
+    run_detector,
+)
 from .loading import load_detector
 from .mediapipe_hands import TASK_VARIABLE, MediaPipeDetector
 
@@ -83,7 +91,7 @@ def search(pixels: np.ndarray, detector: HandDetector, where: str) -> list[Detec
             for hand in _detect(detector, view, corner, where):
                 (cut_off if _is_cut_off(hand, view, corner, pixels) else whole).append(hand)
         found = [*whole, *cut_off]
-        if found and not (misses_small and max(map(_size, found)) < _LARGE * max(pixels.shape[:2])):
+        if found and not (misses_small and max(map(box_size, found)) < _LARGE * max(pixels.shape[:2])):
             break
     return _without_doubles(_without_doubles([], whole, _SAME), cut_off, _SAME_CUT_OFF)
 
@@ -192,13 +200,7 @@ def _without_doubles(
     return [*known, *(hand for hand in hands if any(hand is other for other in kept))]
 
 
-def _size(hand: DetectedHand) -> float:
-    """The longer side of its box, pixels."""
-    left, top, right, bottom = hand.box
-    return max(right - left, bottom - top)
-
-
 def _distance(hand: DetectedHand, other: DetectedHand) -> float:
     """Mean distance of the landmarks, in sizes of the other hand."""
     distance: Any = np.linalg.norm(hand.landmarks - other.landmarks, axis=-1).mean()
-    return float(distance / max(_size(other), 1e-9))
+    return float(distance / max(box_size(other), 1e-9))

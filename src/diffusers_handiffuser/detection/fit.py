@@ -1,19 +1,16 @@
 """Fits hands to photographs or to detected hands."""
 
-import os
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 
 from ..hands import HandBodyModel
 from ..hands.body_model import procedural_body
 from ..utils.messages import reason_of
 from .confidence import confidences
-from .detector import DetectedHand
+from .detector import DetectedHand, is_hand, validate_hand
 from .finding import AnyDetector, Photograph, open_detector, read_photograph, search
 from .fitted_hands import FittedHands, no_hands
 from .people import group_people, reach_of
@@ -73,16 +70,16 @@ def fit_hands(
         ```
     """
     body_model = procedural_body() if body_model is None else body_model
-    if isinstance(images, str | os.PathLike | Image.Image | np.ndarray):
+    if isinstance(images, Photograph):
         images = [images]
-    elif not isinstance(images, Iterable) or _is_hand(images):
+    elif not isinstance(images, Iterable) or is_hand(images):
         raise TypeError(f"{_WANTED}, or a list of these, got {type(images).__name__}.")
     items: list[Any] = list(images)
     if not isinstance(steps, int) or steps < 1:
         raise ValueError(f"`steps` must be a whole number of at least 1, got {steps}.")
-    if items and all(_is_hand(item) for item in items):
+    if items and all(is_hand(item) for item in items):
         items = [items]
-    if any(isinstance(item, str | os.PathLike | Image.Image | np.ndarray) for item in items):
+    if any(isinstance(item, Photograph) for item in items):
         if image_sizes is not None:
             raise ValueError("`image_sizes` are for detected hands: photographs have their own.")
         detected, sizes = _find_all(items, detector)
@@ -93,10 +90,24 @@ def fit_hands(
     if not hands:
         return no_hands()
     single = fit_single_hands(hands, body_model, steps, trust_sides)
+    people = find_people(hands, single, index, body_model)
+    return place_people(hands, single, people, torch.tensor(index), sizes, body_model)
+
+
+def find_people(
+    hands: Sequence[DetectedHand], single: SingleHands, image_index: Sequence[int], body_model: HandBodyModel
+) -> list[list[int]]:
+    """The hands of each person, see [`group_people`].
+
+    Args:
+        hands (sequence of [`DetectedHand`]): N hands.
+        single ([`SingleHands`]): their fits.
+        image_index (sequence of `int`): the image of each hand.
+        body_model ([`HandBodyModel`]): the body that was fitted.
+    """
     pixels = torch.stack([to_tensor(hand.landmarks) for hand in hands])
     scales = scales_of_hands(single.rotations, single.poses, single.sides, pixels, body_model)
-    people = group_people(index, single.sides.tolist(), pixels[:, 0], scales, reach_of(body_model))
-    return place_people(hands, single, people, torch.tensor(index), sizes, body_model)
+    return group_people(image_index, single.sides.tolist(), pixels[:, 0], scales, reach_of(body_model))
 
 
 def place_people(
@@ -132,10 +143,6 @@ def place_people(
     return FittedHands(placed.hand_params, placed.error_pixels, metres, confidence, index, sizes[index])
 
 
-def _is_hand(item: Any) -> bool:
-    return hasattr(item, "side") and hasattr(item, "landmarks")
-
-
 def _find_all(images: Sequence[Any], detector: AnyDetector) -> tuple[list[list[DetectedHand]], torch.Tensor]:
     """The hands in photographs, and their sizes `(I, 2)`."""
     found, sizes, opened = [], [], open_detector(detector)
@@ -169,10 +176,9 @@ def _left_valid(hands: Sequence[Any], image: int) -> list[DetectedHand]:
 
 def check_hand(hand: Any) -> DetectedHand:
     """A hand that can be fitted; raises a `TypeError` or `ValueError` if this one cannot."""
-    if not _is_hand(hand):
+    if not is_hand(hand):
         raise TypeError(f"it must be a `DetectedHand`, got {type(hand).__name__}")
-    confidence, landmarks_3d = getattr(hand, "confidence", None), getattr(hand, "landmarks_3d", None)
-    hand = DetectedHand(hand.side, hand.landmarks, confidence, landmarks_3d)
+    hand = validate_hand(hand)
     for name in ("landmarks", "landmarks_3d"):
         if (points := getattr(hand, name)) is not None:
             points = to_tensor(points)

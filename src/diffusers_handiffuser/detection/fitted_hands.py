@@ -124,16 +124,17 @@ class FittedHands(PlacedHands):
         """The hands of all people of one image as binary glTF, y up; also written to `path` if it is given.
 
         Units are metres of the first person. Others stand beside at the place and size that they have in the image;
-        how far apart in depth they are is not known.
+        how far apart in depth they are is not known. Without people, the scene is empty.
+
+        Raises:
+            ValueError: if the people are of several images.
         """
-        from ..rendering.mesh_export import glb_bytes, hands_of_an_image, write_glb
+        from ..rendering.mesh_export import export_glb, hands_of_an_image
 
         if len(self.image_index.unique()) > 1:
             raise ValueError("`to_glb` writes the people of one image; choose them: fitted[fitted.image_index == 0].")
-        meshes = hands_of_an_image(self.hand_params, procedural_body() if body_model is None else body_model)
-        if path is not None:
-            write_glb(path, meshes)
-        return glb_bytes(meshes)
+        body_model = procedural_body() if body_model is None else body_model
+        return export_glb(hands_of_an_image(self.hand_params, body_model), path)
 
 
 def no_hands() -> FittedHands:

@@ -9,6 +9,7 @@ from ..hands.skeleton import LEFT_HAND, LEFT_WRIST, NUM_JOINTS, OPENPOSE_FROM_MA
 
 _PARENTS = (0, *(0 if k % 3 == 0 else k for k in range(15)))
 """Of the wrist (itself) and the 15 finger joints in MANO's order."""
+_HANDS = ((LEFT_WRIST, LEFT_HAND), (RIGHT_WRIST, RIGHT_HAND))
 _FINGERS = torch.arange(1, 16).unflatten(0, (5, 3))
 
 
@@ -87,9 +88,6 @@ class HandKinematics:
         offsets = tips[:, :, None] - rest[:, None]
         ends = torch.einsum("nkab,ntkb->ntka", turns, offsets) + positions[:, None]
         return turns, positions, ends
-
-
-_HANDS = ((LEFT_WRIST, LEFT_HAND), (RIGHT_WRIST, RIGHT_HAND))
 
 
 def _left_jacobian(rotvec: torch.Tensor) -> torch.Tensor:

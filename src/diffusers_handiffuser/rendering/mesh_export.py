@@ -59,9 +59,16 @@ def write_obj(path: str | os.PathLike, meshes: Sequence[HandMesh]) -> None:
 
 def write_glb(path: str | os.PathLike, meshes: Sequence[HandMesh]) -> None:
     """Writes binary glTF 2.0, see [`glb_bytes`]."""
+    export_glb(meshes, path)
+
+
+def export_glb(meshes: Sequence[HandMesh], path: str | os.PathLike | None = None) -> bytes:
+    """[`glb_bytes`], also written to `path` if it is given."""
     content = glb_bytes(meshes)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(content)
+    if path is not None:
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(content)
+    return content
 
 
 def glb_bytes(meshes: Sequence[HandMesh]) -> bytes:

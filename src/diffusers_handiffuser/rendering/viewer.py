@@ -12,18 +12,15 @@ from pathlib import Path
 from ..hands.body_model import HandBodyModel, procedural_body
 from ..hands.params import HandParams
 from ..utils.atomic_files import atomic_write
-from .mesh_export import glb_bytes, meshes_of_one_row
+from .mesh_export import export_glb, meshes_of_one_row
 
 
 def hands_glb(
     hand_params: HandParams, path: str | os.PathLike | None = None, body_model: HandBodyModel | None = None
 ) -> bytes:
     """See `HandParams.to_glb`. The scene is empty where no hand is visible."""
-    content = glb_bytes(meshes_of_one_row(hand_params, procedural_body() if body_model is None else body_model))
-    if path is not None:
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(content)
-    return content
+    body_model = procedural_body() if body_model is None else body_model
+    return export_glb(meshes_of_one_row(hand_params, body_model), path)
 
 
 class HandView:
