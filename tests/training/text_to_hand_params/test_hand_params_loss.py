@@ -95,3 +95,9 @@ def test_the_arm_of_a_visible_hand_has_a_weight_of_its_own():
     }  # fmt: skip
     assert named["right_elbow"] == named["pelvis"] == named["left_index1"] == 1
     assert abs(named["right_index1"] - 0.1) < 1e-6
+
+
+def test_which_hands_are_visible_has_a_weight_of_its_own():
+    weights = value_weights(torch.tensor([[True, False]]), 0.1, visibility_weight=10.0)[0]
+    assert weights[-2:].tolist() == [10, 10]
+    assert weights[:-2].max() == 1

@@ -66,7 +66,12 @@ class HandParamsLoss:
         clean, visible = batch["samples"], batch["hand_visible"]
         noisy = self.scheduler.add_noise(clean, noise, timesteps)
         predicted = objective(noisy, timesteps, *drop_captions(batch, no_caption)).float()
-        weights = value_weights(visible, self.options.invisible_hand_weight, self.options.arm_loss_weight)
+        weights = value_weights(
+            visible,
+            self.options.invisible_hand_weight,
+            self.options.arm_loss_weight,
+            self.options.visibility_loss_weight,
+        )
         errors = ((predicted - clean).square() * weights).mean(1)
         joints = self.joint_errors(predicted, clean, visible, timesteps).mean()
         snr_weights = min_snr_weights(self.scheduler, timesteps, self.options.snr_gamma)
@@ -149,8 +154,12 @@ def sample_statistics(samples: torch.Tensor, floor: float) -> tuple[torch.Tensor
     return samples.double().mean(0).float(), samples.double().std(0, correction=0).float().clamp(min=floor)
 
 
-def value_weights(hand_visible: torch.Tensor, invisible_weight: float, arm_weight: float = 1.0) -> torch.Tensor:
-    """Loss weight (B, 327) of each value: 1, but for fingers of a hand that is not visible and the arm of one that is.
+def value_weights(
+    hand_visible: torch.Tensor, invisible_weight: float, arm_weight: float = 1.0, visibility_weight: float = 1.0
+) -> torch.Tensor:
+    """Loss weight (B, 327) of each value.
+
+    It is 1, but for fingers of a hand that is not visible, for the arm of one that is, and for which hands are visible.
 
     Whatever the weights, the loss is least where the prediction is the mean of the clean samples.
     """
@@ -161,4 +170,5 @@ def value_weights(hand_visible: torch.Tensor, invisible_weight: float, arm_weigh
         for joint in ARM_JOINTS[side]:
             columns = slice(6 * joint, 6 * joint + 6)
             weights[:, columns] = torch.where(hand_visible[:, side : side + 1], arm_weight, 1.0)
+    weights[:, -SAMPLE_PARTS["hand_visible"] :] = visibility_weight
     return weights

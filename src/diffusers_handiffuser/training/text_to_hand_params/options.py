@@ -94,13 +94,18 @@ class DiffusionOptions(TimestepBiasOptions):
         help="weight of the rotations of a visible hand's arm, which turn the hand: four joints beside fifteen of its "
         "fingers; 6",
     )
+    visibility_loss_weight: float = option(
+        1.0, help="weight of the two values that say which hands are visible, beside 325 others; 10"
+    )
     joint_loss_weight: float = option(
         1.0, help="weight of the loss on the visible hands' joints, in the image and around the wrist"
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse_negative(self, "arm_loss_weight", "invisible_hand_weight", "joint_loss_weight")
+        refuse_negative(
+            self, "arm_loss_weight", "invisible_hand_weight", "joint_loss_weight", "visibility_loss_weight"
+        )
         refuse_outside_unit_interval(self, "condition_dropout")
 
 
