@@ -159,7 +159,7 @@ def value_weights(
 ) -> torch.Tensor:
     """Loss weight (B, 327) of each value.
 
-    It is 1, but for fingers of a hand that is not visible, for the arm of one that is, and for which hands are visible.
+    It is 1, but for fingers of a hand that is not visible, the arm of one that is, and which hands are visible.
 
     Whatever the weights, the loss is least where the prediction is the mean of the clean samples.
     """
