@@ -129,7 +129,17 @@ def test_two_hands_need_a_sentence_about_both():
     alike = replace(scene, gestures=dict.fromkeys(scene.gestures, "fist"))
     fitting = [s for s in collected_sentences("fist") if s.is_true_of(alike)]
     assert fitting and all(sentence.both for sentence in fitting)
-    assert collected_caption(replace(scene, gestures={"left": "fist", "right": "ok"}), random.Random(0)) is None
+
+
+def test_two_hands_that_differ_take_a_sentence_each_with_its_side():
+    scene = next(s for s in (sample_scene(2, "train", i, kind="two_hands") for i in range(50)))
+    scene = replace(scene, gestures={"left": "fist", "right": "ok"}, views={"left": "back", "right": "palm"})
+    found = set()
+    for seed in range(40):
+        caption = collected_caption(scene, random.Random(seed)).casefold()
+        assert "left" in caption and "right" in caption
+        found.add(caption)
+    assert len(found) == 40
 
 
 def test_scenes_without_hands():

@@ -16,6 +16,8 @@ from .typing_habits import typed
 
 _FOLDER = Path(__file__).parent / "collected"
 _HANDLESS = "none"
+_SHORT = 12
+"""Words of a sentence that stands beside another."""
 _TAGS = re.compile(r"\[([a-z ]*)\] *(.*)")
 _SAID = {"side": SIDES, "view": VIEWS, "turn": ("up", *TURNS), "both": ("both",)}
 
@@ -81,7 +83,7 @@ def _read(path: Path) -> Iterator[CollectedSentence]:
 def collected_caption(scene: Scene, rng: random.Random) -> str | None:
     """A collected sentence that is true of a scene's hands, often with more about hand, place or light behind it.
 
-    Of a scene without hands only that there are none is true.
+    Of a scene without hands only that there are none is true. Two hands that differ take a short sentence each.
 
     Args:
         scene ([`Scene`]): the scene.
@@ -92,7 +94,7 @@ def collected_caption(scene: Scene, rng: random.Random) -> str | None:
     """
     gestures = set(scene.gestures.values())
     if len(gestures) > 1:
-        return None
+        return _two_hands_apart(scene, rng)
     fitting = [
         sentence
         for sentence in collected_sentences(next(iter(gestures), None))
@@ -110,6 +112,33 @@ def collected_caption(scene: Scene, rng: random.Random) -> str | None:
         return typed(parts[0], rng)
     parts[0] = parts[0].rstrip(".!?")
     return typed(", ".join(parts), rng)
+
+
+def _two_hands_apart(scene: Scene, rng: random.Random) -> str | None:
+    """Short sentences about either hand, with the sides where they do not say them; None if a hand has none."""
+    parts = []
+    for side, gesture in scene.gestures.items():
+        fitting = [
+            sentence
+            for sentence in collected_sentences(gesture)
+            if len(sentence.text.split()) <= _SHORT
+            and not sentence.both
+            and sentence.side in (None, side)
+            and sentence.view in (None, scene.views[side])
+            and sentence.turn in (None, scene.turn_of(side))
+        ]
+        if not fitting:
+            return None
+        sentence = rng.choice(fitting)
+        text = sentence.text.rstrip(".!")
+        if sentence.side is None:
+            text = rng.choice(("{0} hand: {1}", "{0}: {1}", "{1} with the {0} hand", "{1} ({0} hand)")).format(
+                side, text
+            )
+        parts.append(text)
+    rng.shuffle(parts)
+    joint = rng.choice((", ", "; ", " and ", " / ", ", and ", ". ", ", while "))
+    return typed(rng.choice(("", "", "", "two hands: ", "one person: ")) + joint.join(parts), rng)
 
 
 def _more_of_the_hand(scene: Scene, sentence: CollectedSentence, rng: random.Random) -> list[str]:
