@@ -84,7 +84,7 @@ def test_no_sentence_says_which_way_sideways_is():
 
 def test_sentences_of_the_finger_gun_fold_no_more_than_two_fingers():
     """Its barrel is two fingers, as that of one would be the L."""
-    folded = r"\b(?:other|remaining|fold) (?:three|fingers)\b|\bIII to V\b|\bmiddle and pinkie\b"
+    folded = r"\b(?:other|remaining|fold|all) (?:three|3|fingers)\b|\bthree finger|\bIII to V\b|\bmiddle and pinkie\b"
     assert not [s for s in collected_sentences("finger_gun") if re.search(folded, s.text, re.IGNORECASE)]
 
 
