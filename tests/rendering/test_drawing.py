@@ -11,6 +11,7 @@ from diffusers_handiffuser.hands.skeleton import LEFT_WRIST, RIGHT_WRIST
 from diffusers_handiffuser.rendering.drawing import (
     FINGER_COLORS,
     draw_hand_mesh,
+    draw_overlay,
     draw_preview,
     draw_skeleton,
 )
@@ -224,3 +225,23 @@ class TestPreview:
     def test_refuses_empty_lines(self, body, hands):
         with pytest.raises(ValueError, match="must be at least 1 pixel, got 0"):
             draw_preview(Image.new("RGB", (8, 8)), hands[0], body, size=0)
+
+
+class TestOverlay:
+    def test_opaque_hands_on_paper_are_those_of_the_mesh_image(self, body, hands):
+        paper = Image.new("RGB", (60, 40), tuple(PAPER.tolist()))
+        for row, mesh in enumerate(draw_hand_mesh(hands, body, 40, 60)):
+            assert abs(pixels(draw_overlay(paper, hands[row], body, opacity=1.0)) - pixels(mesh)).max() <= 1
+
+    def test_hands_are_blended_and_the_rest_of_the_image_is_kept(self, body, hands):
+        noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8))
+        away = hands[:3].replace(camera=hands.camera[:3] + torch.tensor([0.0, 0.5, 0.5]))  # partly out of the image
+        drawn = pixels(draw_overlay(noise, away, body))
+        shown = np.any([inked(mesh) for mesh in draw_hand_mesh(away, body, 40, 60)], axis=0)
+        assert 0 < shown.mean() < 0.9 and np.array_equal(drawn[~shown], pixels(noise)[~shown])
+        assert (drawn[shown] != pixels(noise)[shown]).any(-1).mean() > 0.9
+
+    def test_hands_out_of_the_image_leave_it_as_it_is(self, body, hands):
+        noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8))
+        gone = hands.replace(camera=hands.camera + torch.tensor([0.0, 50.0, 0.0]))
+        assert np.array_equal(pixels(draw_overlay(noise, gone, body)), pixels(noise))

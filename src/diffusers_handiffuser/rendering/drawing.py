@@ -14,7 +14,8 @@ from .rasterizer import rasterize, vertex_normals
 
 FINGER_COLORS = ((230, 60, 60), (240, 160, 40), (80, 190, 90), (70, 160, 230), (160, 90, 220))
 """Thumb, index, middle, ring, pinky."""
-_PAPER = (0.94, 0.94, 0.95)
+_PAPER = (240, 240, 242)
+_SUPERSAMPLING = 2
 
 
 @torch.no_grad()
@@ -36,10 +37,12 @@ def draw_hand_mesh(
     _check_size(height, width)
     device = body_model.device
     cameras = hand_params.camera.to(device).reshape(-1, 3)
-    return [
-        _shade(*join_meshes(meshes, device), camera, height, width)
-        for meshes, camera in zip(visible_meshes(hand_params, body_model), cameras, strict=True)
-    ]
+    images = []
+    for meshes, camera in zip(visible_meshes(hand_params, body_model), cameras, strict=True):
+        image = np.array(Image.new("RGB", (width, height), _PAPER))
+        _blend(image, *_render(*join_meshes(meshes, device), camera, height, width))
+        images.append(Image.fromarray(image))
+    return images
 
 
 def draw_skeleton(image: Image.Image, joints_2d: torch.Tensor, hand_visible: torch.Tensor) -> Image.Image:
@@ -96,11 +99,15 @@ def draw_overlay(
         `PIL.Image.Image`, RGB, of the image's size.
     """
     image = upright_rgb(image)
+    pixels = np.array(image)
     cameras = hand_params.camera.to(body_model.device).reshape(-1, 3)
     for meshes, camera in zip(visible_meshes(hand_params, body_model), cameras, strict=True):
-        scene = join_meshes(meshes, body_model.device)
-        image = _shade(*scene, camera, image.height, image.width, background=image, opacity=opacity)
-    return image
+        place, color = _render(*join_meshes(meshes, body_model.device), camera, image.height, image.width)
+        if place.numel():  # the rest of a large image need not be touched
+            low, high = place.amin(1) // _SUPERSAMPLING, place.amax(1) // _SUPERSAMPLING + 1
+            part = pixels[low[0] : high[0], low[1] : high[1]]
+            _blend(part, place - _SUPERSAMPLING * low[:, None], color, opacity)
+    return Image.fromarray(pixels)
 
 
 @torch.no_grad()
@@ -141,36 +148,38 @@ def draw_preview(
     return preview
 
 
-def _shade(
+def _render(
     vertices: torch.Tensor,
     faces: torch.Tensor,
     vertex_colors: torch.Tensor,
     camera: torch.Tensor,
     height: int,
     width: int,
-    supersampling: int = 2,
-    background: Image.Image | None = None,
-    opacity: float = 1.0,
-) -> Image.Image:
-    """Renders a mesh: vertices `(V, 3)`, metres, faces `(F, 3)`, colours `(V, 3)` in `[0, 1]`, camera `(3,)`."""
-    fine_height, fine_width = height * supersampling, width * supersampling
-    if background is None:
-        paper = torch.tensor(_PAPER).expand(fine_height * fine_width, 3).clone()
-    else:
-        fine = background.resize((fine_width, fine_height), Image.Resampling.NEAREST)
-        paper = torch.from_numpy(np.array(fine)).reshape(-1, 3) / 255
-    if len(faces):
-        points = square_to_pixels(project_weak_perspective(vertices, camera), fine_height, fine_width)
-        screen = torch.cat([points, vertices[:, 2:]], -1)[None]
-        seen = rasterize(screen, faces, fine_height, fine_width)
-        normal = seen.interpolate(vertex_normals(vertices[None], faces), faces)
-        light = torch.nn.functional.normalize(vertices.new_tensor([-0.35, -0.6, -1.0]), dim=0)
-        brightness = 0.35 + 0.65 * (normal @ light).clamp(0, 1)
-        color = seen.interpolate(vertex_colors[None], faces) * brightness[:, None]
-        pixel = seen.pixel.cpu()
-        paper[pixel] = torch.lerp(paper[pixel], color.clamp(0, 1).cpu(), opacity)
-    pixels = (paper.view(fine_height, fine_width, 3) * 255).round().byte().numpy()
-    return Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX)
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The pixels of a supersampled image that show a mesh: their rows and columns `(2, N)`, and colours `(N, 3)`.
+
+    The mesh has vertices `(V, 3)`, metres, faces `(F, 3)` and colours `(V, 3)` in `[0, 1]`. It is seen
+    by a camera `(3,)` in an image of this height and width.
+    """
+    if not len(faces):
+        return torch.empty(2, 0, dtype=torch.long), torch.empty(0, 3)
+    height, width = height * _SUPERSAMPLING, width * _SUPERSAMPLING
+    points = square_to_pixels(project_weak_perspective(vertices, camera), height, width)
+    seen = rasterize(torch.cat([points, vertices[:, 2:]], -1)[None], faces, height, width)
+    normal = seen.interpolate(vertex_normals(vertices[None], faces), faces)
+    light = torch.nn.functional.normalize(vertices.new_tensor([-0.35, -0.6, -1.0]), dim=0)
+    brightness = 0.35 + 0.65 * (normal @ light).clamp(0, 1)
+    color = seen.interpolate(vertex_colors[None], faces) * brightness[:, None]
+    return torch.stack([seen.pixel // width, seen.pixel % width]).cpu(), color.clamp(0, 1).cpu()
+
+
+def _blend(image: np.ndarray, place: torch.Tensor, color: torch.Tensor, opacity: float = 1.0) -> None:
+    """Blends what `_render` returns into an image `(H, W, 3)`, uint8, in place."""
+    fine = torch.from_numpy(image.repeat(_SUPERSAMPLING, 0).repeat(_SUPERSAMPLING, 1)) / 255
+    rows, columns = place
+    fine[rows, columns] = torch.lerp(fine[rows, columns], color, opacity)
+    drawn = Image.fromarray((fine * 255).round().byte().numpy())
+    image[:] = drawn.resize(image.shape[1::-1], Image.Resampling.BOX)
 
 
 def _check_size(height: int, width: int) -> None:
