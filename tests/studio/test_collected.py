@@ -88,6 +88,22 @@ def test_sentences_of_the_finger_gun_fold_no_more_than_two_fingers():
     assert not [s for s in collected_sentences("finger_gun") if re.search(folded, s.text, re.IGNORECASE)]
 
 
+def test_sentences_of_the_finger_gun_have_no_barrel_of_one_finger():
+    one = r"\b(?:a|one|the|his|her) (?!two )(?:\w+ )?finger(?:tip)?\b"
+    index = r"^(?!.*\b(?:middle|long) finger|.*\bmiddle\b).*\b(?:index|forefinger|pointer)\b"
+    assert not [s for s in collected_sentences("finger_gun") if re.search(f"{one}|{index}", s.text, re.IGNORECASE)]
+
+
+def test_sentences_about_one_hand_leave_the_other_out():
+    """A scene of one hand cannot show what the other does."""
+    named = r"\b(?:other|free) (?:hand|fist|palm|paw|glove)\b|\bin one (?:hand|fist)\b.*\bother\b"
+    opposite = {"left": "right", "right": "left"}
+    for gesture, sentence in every_sentence():
+        side = opposite.get(sentence.side, "neither")
+        words = rf"{named}|\b{side} (?:hand|fist|palm|paw|glove|mitt|thumb|one)\b|\b(?:in|with) the {side}\b"
+        assert sentence.both or not re.search(words, sentence.text, re.IGNORECASE), (gesture, sentence)
+
+
 def test_every_sentence_about_two_hands_has_a_scene():
     """Two hands are never turned."""
     assert not [pair for pair in every_sentence() if pair[1].both and pair[1].turn in TURNS]
