@@ -50,7 +50,7 @@ def draw_skeletons(hand_params: HandParams, body_model: HandBodyModel, size: int
 
     Of people they show neck and arms too, as the openpose ControlNets know them: a little more than other arms get.
     """
-    images: Any = hand_params.to_condition("openpose", size, body_model=body_model)
+    images: Any = hand_params.to_condition("openpose", size, body_model, style="scaled")
     skeletons = torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2)
     return skeletons * hand_params.hand_visible.any(-1).cpu()[:, None, None, None]
 

@@ -41,6 +41,7 @@ print("fine")
 """
 
 
+@pytest.mark.slow
 def test_import_has_no_side_effects(tmp_path):
     source = Path(diffusers_handiffuser.__file__).parents[1]
     environment = {

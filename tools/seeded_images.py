@@ -94,7 +94,7 @@ def results() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
         yield name, {"points": geometry[name].numpy()}
     yield "body_vertices", {"points": body_model.full_mesh(hands).vertices.numpy()}
     for kind in ("openpose", "depth", "normal", "mask"):
-        for i, image in enumerate(hands.to_condition(kind, (96, SIZE))):
+        for i, image in enumerate(hands.to_condition(kind, (96, SIZE), style="scaled")):
             yield f"condition {kind}[{i}]", {"image": np.asarray(image)}
     yield "show", {"image": np.asarray(hands.show())}
 
@@ -161,7 +161,7 @@ def drawn() -> Iterator[tuple[str, list[Image.Image], HandParams | None]]:
         *call(inpaint, 14, FIST, image=seen[0], mask_image=mask, hand_params=hands[:1], padding_mask_crop=8),
     )
 
-    depth, openpose = (hands.to_condition(kind, SIZE) for kind in ("depth", "openpose"))
+    depth, openpose = (hands.to_condition(kind, SIZE, style="scaled") for kind in ("depth", "openpose"))
     controlnet = HanDiffuserControlNetPipeline.from_pipe(base, controlnet=make_controlnet(base))
     yield "ControlNet: given hands", *call(controlnet, 15, [FIST, PEACE], image=depth, hand_params=hands)
     multi = HanDiffuserControlNetPipeline.from_pipe(base, controlnet=[make_controlnet(base), make_controlnet(base, 1)])

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import diffusers_handiffuser
 
 BLOCK = """
@@ -100,12 +102,14 @@ def run(code: str, folder: Path) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.slow
 def test_free_paths_do_not_import_smplx(tmp_path):
     result = run(FREE_PATHS, tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip().endswith("free")
 
 
+@pytest.mark.slow
 def test_the_whole_body_of_a_licensed_file_does(tmp_path):
     result = run(LICENSED, tmp_path)
     assert result.returncode == 0, result.stderr

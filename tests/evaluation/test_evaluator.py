@@ -205,7 +205,7 @@ class TestPipelines:
         detector = [Detection("left", np.random.default_rng(0).random((21, 2)) * 16, 0.5)]
         report = evaluate(pipe, rows[:2], None, lambda picture: detector, samples=1, num_inference_steps=2)
         assert "joint_error" in report.estimates["detector"]
-        wanted = rows[0].hand_params.to_condition("openpose", 16)
+        wanted = rows[0].hand_params.to_condition("openpose", 16, style="scaled")
         assert isinstance(seen[0][0], Image.Image) and seen[0][0].tobytes() == wanted.tobytes()
 
 

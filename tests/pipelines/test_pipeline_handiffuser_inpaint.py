@@ -12,7 +12,7 @@ from diffusers import StableDiffusionInpaintPipeline, UNet2DConditionModel
 from small_calls import generator, quiet
 
 from diffusers_handiffuser import HanDiffuserInpaintPipeline, HanDiffuserPipeline, HandParams
-from diffusers_handiffuser.rendering.conditions import draw_mask
+from diffusers_handiffuser.rendering.surfaces import draw_mask
 
 HEIGHT, WIDTH = 24, 16
 

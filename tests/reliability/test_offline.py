@@ -75,6 +75,7 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_default_use_needs_no_network_and_writes_nothing_else(tmp_path):
     """In a new process, from a copy of the package without write permissions, in a folder with a strange name.
 

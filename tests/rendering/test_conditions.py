@@ -9,9 +9,10 @@ from diffusers_handiffuser import HandParams
 from diffusers_handiffuser.hands.body_model import procedural_body
 from diffusers_handiffuser.hands.camera import project_weak_perspective, square_to_pixels
 from diffusers_handiffuser.hands.skeleton import JOINT_NAMES, OPENPOSE_HAND_EDGES
-from diffusers_handiffuser.rendering import conditions
-from diffusers_handiffuser.rendering.conditions import BODY_COLORS, BODY_LIMBS, HAND_EDGE_COLORS, draw_mask
+from diffusers_handiffuser.rendering import conditions, surfaces
 from diffusers_handiffuser.rendering.meshes import HandMesh
+from diffusers_handiffuser.rendering.skeletons import BODY_COLORS, BODY_LIMBS, HAND_EDGE_COLORS
+from diffusers_handiffuser.rendering.surfaces import draw_mask
 
 KINDS = ("openpose", "depth", "normal", "mask")
 
@@ -85,6 +86,34 @@ class TestToCondition:
     def test_bad_arguments(self, close_up, arguments, words):
         with pytest.raises(ValueError, match=words):
             close_up.to_condition(*arguments)
+
+    @pytest.mark.parametrize(
+        "kind, options, words",
+        [
+            ("openpose", {"style": "thick"}, "`style` must be one of dwpose, xinsir, scaled, got 'thick'"),
+            ("depth", {"style": None}, "`style` must be one of dwpose, xinsir, scaled, got None"),
+            ("openpose", {"parts": ("hands", "feet")}, "must be among body, hands, face, got 'feet'"),
+            ("mask", {"parts": "face"}, "`parts` of an image of kind 'mask' must be among hands.*, got 'face'"),
+            ("openpose", {"parts": ()}, "must be among body, hands, face, got none"),
+        ],
+    )
+    def test_bad_style_and_parts(self, close_up, kind, options, words):
+        with pytest.raises(ValueError, match=words):
+            close_up.to_condition(kind, 16, **options)
+
+    def test_people_share_an_image(self, close_up):
+        """All rows of the last batch axis are drawn; the axes before it are a list of images."""
+        moved = close_up.replace(camera=close_up.camera + torch.tensor([0.0, 0.05, 0.0]))
+        pair = HandParams.cat([close_up.reshape(1), moved.reshape(1)])
+        alone, other = (np.asarray(image) for image in pair.to_condition("openpose", 64, style="scaled"))
+        together = pair.to_condition("openpose", 64, style="scaled", people=True)
+        assert isinstance(together, Image.Image)
+        lit = np.asarray(together).any(-1)
+        assert (lit == (alone.any(-1) | other.any(-1))).all() and (alone.any(-1) != other.any(-1)).any()
+        rows = HandParams.cat([pair.reshape(1, 2)] * 2).to_condition("openpose", 64, style="scaled", people=True)
+        assert [image.tobytes() for image in rows] == [together.tobytes()] * 2
+        nobody = pair[:0].to_condition("openpose", 64, people=True)
+        assert not np.asarray(nobody).any()
 
 
 class TestOpenpose:
@@ -164,7 +193,7 @@ def plane(normal) -> HandMesh:
 @pytest.fixture
 def draw_plane(monkeypatch):
     def draw(kind, normal, size=32):
-        monkeypatch.setattr(conditions, "visible_meshes", lambda *_: [[plane(normal)]])
+        monkeypatch.setattr(surfaces, "visible_meshes", lambda *_: [[plane(normal)]])
         drawn = conditions.CONDITIONS[kind](HandParams.zeros(1), procedural_body(), size, size)
         return np.asarray(drawn[0]).astype(int)
 

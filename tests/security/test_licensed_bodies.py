@@ -287,6 +287,7 @@ class TestWhatIsFree:
         save_file({k: v.bfloat16() for k, v in own.state_dict().items() if v.is_floating_point()}, tmp_path / "half")
         search(tmp_path)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("num_vertices", [60, 6890])
     def test_a_body_that_is_the_users_to_pass_on(self, tmp_path, num_vertices):
         (tmp_path / "body.npz").write_bytes(npz_bytes(made_up_body(num_vertices, 10)))

@@ -76,7 +76,7 @@ def test_weights_are_those_of_one_process(folder):
 
 def test_caches_are_filled_together(folder):
     ours = sorted((folder / "data/.cache").iterdir())
-    assert len(ours) == 4 and not any(path.name.endswith(".tmp") for path in ours)
+    assert len(ours) == 5 and not any(path.name.endswith(".tmp") for path in ours)
     for path in ours:  # halves of floats whose last bit depends on how a machine shares a sum among threads
         theirs = np.load(folder / "data alone/.cache" / path.name)
         np.testing.assert_allclose(np.load(path), theirs, rtol=2**-9, atol=1e-6, err_msg=path.name)

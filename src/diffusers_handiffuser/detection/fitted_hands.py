@@ -56,7 +56,14 @@ class FittedHands(PlacedHands):
         return FittedHands(**{name: value[rows] for name, value in vars(self).items()})
 
     def to_condition(
-        self, kind: str, size: int | tuple[int, int] | None = None, body_model: HandBodyModel | None = None
+        self,
+        kind: str,
+        size: int | tuple[int, int] | None = None,
+        body_model: HandBodyModel | None = None,
+        *,
+        style: str = "dwpose",
+        parts: Sequence[str] | None = None,
+        people: bool = False,
     ) -> "list[Image]":
         """The hands of each person as an image for ControlNets and T2I-Adapters, without the assumed body.
 
@@ -65,15 +72,28 @@ class FittedHands(PlacedHands):
             size (`int` or `tuple[int, int]`, *optional*): side of a square image, or `(width, height)`, pixels. By
                 default that of the person's image.
             body_model ([`HandBodyModel`], *optional*): that of the fit; by default the procedural one.
+            style (`str`): how a skeleton is drawn, see [`HandParams.to_condition`].
+            parts (sequence of `str`, *optional*): what is shown; by default the hands alone.
+            people (`bool`): draws all people of a photograph into one image.
 
         Returns:
-            `list` of `PIL.Image.Image`: one per row.
+            `list` of `PIL.Image.Image`: one per row, or with `people` one per photograph that has any.
         """
         from ..rendering.conditions import draw_condition
 
+        rows = [self.image_index == number for number in self.image_index.unique()] if people else range(len(self))
         images: list[Image] = []
-        for hands, own in zip(self.hand_params, self.image_sizes.tolist(), strict=True):
-            image = draw_condition(hands, kind, tuple(own) if size is None else size, body_model, hands_only=True)
+        for chosen in rows:
+            own = self.image_sizes[chosen].reshape(-1, 2)[0].tolist()
+            image = draw_condition(
+                self.hand_params[chosen],
+                kind,
+                tuple(own) if size is None else size,
+                body_model,
+                style=style,
+                parts=("hands",) if parts is None else parts,
+                people=people,
+            )
             assert not isinstance(image, list)
             images.append(image)
         return images

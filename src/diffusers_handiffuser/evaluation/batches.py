@@ -96,7 +96,7 @@ def drawn_batches(
             call["hand_params"] = hands
         if wants_condition(pipe):
             side = size or pipe.unet.config.sample_size * pipe.vae_scale_factor
-            call["image"] = hands.to_condition(condition, side, body_model=body_model)
+            call["image"] = hands.to_condition(condition, side, body_model, style="scaled")
         images = pipe(texts, generator=sample_generators(*seeds), output_type="np", **call)[0]
         yield ImageBatch(
             torch.arange(start, start + len(part)).repeat_interleave(samples),

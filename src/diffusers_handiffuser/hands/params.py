@@ -227,7 +227,14 @@ class HandParams:
         return HandParams.from_full_pose(pose, self.betas, camera, self.hand_visible.flip(-1))
 
     def to_condition(
-        self, kind: str, size: int | tuple[int, int], body_model: "HandBodyModel | None" = None
+        self,
+        kind: str,
+        size: int | tuple[int, int],
+        body_model: "HandBodyModel | None" = None,
+        *,
+        style: str = "dwpose",
+        parts: Sequence[str] | None = None,
+        people: bool = False,
     ) -> "Image | list[Image]":
         """The visible hands as an image for public ControlNets and T2I-Adapters, see `rendering.conditions`.
 
@@ -236,11 +243,18 @@ class HandParams:
                 green upwards, blue to the viewer) or `"mask"` (white hands).
             size (`int` or `tuple[int, int]`): side of a square image, or `(width, height)`, pixels.
             body_model ([`HandBodyModel`], *optional*): the body that the parameters pose; else the procedural one.
+            style (`str`): how a skeleton is drawn: `"dwpose"` in the fixed pixels of controlnet_aux, DWPose and most
+                public code, `"xinsir"` with the thicker limbs of xinsir's SDXL ControlNets, or `"scaled"` as at 512
+                pixels, in proportion to the image.
+            parts (sequence of `str`, *optional*): what is shown: of a skeleton some of `"body"`, `"hands"` and
+                `"face"`, by default all; of the other kinds the `"hands"`.
+            people (`bool`): draws all rows of the last batch axis into one image.
 
         Returns:
-            `PIL.Image.Image`, RGB or for a mask "L"; with a batch dimension a list, one per row.
+            `PIL.Image.Image`, RGB or for a mask "L"; with a batch dimension (besides that of `people`) a list, one per
+            row.
         """
-        return _rendering().draw_condition(self, kind, size, body_model)
+        return _rendering().draw_condition(self, kind, size, body_model, style=style, parts=parts, people=people)
 
     def show(self, size: int = 256, body_model: "HandBodyModel | None" = None, max_rows: int = 16) -> "Image":
         """The visible hands as shaded meshes, one square tile per row, four tiles per line; displayed in a notebook.

@@ -11,7 +11,7 @@ from diffusers.image_processor import PipelineImageInput
 from diffusers.utils import logging
 
 from ..hands import HandParams, ImageCrop
-from ..rendering.conditions import draw_mask
+from ..rendering.surfaces import draw_mask
 from .component_checks import require
 from .hand_conditioning import HandConditioningMixin
 from .hand_inputs import HandInputs

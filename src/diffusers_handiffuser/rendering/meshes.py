@@ -1,5 +1,6 @@
 """Meshes of the visible hands, for drawing and export."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -27,6 +28,15 @@ class HandMesh(NamedTuple):
     vertices: torch.Tensor
     faces: torch.Tensor
     color: tuple[float, float, float]
+
+
+def rows_of_images(hand_params: HandParams, people: bool) -> list[HandParams]:
+    """The rows that each image shows, of batch shape `(P,)`: one row, or with `people` all of the last batch axis."""
+    shape = hand_params.batch_shape
+    number = shape[-1] if people and shape else 1
+    rows = hand_params.reshape(math.prod(shape))
+    images = math.prod(shape[:-1]) if people else len(rows)
+    return [rows[image * number : (image + 1) * number] for image in range(images)]
 
 
 def visible_meshes(hand_params: HandParams, body_model: HandBodyModel) -> Iterator[list[HandMesh]]:

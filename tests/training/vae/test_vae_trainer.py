@@ -99,6 +99,7 @@ def test_decoder_alone_leaves_the_latents_as_they_are(data_dir, tmp_path):
         run(data_dir, tmp_path / "third", "--train_decoder_only")
 
 
+@pytest.mark.slow
 def test_decoder_learns_from_given_latents(data_dir, tmp_path):
     """Here average colours, of which this encoder knows nothing."""
     run(data_dir, tmp_path / "first", "--max_train_steps", 2)
@@ -170,6 +171,7 @@ def test_pooled_latents_are_colours_and_brightness():
     assert torch.allclose(brightness, torch.tensor([[0.299 * 0.25, (0.587 - 0.114) * 0.25]]))
 
 
+@pytest.mark.slow
 def test_latents_stay_near_what_is_pooled(data_dir, tmp_path):
     run(data_dir, tmp_path / "out", "--max_train_steps", 150, "--checkpointing_steps", 150, "--learning_rate", 0.01,
         "--pooled_latents_weight", 5, "--lr_warmup_steps", 1)  # fmt: skip
