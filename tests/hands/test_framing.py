@@ -179,6 +179,10 @@ class TestPeopleOfOneImage:
         assert zoom[0] != 1
         torch.testing.assert_close(zoom[0], zoom[1])
 
+    def test_nobody(self, people):
+        for nobody in (people[:0], people[:0].reshape(2, 0)):
+            assert frame_hands(nobody, "full_body", 512, 512, people=True).batch_shape == nobody.batch_shape
+
     def test_needs_a_batch_axis(self, people):
         with pytest.raises(ValueError, match="`people` needs a batch dimension"):
             frame_hands(people[0], "close_up", 512, 512, people=True)

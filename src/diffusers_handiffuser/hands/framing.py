@@ -74,7 +74,7 @@ def frame_hands(
     _check_side("width", width)
     if people and not hand_params.batch_shape:
         raise ValueError("`people` needs a batch dimension, which holds the people of an image.")
-    if framing is None:
+    if framing is None or not hand_params.camera.numel():
         return hand_params
     body_model = procedural_body() if body_model is None else body_model
     rows = hand_params.to(body_model.device)
