@@ -10,7 +10,8 @@ from pages import DOCS, blocks
 from diffusers_handiffuser.cli import main
 from diffusers_handiffuser.evaluation.judges.studio_judge import STUDIO_FEATURES
 
-PAGES = [page for page in sorted(DOCS.rglob("*.md")) if page.name != "training.md" and blocks(page)]
+ELSEWHERE = {DOCS / "training.md", *(DOCS / "recipes").glob("*.md")}
+PAGES = [page for page in sorted(DOCS.rglob("*.md")) if page not in ELSEWHERE and blocks(page)]
 
 
 def run_line(line: str, capsys) -> None:
