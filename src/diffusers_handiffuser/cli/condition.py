@@ -1,12 +1,13 @@
 """`handiffuser condition`."""
 
 import argparse
-import re
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import IMAGE_FORMATS, check_choice, check_numbers, output_path, write_file
+from .hand_files import read_hands
+from .options import IMAGE_FORMATS, check_choice, check_numbers, image_size, output_path, write_file
 from .sampling import add_sampling_options, check_sampling_options, load_pipeline, seeded_generators
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def add_condition_command(commands: Any) -> argparse.ArgumentParser:
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("prompt", nargs="?", help="what the hands do")
-    source.add_argument("--hands", metavar="FILE", help="draw these (.safetensors, .json)")
+    source.add_argument("--hands", metavar="FILE", help="draw these (.safetensors, .json or OpenPose's JSON)")
     source.add_argument("--image", metavar="PHOTO", help="draw the hands of this photograph")
     parser.add_argument("-o", "--output", required=True, metavar="X.png", help="where to save the condition")
     parser.add_argument(
@@ -63,14 +64,17 @@ def _condition(args: argparse.Namespace) -> None:
 
     output = output_path(args.output, IMAGE_FORMATS)
     kinds = list(dict.fromkeys(args.kind or ["openpose"]))
-    size = None if args.size is None else _size(args.size)
+    size = None if args.size is None else image_size(args.size)
     parts = _checked_parts(args, kinds)
     _refuse_idle_options(args)
     check_numbers(args, "num_images")
     check_sampling_options(args)
     body_model = None
     if args.hands is not None:
-        hands, absent = _stored_hands(args.hands), f"no hand of {args.hands} is visible"
+        (hands, own_size), absent = read_hands(args.hands), f"no hand of {args.hands} is visible"
+        hands = _rows(hands)
+        if own_size is not None:  # bodies that are fitted to key points are assumed
+            size, parts = size or own_size, parts or ["hands"]
     elif args.image is not None:
         hands, photo_size = _fitted_hands(args)
         absent, size, parts = "no hand was found", size or photo_size, parts or ["hands"]
@@ -84,9 +88,11 @@ def _condition(args: argparse.Namespace) -> None:
     hands = frame_hands(hands, args.framing, height, width, body_model, people=args.people)
     files = {}
     for kind in kinds:
-        drawn = hands.to_condition(
-            kind, (width, height), body_model, style=args.style, parts=parts, people=args.people
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "No hand is visible")  # which was printed
+            drawn = hands.to_condition(
+                kind, (width, height), body_model, style=args.style, parts=parts, people=args.people
+            )
         images = drawn if isinstance(drawn, list) else [drawn]
         for i, image in enumerate(images):
             path = _numbered(output, i if len(images) > 1 else None, kind if len(kinds) > 1 else None)
@@ -96,14 +102,6 @@ def _condition(args: argparse.Namespace) -> None:
     for path, image in files.items():
         write_file(path, image.save)
         print(path)
-
-
-def _size(text: str) -> tuple[int, int]:
-    """Width and height."""
-    found = re.fullmatch(r"([1-9]\d*)(?:[xX]([1-9]\d*))?", text, re.ASCII)
-    if found is None:
-        raise ValueError(f"--size must be WIDTHxHEIGHT or the side of a square, such as 1024x1536, got {text!r}")
-    return int(found[1]), int(found[2] or found[1])
 
 
 def _checked_parts(args: argparse.Namespace, kinds: list[str]) -> list[str] | None:
@@ -130,12 +128,6 @@ def _refuse_idle_options(args: argparse.Namespace) -> None:
             raise ValueError(f"--{name.replace('_', '-')} does not go with {given}, for which nothing is sampled")
     if args.detector is not None and args.image is None:
         raise ValueError("--detector needs --image")
-
-
-def _stored_hands(file: str) -> "HandParams":
-    from ..hands import HandParams
-
-    return _rows(HandParams.load(file))
 
 
 def _fitted_hands(args: argparse.Namespace) -> "tuple[HandParams, tuple[int, int]]":
