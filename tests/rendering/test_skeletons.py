@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diffusers_handiffuser import HandParams
+from diffusers_handiffuser import MINI, HanDiffuserPipeline, HandParams
 from diffusers_handiffuser.hands.body_model import procedural_body
 from diffusers_handiffuser.rendering.keypoints import HEAD_POINTS, OpenPoseKeypoints, keypoints_of
 from diffusers_handiffuser.rendering.openpose_json import read_openpose_json
@@ -190,6 +190,17 @@ class TestPerson:
         assert everything.body[0, [0, 1, 2, 4, 5, 7], 2].all() and not everything.body[0, [3, 6], 2].any()
         assert colors_of(close_up.to_condition("openpose", 512)) <= HANDS_ONLY
         assert BODY_COLORS[1] in colors_of(close_up.to_condition("openpose", 512, style="scaled"))
+
+    def test_close_ups_of_the_checkpoint(self):
+        """Their shoulders are in the image: a line between them would go through the hands."""
+        pipe = HanDiffuserPipeline.from_pretrained(MINI)
+        pipe.set_progress_bar_config(disable=True)
+        hands = pipe.sample_hand_params(
+            "two open hands", 16, num_hand_inference_steps=10, generator=torch.Generator().manual_seed(0)
+        )
+        everything = keypoints_of(hands, pipe.body_model, 512, 512, only_connected=False)
+        assert everything.body[:, [1, 2, 5], 2].all(-1).sum() >= 12
+        assert all(colors_of(image) <= HANDS_ONLY for image in hands.to_condition("openpose", 512))
 
     def test_one_arm_is_enough(self, person):
         """The right elbow lies beyond the edge: the body hangs on the left hand."""

@@ -99,6 +99,18 @@ def read_openpose_json(path: str | os.PathLike) -> OpenPoseKeypoints:
         raise ValueError(f"Cannot read OpenPose key points from {path}: {reason_of(error)}.") from None
 
 
+def is_openpose_json(path: str | os.PathLike) -> bool:
+    """Whether a file that can be read as JSON holds `people`, or a list; nothing more is checked."""
+    path = Path(path)
+    if path.suffix.lower() != ".json" or not path.is_file() or path.stat().st_size > _MAX_BYTES:
+        return False
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError, MemoryError):
+        return False
+    return isinstance(values, list) or (isinstance(values, dict) and "people" in values)
+
+
 def _to_dict(keypoints: OpenPoseKeypoints) -> dict[str, Any]:
     people = []
     for body, hands in zip(keypoints.body, keypoints.hands, strict=True):
