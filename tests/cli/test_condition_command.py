@@ -160,6 +160,14 @@ class TestFile:
         assert condition("--hands", "one.json", "-o", "x.png", "--kind", kind, "--size", "64") == 0
         assert is_drawn("x.png", people[0].to_condition(kind, 64)) and not is_empty("x.png")
 
+    def test_rows_without_hands_are_counted(self, people, capsys):
+        people.replace(hand_visible=torch.tensor([[False, True], [False, False]])).save("h.json")
+        assert condition("--hands", "h.json", "-o", "x.png", "--size", "48", "--parts", "hands") == 0
+        assert capsys.readouterr().err == "no hand is visible in 1 of 2 images\n"
+        assert is_empty("x_1.png") and not is_empty("x_0.png")
+        assert condition("--hands", "h.json", "-o", "x.png", "--size", "48", "--people") == 0
+        assert not capsys.readouterr().err
+
     def test_of_nobody(self, people, capsys):
         people[:0].save("nobody.json")
         assert condition("--hands", "nobody.json", "-o", "x.png", "--size", "48", "--framing", "waist_up") == 0

@@ -74,9 +74,9 @@ class TestWriting:
     def test_fitted_hands(self, people):
         """Hands alone, in the photograph's pixels."""
         np.save("landmarks.npy", keypoints_of(people, procedural_body(), 120, 160).hands[0, 0, :, :2])
-        Path("finds_one.py").write_text(DETECTOR)
+        Path("left_hand.py").write_text(DETECTOR)
         Image.new("RGB", (160, 120), (90, 120, 150)).save("photo.png")
-        assert main(["fit", "photo.png", "-o", "x.openpose.json", "--detector", "finds_one:find"]) == 0
+        assert main(["fit", "photo.png", "-o", "x.openpose.json", "--detector", "left_hand:find"]) == 0
         read = read_openpose_json("x.openpose.json")
         assert read.size == (160, 120) and not read.body.any() and not read.hands[0, 1].any()
         assert abs(read.hands[0, 0, :, :2].numpy() - np.load("landmarks.npy")).mean() < 2

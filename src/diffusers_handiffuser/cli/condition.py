@@ -3,6 +3,7 @@
 import argparse
 import sys
 import warnings
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,40 +60,51 @@ def add_condition_command(commands: Any) -> argparse.ArgumentParser:
     return parser
 
 
+@dataclass
+class _Source:
+    """Hands to draw, and what is drawn of them where no option says otherwise.
+
+    Args:
+        hands ([`HandParams`] of batch shape `(B,)`): one row per person.
+        absent (`str`): what is said if no hand is visible.
+        size (`tuple[int, int]`): width and height.
+        parts (`list[str]`, *optional*): by default those of the kind.
+        body_model ([`HandBodyModel`], *optional*): by default the procedural one.
+    """
+
+    hands: "HandParams"
+    absent: str
+    size: tuple[int, int] = (_SIDE, _SIDE)
+    parts: list[str] | None = None
+    body_model: "HandBodyModel | None" = None
+
+
 def _condition(args: argparse.Namespace) -> None:
     from ..hands.framing import frame_hands
 
     output = output_path(args.output, IMAGE_FORMATS)
     kinds = list(dict.fromkeys(args.kind or ["openpose"]))
+    parts = None if args.parts is None else [part.strip() for part in args.parts.split(",")]
     size = None if args.size is None else image_size(args.size)
-    parts = _checked_parts(args, kinds)
+    _check_names(kinds, args.style, parts)
     _refuse_idle_options(args)
     check_numbers(args, "num_images")
     check_sampling_options(args)
-    body_model = None
-    if args.hands is not None:
-        (hands, own_size), absent = read_hands(args.hands), f"no hand of {args.hands} is visible"
-        hands = _rows(hands)
-        if own_size is not None:  # bodies that are fitted to key points are assumed
-            size, parts = size or own_size, parts or ["hands"]
-    elif args.image is not None:
-        hands, photo_size = _fitted_hands(args)
-        absent, size, parts = "no hand was found", size or photo_size, parts or ["hands"]
-    else:
-        hands, body_model = _sampled_hands(args)
-        absent = "the sentence has no hands"
-    width, height = size or (_SIDE, _SIDE)
-    if not hands.hand_visible.any():
-        print(f"{absent}: the condition is empty", file=sys.stderr)
+    source = _stored(args) if args.hands is not None else _fitted(args) if args.image is not None else _sampled(args)
+    (width, height), parts = size or source.size, parts or source.parts
+    visible = source.hands.hand_visible.any(-1)
+    if not visible.any():
+        print(f"{source.absent}: the condition is empty", file=sys.stderr)
         parts = ["hands"]
-    hands = frame_hands(hands, args.framing, height, width, body_model, people=args.people)
+    elif not visible.all() and not args.people:
+        print(f"no hand is visible in {int((~visible).sum())} of {len(visible)} images", file=sys.stderr)
+    hands = frame_hands(source.hands, args.framing, height, width, source.body_model, people=args.people)
+    options = {"style": args.style, "parts": parts, "people": args.people}
     files = {}
     for kind in kinds:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "No hand is visible")  # which was printed
-            drawn = hands.to_condition(
-                kind, (width, height), body_model, style=args.style, parts=parts, people=args.people
-            )
+            drawn = hands.to_condition(kind, (width, height), source.body_model, **options)
         images = drawn if isinstance(drawn, list) else [drawn]
         for i, image in enumerate(images):
             path = _numbered(output, i if len(images) > 1 else None, kind if len(kinds) > 1 else None)
@@ -104,21 +116,16 @@ def _condition(args: argparse.Namespace) -> None:
         print(path)
 
 
-def _checked_parts(args: argparse.Namespace, kinds: list[str]) -> list[str] | None:
-    """The names of `--parts`; refuses kinds, styles and parts that there are not."""
+def _check_names(kinds: list[str], style: str, parts: list[str] | None) -> None:
+    """Refuses kinds, styles and parts that there are not."""
     from ..rendering.conditions import CONDITIONS, PARTS
     from ..rendering.skeletons import STYLES
 
     for kind in kinds:
         check_choice("--kind", kind, CONDITIONS)
-    check_choice("--style", args.style, STYLES)
-    if args.parts is None:
-        return None
-    parts = [part.strip() for part in args.parts.split(",")]
-    for kind in kinds:
-        for part in parts:
+        for part in parts or ():
             check_choice(f"--parts of {kind}", part, PARTS[kind])
-    return parts
+    check_choice("--style", style, STYLES)
 
 
 def _refuse_idle_options(args: argparse.Namespace) -> None:
@@ -130,18 +137,26 @@ def _refuse_idle_options(args: argparse.Namespace) -> None:
         raise ValueError("--detector needs --image")
 
 
-def _fitted_hands(args: argparse.Namespace) -> "tuple[HandParams, tuple[int, int]]":
-    """The people of the photograph, and its width and height."""
+def _stored(args: argparse.Namespace) -> _Source:
+    """The rows of a file; the bodies of people who were fitted to key points are assumed."""
+    hands, size = read_hands(args.hands)
+    source = _Source(_rows(hands), f"no hand of {args.hands} is visible")
+    return source if size is None else replace(source, size=size, parts=["hands"])
+
+
+def _fitted(args: argparse.Namespace) -> _Source:
+    """The people of a photograph, whose bodies are assumed."""
     from ..detection import fit_hands
     from ..detection.finding import open_detector, read_photograph
 
     pixels = read_photograph(args.image)
     fitted = fit_hands(pixels, detector=open_detector(args.detector, "--detector"))
     height, width = pixels.shape[:2]
-    return _rows(fitted.hand_params), (width, height)
+    return _Source(_rows(fitted.hand_params), "no hand was found", (width, height), parts=["hands"])
 
 
-def _sampled_hands(args: argparse.Namespace) -> "tuple[HandParams, HandBodyModel]":
+def _sampled(args: argparse.Namespace) -> _Source:
+    """The hands of a prompt, one row for each image."""
     pipe, num_images = load_pipeline(args), args.num_images or 1
     hands = pipe.sample_hand_params(
         args.prompt,
@@ -150,7 +165,7 @@ def _sampled_hands(args: argparse.Namespace) -> "tuple[HandParams, HandBodyModel
         hand_guidance_scale=args.hand_guidance_scale,
         hand_generator=seeded_generators(args, num_images),
     )
-    return hands, pipe.body_model
+    return _Source(hands, "the sentence has no hands", body_model=pipe.body_model)
 
 
 def _rows(hands: "HandParams") -> "HandParams":
