@@ -77,7 +77,9 @@ def _dataclass(cls: type, imports: set[tuple[str, str]]) -> str:
 def _function(name: str, function: Callable, imports: set[tuple[str, str]], comment: str) -> str:
     signature = inspect.signature(function)
     lines = []
+    alone = next((p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY), None)
     for parameter in signature.parameters.values():
+        lines += ["        *,\n"] if parameter.name == alone else []
         stars = {parameter.VAR_KEYWORD: "**", parameter.VAR_POSITIONAL: "*"}.get(parameter.kind, "")
         hint = "" if parameter.annotation is parameter.empty else f": {_source(parameter.annotation, imports)}"
         default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"

@@ -10,6 +10,7 @@ from PIL import Image
 
 from diffusers_handiffuser import HandParams
 from diffusers_handiffuser.cli import main
+from diffusers_handiffuser.hands import frame_hands
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +110,17 @@ class TestHands:
         assert run("hands", "a hand", "-o", f"x.{suffix}", "--seed", "0")[0] == 0
         assert HandParams.load(f"x.{suffix}").batch_shape == (1,)
 
+    @pytest.mark.parametrize("framing", ["close_up", "waist_up", "full_body"])
+    def test_framing(self, run, framing):
+        options = ("--seed", "3", "--framing", framing)
+        assert run("hands", "a hand", "-o", "framed.json", *options)[0] == 0
+        assert run("hands", "a hand", "-o", "sampled.json", "--seed", "3")[0] == 0
+        assert run("generate", "a hand", "-o", "x.png", *options)[0] == 0
+        framed, sampled, drawn = map(HandParams.load, ("framed.json", "sampled.json", "x.hands.safetensors"))
+        assert torch.equal(framed.camera, frame_hands(sampled, framing, 512, 512).camera)
+        assert torch.equal(framed.camera, drawn.camera) and torch.equal(framed.full_pose, sampled.full_pose)
+        assert not torch.equal(framed.camera, sampled.camera)
+
     def test_preview(self, run):
         assert run("hands", "a hand", "-o", "x.png", "--seed", "0")[0] == 0
         assert Image.open("x.png").size == (512, 512)
@@ -190,6 +202,14 @@ BAD = {
     "missing hands file": (("generate", "a", "-o", "x.png", "--hands", "no.safetensors"), "no.safetensors"),
     "unknown device": (("generate", "a", "-o", "x.png", "--device", "nope"), "--device nope"),
     "hands of no known format": (("hands", "a", "-o", "x.fbx"), ".glb"),
+    "unknown framing": (
+        ("hands", "a", "-o", "x.json", "--framing", "near"),
+        "--framing must be one of close_up, waist",
+    ),
+    "framing of given hands": (
+        ("generate", "a", "-o", "x.png", "--framing", "close_up", "--hands", "h.json"),
+        "--framing is for sampled hands",
+    ),
     "zero hand steps": (("hands", "a", "-o", "x.json", "--hand-steps", "0"), "--hand-steps must be at least 1"),
 }
 

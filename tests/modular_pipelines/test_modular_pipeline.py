@@ -64,6 +64,18 @@ def test_hands_come_back_as_they_were_drawn(modular, hands):
     assert drawn(hand_conditioning_scale=0.0) is None
 
 
+def test_framing(modular, make_pipe, hands):
+    options = {"framing": "waist_up", "height": 24, "width": 16}
+    framed = modular(prompt="a fist", generator=seeded(), output="hand_params", **options)
+    expected = make_pipe().sample_hand_params("a fist", generator=seeded(), **options)
+    torch.testing.assert_close(framed.camera, expected.camera)
+    assert not torch.allclose(framed.camera, make_pipe().sample_hand_params("a fist", generator=seeded()).camera)
+    with pytest.raises(ValueError, match="`framing` must be one of close_up"):
+        modular(prompt="a fist", framing="near")
+    with pytest.raises(ValueError, match="`framing` is for sampled hands"):
+        modular(prompt="a fist", hand_params=hands[:1], framing="close_up")
+
+
 def test_latents_that_are_not_finite_are_an_error(modular):
     latents = torch.full((1, 4, 8, 8), float("nan"))
     with pytest.raises(ValueError, match="finite"):

@@ -42,6 +42,7 @@ HANDS = {
     "hand_callback_on_step_end": None,
 }
 MASK = {"hand_mask_margin": 0.03, "keep_unmasked": True}
+KEYWORD_ONLY = {"framing": None}
 
 
 @pytest.mark.parametrize("pipeline_class", BASES)
@@ -50,15 +51,17 @@ class TestSignature:
         ours = dict(inspect.signature(pipeline_class.__call__).parameters)
         theirs = dict(inspect.signature(BASES[pipeline_class].__call__).parameters)
         keywords = theirs.pop("kwargs", None)
-        hands = {**HANDS, **(MASK if pipeline_class is HanDiffuserInpaintPipeline else {})}
+        hands = {**HANDS, **(MASK if pipeline_class is HanDiffuserInpaintPipeline else {}), **KEYWORD_ONLY}
         assert list(ours) == [*theirs, *hands, *(["kwargs"] if keywords else [])]
         assert {name: ours[name].default for name in hands} == hands
         changed = {"num_inference_steps": None, "guidance_scale": None}
         changed["callback_on_step_end_tensor_inputs"] = ("latents",)
         for name, parameter in theirs.items():
             assert ours[name].default == changed.get(name, parameter.default), name
-        kinds = {parameter.kind for name, parameter in ours.items() if name != "kwargs"}
-        assert kinds == {inspect.Parameter.POSITIONAL_OR_KEYWORD}
+        for name, parameter in ours.items():
+            if name != "kwargs":
+                kind = parameter.KEYWORD_ONLY if name in KEYWORD_ONLY else parameter.POSITIONAL_OR_KEYWORD
+                assert parameter.kind is kind, name
 
     def test_type_hints(self, pipeline_class):
         hints = typing.get_type_hints(pipeline_class.__call__)
@@ -83,12 +86,14 @@ class TestSignature:
         tree = ast.parse(Path(inspect.getfile(pipeline_class)).with_suffix(".pyi").read_text(encoding="utf-8"))
         stub = next(node for node in tree.body if getattr(node, "name", "") == pipeline_class.__name__)
         call = next(node for node in stub.body if getattr(node, "name", "") == "__call__").args
-        assert not call.posonlyargs and not call.kwonlyargs and call.vararg is None
-        names = [argument.arg for argument in (*call.args, *([call.kwarg] if call.kwarg else []))]
+        assert not call.posonlyargs and call.vararg is None
+        assert [argument.arg for argument in call.kwonlyargs] == list(KEYWORD_ONLY)
+        arguments = (*call.args, *call.kwonlyargs, *([call.kwarg] if call.kwarg else []))
+        names = [argument.arg for argument in arguments]
         parameters = inspect.signature(pipeline_class.__call__).parameters
         assert names == list(parameters)
         defaults = [p.default for p in parameters.values() if p.default is not inspect.Parameter.empty]
-        assert [ast.literal_eval(default) for default in call.defaults] == defaults
+        assert [ast.literal_eval(default) for default in (*call.defaults, *call.kw_defaults)] == defaults
 
 
 @pytest.mark.parametrize("pipeline_class", BASES)

@@ -46,6 +46,7 @@ class TestSignature:
             "hand_conditioning_scale",
             "hand_generator",
             "hand_callback_on_step_end",
+            "framing",
         ]
 
     def test_constructor_starts_as_stable_diffusions(self):

@@ -69,8 +69,8 @@ def test_signature_starts_as_stable_diffusions():
     theirs = list(inspect.signature(StableDiffusionInpaintPipeline.__call__).parameters)
     assert ours[: len(theirs) - 1] == theirs[:-1]
     text_to_image = list(inspect.signature(HanDiffuserPipeline.__call__).parameters)
-    hand_arguments = text_to_image[text_to_image.index("hand_params") : -1]
-    assert ours[len(theirs) - 1 : -1] == [*hand_arguments, "hand_mask_margin", "keep_unmasked"]
+    hand_arguments = text_to_image[text_to_image.index("hand_params") : text_to_image.index("framing")]
+    assert ours[len(theirs) - 1 : -1] == [*hand_arguments, "hand_mask_margin", "keep_unmasked", "framing"]
 
 
 class TestNoHands:

@@ -59,7 +59,7 @@ BAD = {
 WITHOUT_NUMBERS = {
     *("self", "prompt", "negative_prompt", "generator", "hand_generator", "output_type", "return_dict", "kwargs"),
     *("callback_on_step_end", "callback_on_step_end_tensor_inputs", "hand_callback_on_step_end", "callback"),
-    *("clip_skip", "guess_mode", "keep_unmasked", "callback_steps"),
+    *("clip_skip", "guess_mode", "keep_unmasked", "callback_steps", "framing"),
 }
 
 

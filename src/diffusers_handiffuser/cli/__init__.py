@@ -1,4 +1,4 @@
-"""The `handiffuser` command: images and hands from a prompt, hands from photographs, data sets, evaluation, uploads.
+"""The `handiffuser` command: images, hands and conditions from a prompt or photograph, data, evaluation, uploads.
 
 The modules of this folder import the standard library alone until a command runs: `--help` does not wait for torch.
 """
@@ -7,6 +7,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from .condition import add_condition_command
 from .data import add_data_command
 from .evaluate import add_evaluate_command
 from .fit import add_fit_command
@@ -47,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (
         add_generate_command(commands),
         add_hands_command(commands),
+        add_condition_command(commands),
         add_fit_command(commands),
         *add_data_command(commands),
         add_evaluate_command(commands),

@@ -1,20 +1,18 @@
 """`handiffuser generate` and `handiffuser hands`."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import add_device_options, add_model_option, check_numbers, output_path, write_file
+from .hand_files import add_format_option, is_openpose, read_hands
+from .options import IMAGE_FORMATS, check_numbers, image_size, output_path, write_file
+from .sampling import add_sampling_options, check_sampling_options, load_pipeline, seeded_generators
 
 if TYPE_CHECKING:
-    import torch
-
     from ..hands import HandParams
     from ..pipelines import HanDiffuserPipeline
 
-_IMAGE_FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff")
 _HANDS_FORMATS = (".safetensors", ".json", ".obj", ".glb", ".png")
 
 
@@ -34,9 +32,11 @@ def add_generate_command(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--scheduler", metavar="NAME", help='one of diffusers, such as "EulerDiscrete" or "DDIM"')
     parser.add_argument("--num-images", type=int, default=1, metavar="N", help="as X_0.png, X_1.png and so on")
     hands = parser.add_mutually_exclusive_group()
-    hands.add_argument("--hands", metavar="FILE", help="draw these (.safetensors, .json) instead of sampled hands")
+    hands.add_argument(
+        "--hands", metavar="FILE", help="draw these (.safetensors, .json or OpenPose's JSON) instead of sampled hands"
+    )
     hands.add_argument("--no-hands", action="store_true", help="leave the hands out: plain Stable Diffusion")
-    _add_sampling_options(parser)
+    add_sampling_options(parser)
     parser.set_defaults(run=_generate)
     return parser
 
@@ -47,31 +47,27 @@ def add_hands_command(commands: Any) -> argparse.ArgumentParser:
         "hands",
         help="3D hands from a prompt",
         description="Samples hands for a prompt, the first stage alone. The suffix of FILE says what is written: "
-        "parameters (.safetensors, .json), a mesh (.obj, .glb) or a preview (.png).",
+        "parameters (.safetensors, .json), key points (.openpose.json), a mesh (.obj, .glb) or a preview (.png).",
     )
     parser.add_argument("prompt", help="what the hands do")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help=f"one of {', '.join(_HANDS_FORMATS)}")
-    _add_sampling_options(parser)
+    add_format_option(parser)
+    parser.add_argument("--size", metavar="WxH", help="of the image of key points, pixels (default: 512)")
+    add_sampling_options(parser)
     parser.set_defaults(run=_hands)
     return parser
 
 
-def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--hand-steps", type=int, metavar="N", help="denoising steps of the hands")
-    parser.add_argument("--hand-guidance-scale", type=float, metavar="W", help="how closely the hands follow it")
-    parser.add_argument("--seed", type=int, metavar="S", help="same seed, same result; image i of several uses S + i")
-    add_model_option(parser)
-    add_device_options(parser)
-
-
 def _generate(args: argparse.Namespace) -> None:
-    from ..hands import HandParams
     from ..rendering.drawing import draw_preview
 
-    output = output_path(args.output, _IMAGE_FORMATS)
-    check_numbers(args, "steps", "guidance_scale", "hand_steps", "hand_guidance_scale", "num_images")
-    hands = None if args.hands is None else _one_or_per_image(HandParams.load(args.hands), args.num_images)
-    pipe = _load_pipeline(args)
+    output = output_path(args.output, IMAGE_FORMATS)
+    check_numbers(args, "steps", "guidance_scale", "num_images")
+    check_sampling_options(args)
+    if args.framing is not None and args.hands is not None:
+        raise ValueError("--framing is for sampled hands, while --hands are drawn in their own camera")
+    hands = None if args.hands is None else _one_or_per_image(read_hands(args.hands)[0], args.num_images)
+    pipe = load_pipeline(args)
     if args.scheduler is not None:
         pipe.scheduler = _scheduler(pipe, args.scheduler)
     result = pipe(
@@ -84,7 +80,8 @@ def _generate(args: argparse.Namespace) -> None:
         num_images_per_prompt=args.num_images,
         hand_params=hands,
         hand_conditioning_scale=0.0 if args.no_hands else 1.0,
-        generator=_generators(args, args.num_images),
+        generator=seeded_generators(args, args.num_images),
+        framing=args.framing,
     )
     paths = [output]
     if args.num_images > 1:
@@ -102,21 +99,31 @@ def _generate(args: argparse.Namespace) -> None:
 
 def _hands(args: argparse.Namespace) -> None:
     from ..rendering.drawing import draw_hand_mesh
+    from ..rendering.openpose_json import write_openpose_json
 
     output = output_path(args.output, _HANDS_FORMATS)
-    check_numbers(args, "hand_steps", "hand_guidance_scale")
-    pipe = _load_pipeline(args)
+    openpose = is_openpose(args, output)
+    if args.size is not None and not openpose:
+        raise ValueError("--size needs an --output of key points, such as X.openpose.json")
+    width, height = image_size("512" if args.size is None else args.size)
+    check_sampling_options(args)
+    pipe = load_pipeline(args)
     hands = pipe.sample_hand_params(
         args.prompt,
         num_hand_inference_steps=args.hand_steps,
         hand_guidance_scale=args.hand_guidance_scale,
-        hand_generator=_generators(args, 1),
+        hand_generator=seeded_generators(args, 1),
+        framing=args.framing,
+        height=height,
+        width=width,
     )
     if not hands.hand_visible.any():
         if output.suffix.lower() in (".obj", ".glb"):
             raise ValueError("the sentence has no hands; there is no mesh to write")
         print("the sentence has no hands: none is visible in what is written", file=sys.stderr)
-    if output.suffix.lower() in (".safetensors", ".json"):
+    if openpose:
+        write_openpose_json(output, hands, (width, height), pipe.body_model)
+    elif output.suffix.lower() in (".safetensors", ".json"):
         hands.save(output)
     elif output.suffix.lower() == ".png":
         write_file(output, draw_hand_mesh(hands, pipe.body_model, 512)[0].save)
@@ -135,19 +142,6 @@ def _write_mesh(output: Path, hands: "HandParams", pipe: "HanDiffuserPipeline") 
         write_file(output, lambda path: write_glb(path, meshes))
 
 
-def _load_pipeline(args: argparse.Namespace) -> "HanDiffuserPipeline":
-    import torch
-
-    from .. import MINI, HanDiffuserPipeline
-    from ..utils.command_line import choose_device, hide_loading_bars
-
-    hide_loading_bars()
-    device = choose_device(args.device)
-    model = MINI if args.model is None else args.model
-    pipe = HanDiffuserPipeline.from_pretrained(model, dtype=getattr(torch, args.dtype))
-    return pipe.to(device)
-
-
 def _scheduler(pipe: "HanDiffuserPipeline", name: str) -> Any:
     """The scheduler of that class name, with or without "Scheduler", configured as the pipeline's own."""
     classes = {cls.__name__: cls for cls in (*pipe.scheduler.compatibles, type(pipe.scheduler))}
@@ -164,15 +158,3 @@ def _one_or_per_image(hands: "HandParams", num_images: int) -> "HandParams":
     if len(hands) not in (1, num_images):
         raise ValueError(f"--hands holds {len(hands)} rows; wanted 1, or one for each of the {num_images} images")
     return hands
-
-
-def _generators(args: argparse.Namespace, num: int) -> "list[torch.Generator]":
-    import torch
-
-    seed = args.seed
-    if seed is None:
-        seed = int.from_bytes(os.urandom(4), "little")
-        print(f"seed {seed}", file=sys.stderr)
-    if not 0 <= seed < 2**63 - num:
-        raise ValueError(f"--seed must be between 0 and 2^63 - 1, got {seed}")
-    return [torch.Generator().manual_seed(seed + i) for i in range(num)]

@@ -3,13 +3,16 @@
 import argparse
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..detection.detector import HandDetector
+
+IMAGE_FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff")
 
 
 def add_model_option(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +28,16 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
         help="of the networks; bfloat16 moves the hands by millimetres and at times by centimetres, float16 by tenths "
         "of a millimetre (default: float32)",
     )
+
+
+def check_choice(option: str, value: str, known: Collection[str]) -> None:
+    """Refuses the value of an option that is not among the known ones.
+
+    Raises:
+        ValueError: it names those.
+    """
+    if value not in known:
+        raise ValueError(f"{option} must be one of {', '.join(known)}, got {value!r}")
 
 
 def check_numbers(args: argparse.Namespace, *names: str) -> None:
@@ -59,6 +72,14 @@ def open_detector(args: argparse.Namespace) -> "Iterator[HandDetector | None]":
     finally:
         if isinstance(detector, MediaPipeDetector):
             detector.close()
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """The width and height that `--size` names."""
+    found = re.fullmatch(r"([1-9]\d*)(?:[xX]([1-9]\d*))?", text, re.ASCII)
+    if found is None:
+        raise ValueError(f"--size must be WIDTHxHEIGHT or the side of a square, such as 1024x1536, got {text!r}")
+    return int(found[1]), int(found[2] or found[1])
 
 
 def output_path(text: str, suffixes: Sequence[str]) -> Path:

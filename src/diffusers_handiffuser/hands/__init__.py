@@ -18,6 +18,7 @@ Conventions, stated once for the whole package:
 from ..utils.moved import moved_names
 from .body_model import HandBodyModel
 from .camera import ImageCrop, map_camera, map_points
+from .framing import frame_hands
 from .geometry import BodyMesh, HandGeometry
 from .params import HandParams
 
@@ -27,6 +28,7 @@ __all__ = [
     "HandGeometry",
     "HandParams",
     "ImageCrop",
+    "frame_hands",
     "map_camera",
     "map_points",
 ]

@@ -22,7 +22,8 @@ from ..pipelines.component_checks import check_caption_length, check_stage_1, re
 from ..pipelines.hand_encoding import convert_prompt, encode_text_and_hands
 from ..pipelines.hand_inputs import HandInputs, as_list, check_prompts, negative_texts
 from ..pipelines.hand_sampling import clone_generators, sample_hands
-from ..pipelines.inputs import check_count, check_finite_tensor, check_text, hand_rows
+from ..pipelines.images import drawn_size
+from ..pipelines.inputs import check_count, check_finite_tensor, check_size, check_text, hand_rows
 from ..pipelines.one_thread import SHARED_STATE_LOCK
 from ..pipelines.understanding import warn_if_not_understood
 from .modular_pipeline import MODEL_NAME, SAVED_DEFAULTS, HanDiffuserModularPipeline
@@ -58,6 +59,7 @@ class HanDiffuserSampleHandsStep(HanDiffuserBlock):
             ComponentSpec("hand_text_encoder", CLIPTextModel),
             ComponentSpec("text_to_hand_params", TextToHandParamsModel),
             ComponentSpec("text_to_hand_scheduler", DDIMScheduler),
+            ComponentSpec("body_model", HandBodyModel),
         ]
 
     @property
@@ -73,6 +75,9 @@ class HanDiffuserSampleHandsStep(HanDiffuserBlock):
                 "generator", description="For stage 1, which draws from a copy, unless `hand_generator` is given"
             ),
             InputParam("hand_generator"),
+            InputParam("framing", type_hint=str, description="close_up, waist_up or full_body; else as sampled"),
+            InputParam("height", type_hint=int, description="Of the image to frame for, in pixels; both or neither"),
+            InputParam("width", type_hint=int),
         ]
 
     @property
@@ -83,23 +88,28 @@ class HanDiffuserSampleHandsStep(HanDiffuserBlock):
     def __call__(self, components: HanDiffuserModularPipeline, state: Any) -> tuple[HanDiffuserModularPipeline, Any]:
         block_state = self.get_block_state(state)
         prompt, num_images = block_state.prompt, block_state.num_images_per_prompt
-        if block_state.hand_params is None and block_state.hand_conditioning_scale != 0:
-            hands = HandInputs(
-                num_hand_inference_steps=block_state.num_hand_inference_steps,
-                hand_guidance_scale=block_state.hand_guidance_scale,
-                hand_generator=(
-                    clone_generators(block_state.generator)
-                    if block_state.hand_generator is None
-                    else block_state.hand_generator
-                ),
-            ).with_defaults(components.config)
+        hands = HandInputs(
+            hand_params=block_state.hand_params,
+            num_hand_inference_steps=block_state.num_hand_inference_steps,
+            hand_guidance_scale=block_state.hand_guidance_scale,
+            hand_generator=(
+                clone_generators(block_state.generator)
+                if block_state.hand_generator is None
+                else block_state.hand_generator
+            ),
+            framing=block_state.framing,
+        ).with_defaults(components.config)
+        if hands.hand_params is None and block_state.hand_conditioning_scale != 0:
             check_text("prompt", prompt)
             check_count("num_images_per_prompt", num_images)
+            check_size(block_state.height, block_state.width, 1)
             hands.check_rows(len(as_list(prompt)), num_images)
             check_stage_1(components)
+            if hands.framing is not None:
+                require(components, "`framing`", "body_model")
             assert hands.num_hand_inference_steps is not None and hands.hand_guidance_scale is not None
             warn_if_not_understood(as_list(prompt), components.hand_tokenizer, components.hand_text_encoder)
-            block_state.hand_params = sample_hands(
+            hand_params = sample_hands(
                 [text for text in as_list(prompt) for _ in range(num_images)],
                 components.hand_tokenizer,
                 components.hand_text_encoder,
@@ -112,6 +122,8 @@ class HanDiffuserSampleHandsStep(HanDiffuserBlock):
                 progress_bar=functools.partial(tqdm, **{"desc": "hands", **self._progress_bar_config}),
             )
             components.text_to_hand_params._reset_stateful_cache()
+            size = drawn_size(components, block_state.height, block_state.width)
+            block_state.hand_params = hands.framed(hand_params, [size], components.body_model)
         self.set_block_state(state, block_state)
         return components, state
 

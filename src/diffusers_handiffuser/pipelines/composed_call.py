@@ -89,7 +89,7 @@ def inherited_call(cls: type, mixin: type) -> Callable[..., Any] | None:
 def call_signature(
     inherited: Callable[..., Any], inputs_class: type[HandInputs], annotations: dict[str, Any]
 ) -> inspect.Signature:
-    """The inherited signature with the fields of `inputs_class` behind it, before any `**kwargs`.
+    """The inherited signature with the fields of `inputs_class` behind it, keyword-only ones last, before `**kwargs`.
 
     Steps and guidance default to `None`, which stands for the checkpoint's default.
     """
@@ -97,9 +97,12 @@ def call_signature(
     keywords = [p for p in parameters if p.kind is p.VAR_KEYWORD]
     hands = [
         inspect.Parameter(
-            field.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=field.default, annotation=field.type
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY if field.kw_only else inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=field.default,
+            annotation=field.type,
         )
-        for field in fields(inputs_class)
+        for field in sorted(fields(inputs_class), key=lambda field: field.kw_only is True)
     ]
     return inspect.Signature(
         [*(p for p in parameters if p not in keywords), *hands, *keywords],

@@ -26,7 +26,7 @@ from ..hands import HandBodyModel, HandParams, ImageCrop
 from ..hub.loading import check_loaded
 from ..models import TextHandEncoder, TextToHandParamsModel
 from ..utils.suggestions import suggests_keywords
-from .component_checks import check_class, check_drawing_components, check_stage_1
+from .component_checks import check_class, check_drawing_components, check_stage_1, require
 from .composed_call import composed_call
 from .from_stable_diffusion import FromStableDiffusionMixin
 from .hand_encoding import HandEncodingMixin
@@ -38,11 +38,13 @@ from .hand_inputs import (
     check_prompts,
 )
 from .hand_sampling import Generators, sample_hands
+from .images import drawn_size
 from .inputs import (
     check_count,
     check_drawing_inputs,
     check_finite_tensor,
     check_generators,
+    check_size,
     check_text,
     checked_callback,
     hand_rows,
@@ -215,6 +217,9 @@ class HandConditioningMixin(
         hand_callback_on_step_end: HandCallback | None = None,
         *,
         generator: Generators = None,
+        framing: str | None = None,
+        height: int | None = None,
+        width: int | None = None,
     ) -> HandParams:
         """Stage 1 alone: hands for each image that is to be made of `prompt`.
 
@@ -233,6 +238,10 @@ class HandConditioningMixin(
                 `dict`. Setting `pipe._interrupt = True` ends the sampling.
             generator (`torch.Generator` or `list[torch.Generator]`, *optional*): in place of `hand_generator`, that of
                 a call: gives the hands that `pipe(prompt, generator=generator)` draws, and is not advanced.
+            framing (`str`, *optional*): `"close_up"`, `"waist_up"` or `"full_body"`: what of the people is in the
+                image, see `frame_hands`; by default, the camera is sampled with the hands.
+            height (`int`, *optional*): of the image to frame for, pixels; by default, its size is the U-Net's own.
+            width (`int`, *optional*): the same; both or neither.
 
         Returns:
             `HandParams` of batch shape `(B * n,)`, on the CPU.
@@ -242,6 +251,7 @@ class HandConditioningMixin(
             hand_guidance_scale=hand_guidance_scale,
             hand_generator=hand_generator,
             hand_callback_on_step_end=hand_callback_on_step_end,
+            framing=framing,
         ).with_defaults(self.config)
         if generator is not None and hand_generator is not None:
             raise ValueError("Only one of `generator` and `hand_generator` can be given.")
@@ -249,14 +259,20 @@ class HandConditioningMixin(
         check_count("num_images_per_prompt", num_images_per_prompt)
         check_generators("generator", generator, len(as_list(prompt)) * num_images_per_prompt)
         hands.check_rows(len(as_list(prompt)), num_images_per_prompt)
+        check_size(height, width, 1)
         check_stage_1(self)
+        if framing is not None:
+            require(self, "`framing`", "body_model")
         self._interrupt = self._hands_interrupted = False
-        hand_params = self._sample_hands(prompt, num_images_per_prompt, hands.seeded(generator))
+        sizes = [drawn_size(self, height, width)]
+        hand_params = self._sample_hands(prompt, num_images_per_prompt, hands.seeded(generator), sizes)
         self.maybe_free_model_hooks()
         return hand_params
 
-    def _sample_hands(self, prompt: str | list[str], num_images_per_prompt: int, hands: HandInputs) -> HandParams:
-        """Stage 1 with this pipeline's components, for each image; the callbacks may interrupt it."""
+    def _sample_hands(
+        self, prompt: str | list[str], num_images_per_prompt: int, hands: HandInputs, sizes: Sequence[tuple[int, int]]
+    ) -> HandParams:
+        """Stage 1 with this pipeline's components, framed for each image; the callbacks may interrupt it."""
         on_step_end = None
         if hands.hand_callback_on_step_end is not None:
             callback = checked_callback(
@@ -283,7 +299,7 @@ class HandConditioningMixin(
             progress_bar=functools.partial(self.progress_bar, desc="hands"),
         )
         self._hands_interrupted = self._interrupt
-        return hand_params
+        return hands.framed(hand_params, sizes, self.body_model)
 
     def draw(self, call: dict[str, Any], hands: HandInputs) -> tuple[Any, list[bool] | None, HandParams | None]:
         """The whole of a call: hands, states of text and hands, and diffusers' loop over them.
@@ -300,15 +316,24 @@ class HandConditioningMixin(
         return self._draw(call, hands)
 
     def _draw(
-        self, call: dict[str, Any], hands: HandInputs, hand_crops: HandCrops | None = None
+        self,
+        call: dict[str, Any],
+        hands: HandInputs,
+        hand_crops: HandCrops | None = None,
+        image_sizes: Sequence[tuple[int, int]] | None = None,
     ) -> tuple[Any, list[bool] | None, HandParams | None]:
-        """As `draw`, where `hand_crops` says how the image that is drawn shows the one that the hands are of."""
-        call, hand_params = self.prepare_call(call, hands, hand_crops)
+        """As `draw`, with the images that the hands are of where they are not those drawn, see `prepare_call`."""
+        call, hand_params = self.prepare_call(call, hands, hand_crops, image_sizes=image_sizes)
         images, nsfw_content_detected = HandConditioningMixin.__call__(self, **call)
         return images, nsfw_content_detected, hand_params
 
     def prepare_call(
-        self, call: dict[str, Any], hands: HandInputs, hand_crops: HandCrops | None = None
+        self,
+        call: dict[str, Any],
+        hands: HandInputs,
+        hand_crops: HandCrops | None = None,
+        *,
+        image_sizes: Sequence[tuple[int, int]] | None = None,
     ) -> tuple[dict[str, Any], HandParams | None]:
         """From the arguments of a call to those of the inherited `__call__`, whose `prompt_embeds` hold the hands.
 
@@ -316,6 +341,7 @@ class HandConditioningMixin(
             call (`dict`): as for `draw`.
             hands (`HandInputs`): as for `draw`.
             hand_crops (`Callable`, *optional*): see `encode_hand_conditioning`.
+            image_sizes (`Sequence[tuple[int, int]]`, *optional*): see `encode_hand_conditioning`; else the size drawn.
 
         Returns:
             `tuple`: keyword arguments with `return_dict=False`, and the hands, see `encode_hand_conditioning`.
@@ -337,6 +363,7 @@ class HandConditioningMixin(
             generator=call["generator"],
             hands=hands,
             hand_crops=hand_crops,
+            image_sizes=image_sizes or [drawn_size(self, call.get("height"), call.get("width"))],
         )
         call["prompt_embeds"], call["negative_prompt_embeds"], hand_params = encoded
         return {**call, "return_dict": False}, hand_params
@@ -355,6 +382,7 @@ class HandConditioningMixin(
         hands: HandInputs | None = None,
         *,
         hand_crops: HandCrops | None = None,
+        image_sizes: Sequence[tuple[int, int]] | None = None,
         **hand_arguments: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, HandParams | None]:
         """Everything before the denoising loop: hands, given or sampled if wanted, and the states of text and hands.
@@ -362,7 +390,8 @@ class HandConditioningMixin(
         The arguments are those of `HanDiffuserPipeline.__call__` and `encode_prompt`; those of the hands come by name
         or as `hands`. All of them are checked before anything is computed. `hand_crops` is called with the hands, one
         row per image, and returns an [`ImageCrop`] for each: from the image that the row's camera is of to the one
-        that is drawn. Without it, these are the same.
+        that is drawn. Without it, these are the same. `image_sizes` are width and height of the former, for `framing`:
+        one for all, or one per row; by default the U-Net's own.
 
         Returns:
             `tuple`: `prompt_embeds` and `negative_prompt_embeds`, one row per image, and the `HandParams` they were
@@ -381,7 +410,8 @@ class HandConditioningMixin(
         elif hand_params is not None:
             hand_params = hand_rows(hand_params, batch_size, num_images_per_prompt).to("cpu")
         elif self.text_to_hand_params is not None:
-            hand_params = self._sample_hands(prompt, num_images_per_prompt, hands.seeded(generator))
+            sizes = image_sizes or [drawn_size(self, None, None)]
+            hand_params = self._sample_hands(prompt, num_images_per_prompt, hands.seeded(generator), sizes)
         prompt_embeds, negative_prompt_embeds = self.encode_prompt(
             prompt,
             self._execution_device,

@@ -1,12 +1,13 @@
 """The arguments of a call that stand for hands, and the checks of its prompts."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import torch
 
-from ..hands import HandParams
+from ..hands import HandBodyModel, HandParams, frame_hands
+from ..hands.framing import check_framing
 from .component_checks import check_caption_length, check_stage_1, require
 from .hand_sampling import Generators, clone_generators
 from .inputs import check_count, check_embeds, check_generators, check_scalar, check_text, checked_callback, hand_rows
@@ -28,6 +29,8 @@ class HandInputs:
         hand_generator (`torch.Generator` or `list[torch.Generator]`, *optional*): for stage 1, in place of
             `generator`.
         hand_callback_on_step_end (`Callable`, *optional*): after every step of stage 1, see `sample_hand_params`.
+        framing (`str`, *optional*): `"close_up"`, `"waist_up"` or `"full_body"`: what of the sampled people is in the
+            image, see `frame_hands`; by default, the camera is sampled with the hands.
     """
 
     hand_params: HandParams | None = None
@@ -36,6 +39,7 @@ class HandInputs:
     hand_conditioning_scale: float = 1.0
     hand_generator: Generators = None
     hand_callback_on_step_end: HandCallback | None = None
+    framing: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.num_hand_inference_steps is not None:
@@ -45,6 +49,12 @@ class HandInputs:
         check_scalar("hand_conditioning_scale", self.hand_conditioning_scale, minimum=0)
         if (callback := self.hand_callback_on_step_end) is not None:
             checked_callback("hand_callback_on_step_end", callback, may_return_none=True)
+        check_framing(self.framing)
+        if self.framing is not None and self.hand_params is not None:
+            raise ValueError(
+                "`framing` is for sampled hands, while `hand_params` are drawn in their own camera; "
+                "`frame_hands(hand_params, ...)` gives them another."
+            )
 
     def with_defaults(self, config: Mapping[str, Any]) -> Self:
         """Steps and guidance filled in from a pipeline's config."""
@@ -54,6 +64,21 @@ class HandInputs:
     def seeded(self, generator: Generators) -> Self:
         """With stage 1 drawing from a copy of a call's `generator`, unless it has a generator of its own."""
         return self if self.hand_generator is not None else replace(self, hand_generator=clone_generators(generator))
+
+    def framed(
+        self, hand_params: HandParams, sizes: Sequence[tuple[int, int]], body_model: HandBodyModel
+    ) -> HandParams:
+        """Sampled hands in the camera of `framing`; `sizes` are width and height of one image for all, or of each."""
+        if self.framing is None:
+            return hand_params
+        if len(set(sizes)) == 1:
+            width, height = sizes[0]
+            return frame_hands(hand_params, self.framing, height, width, body_model)
+        rows = [
+            frame_hands(hand_params[i : i + 1], self.framing, height, width, body_model)
+            for i, (width, height) in enumerate(sizes)
+        ]
+        return HandParams.cat(rows)
 
     def check_rows(self, batch_size: int, num_images_per_prompt: int) -> None:
         """Refuses hands and generators that are neither for each prompt nor for each image."""

@@ -72,6 +72,15 @@ def image_sizes(images: Iterable[PIL.Image.Image | np.ndarray | torch.Tensor]) -
     return sizes
 
 
+def drawn_size(components: Any, height: int | None, width: int | None) -> tuple[int, int]:
+    """Width and height of a drawn image; by default, as in diffusers, the U-Net's own, here in latents."""
+    if height is not None and width is not None:
+        return width, height
+    unet = getattr(components, "unet", None)
+    sides = 1 if unet is None else unet.config.sample_size or 1
+    return (sides, sides) if isinstance(sides, int) else (sides[1], sides[0])
+
+
 def resized_images(sizes: list[tuple[int, int]], size: tuple[int, int], num_results: int) -> list[ImageCrop]:
     """How results show images that diffusers resizes to them whatever their aspect.
 

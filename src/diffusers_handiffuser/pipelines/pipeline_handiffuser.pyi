@@ -52,5 +52,7 @@ class HanDiffuserPipeline(HandConditioningMixin, StableDiffusionPipeline):
         hand_generator: Generator | list[Generator] | None = None,
         hand_callback_on_step_end: Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
         | None = None,
+        *,
+        framing: str | None = None,
         **kwargs: Any,
     ) -> HanDiffuserPipelineOutput | Any: ...

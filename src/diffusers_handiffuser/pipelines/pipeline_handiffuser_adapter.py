@@ -90,7 +90,7 @@ class HanDiffuserAdapterPipeline(HandConditioningMixin, TextualInversionLoaderMi
         call["image"] = conditions if several else conditions[0]
         sizes = image_sizes(conditions[0])
         height, width = self._default_height_width(call["height"], call["width"], conditions[0])
-        return self._draw(call, hands, lambda rows: resized_images(sizes, (width, height), len(rows)))
+        return self._draw(call, hands, lambda rows: resized_images(sizes, (width, height), len(rows)), sizes)
 
 
 def _per_result(condition: Any, counts: ResultCounts) -> list:

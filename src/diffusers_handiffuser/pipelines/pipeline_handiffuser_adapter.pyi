@@ -55,4 +55,6 @@ class HanDiffuserAdapterPipeline(HandConditioningMixin, TextualInversionLoaderMi
         hand_generator: Generator | list[Generator] | None = None,
         hand_callback_on_step_end: Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
         | None = None,
+        *,
+        framing: str | None = None,
     ) -> HanDiffuserPipelineOutput | Any: ...

@@ -75,7 +75,7 @@ class HanDiffuserControlNetPipeline(HandConditioningMixin, StableDiffusionContro
             factor = self.control_image_processor.config.vae_scale_factor
             size = (sizes[0][0] // factor * factor, sizes[0][1] // factor * factor)
         with self._captions_for_controlnet():
-            return self._draw(call, hands, lambda rows: resized_images(sizes, size, len(rows)))
+            return self._draw(call, hands, lambda rows: resized_images(sizes, size, len(rows)), sizes)
 
     def _conditions(self, image: Any, counts: ResultCounts) -> Any:
         """The conditions as diffusers takes them, with one for each result where there is more than one."""

@@ -56,5 +56,7 @@ class HanDiffuserControlNetPipeline(HandConditioningMixin, StableDiffusionContro
         hand_generator: Generator | list[Generator] | None = None,
         hand_callback_on_step_end: Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
         | None = None,
+        *,
+        framing: str | None = None,
         **kwargs: Any,
     ) -> HanDiffuserPipelineOutput | Any: ...

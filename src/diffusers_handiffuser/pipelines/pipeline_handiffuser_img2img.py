@@ -74,4 +74,4 @@ class HanDiffuserImg2ImgPipeline(HandConditioningMixin, StableDiffusionImg2ImgPi
         check_sides("image", size, self.vae_scale_factor, "as the result has its size; resize or crop it")
         images = call["image"] = repeat_per_result("image", images, len(images), ResultCounts.of(call))
         sizes = image_sizes(images)
-        return self._draw(call, hands, lambda rows: resized_images(sizes, sizes[0], len(rows)))
+        return self._draw(call, hands, lambda rows: resized_images(sizes, sizes[0], len(rows)), sizes)

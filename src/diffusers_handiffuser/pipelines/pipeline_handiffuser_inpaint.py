@@ -164,7 +164,7 @@ class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPi
             return [self._crop_around(mask_image, sizes[0], call, crop)] * len(rows)
 
         output_type = call["output_type"]
-        prepared, hand_params = self.prepare_call(call, hands, hand_crops)
+        prepared, hand_params = self.prepare_call(call, hands, hand_crops, image_sizes=sizes)
         results, nsfw_content_detected = super().__call__(mask_image=mask_image, **prepared)
         if hands.keep_unmasked and output_type != "latent" and not latents_given:
             results = keep_unmasked_pixels(results, images, mask_image, nsfw_content_detected)

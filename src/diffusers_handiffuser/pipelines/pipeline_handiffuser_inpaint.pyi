@@ -71,5 +71,7 @@ class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPi
         | None = None,
         hand_mask_margin: float = 0.03,
         keep_unmasked: bool = True,
+        *,
+        framing: str | None = None,
         **kwargs: Any,
     ) -> HanDiffuserPipelineOutput | Any: ...
