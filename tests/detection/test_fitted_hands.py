@@ -83,7 +83,7 @@ def test_glb(fitted, tmp_path):
     assert (tmp_path / "hands.glb").read_bytes() == content
     length = struct.unpack("<I", content[12:16])[0]
     scene = json.loads(content[20 : 20 + length])
-    corners = {node["name"]: scene["accessors"][2 * k]["min"] for k, node in enumerate(scene["nodes"])}
+    corners = {node["name"]: scene["accessors"][3 * k]["min"] for k, node in enumerate(scene["nodes"])}
     assert len(corners) == 3
     # The two left hands are where they are in the image, 30 pixels apart on both axes.
     first, second = (np.array(corners[f"person_{person}_left_hand"]) for person in (0, 1))

@@ -6,41 +6,12 @@ import torch
 from PIL import Image
 
 from diffusers_handiffuser import HandParams
-from diffusers_handiffuser.hands.body_model import procedural_body
 from diffusers_handiffuser.hands.camera import project_weak_perspective, square_to_pixels
 from diffusers_handiffuser.hands.skeleton import JOINT_NAMES, OPENPOSE_HAND_EDGES
-from diffusers_handiffuser.rendering import conditions, surfaces
 from diffusers_handiffuser.rendering.keypoints import LIMBS
-from diffusers_handiffuser.rendering.meshes import HandMesh
 from diffusers_handiffuser.rendering.skeletons import BODY_COLORS, SCALED_HAND_EDGE_COLORS
-from diffusers_handiffuser.rendering.surfaces import draw_mask
 
-KINDS = ("openpose", "depth", "normal", "mask")
-
-
-@pytest.fixture(scope="module")
-def body():
-    return procedural_body()
-
-
-@pytest.fixture(scope="module")
-def person():
-    """Waist-up from the front, arms out: both hands visible, hips and legs below the picture."""
-    return HandParams.zeros().replace(
-        global_orient=torch.tensor([torch.pi, 0.0, 0.0]),
-        camera=torch.tensor([1.1, 0.0, 0.6]),
-        hand_visible=torch.tensor([True, True]),
-    )
-
-
-@pytest.fixture(scope="module")
-def close_up(body):
-    """The right hand alone, seen from above (its back to the camera), fingers spread across the picture."""
-    hands = HandParams.zeros().replace(
-        global_orient=torch.tensor([torch.pi / 2, 0.0, 0.0]), hand_visible=torch.tensor([False, True])
-    )
-    middle = body(hands).joints_3d[1].mean(0)
-    return hands.replace(camera=torch.tensor([7.0, -float(middle[0]), -float(middle[1])]))
+KINDS = ("openpose", "depth", "depth_hand", "normal", "mask")
 
 
 def pixels(points, camera, height, width):
@@ -86,7 +57,7 @@ class TestToCondition:
     @pytest.mark.parametrize(
         "arguments, words",
         [
-            (("canny", 64), "`kind` must be one of openpose, depth, normal, mask, got 'canny'"),
+            (("canny", 64), "`kind` must be one of openpose, depth, depth_hand, normal, mask, got 'canny'"),
             (("depth", 0), "`size`.*0 x 0"),
             (("depth", (64, 1.5)), "`size`.*64 x 1.5"),
             (("openpose", "big"), "`size`"),
@@ -102,7 +73,11 @@ class TestToCondition:
             ("openpose", {"style": "thick"}, "`style` must be one of dwpose, xinsir, scaled, got 'thick'"),
             ("depth", {"style": None}, "`style` must be one of dwpose, xinsir, scaled, got None"),
             ("openpose", {"parts": ("hands", "feet")}, "must be among body, hands, face, got 'feet'"),
-            ("mask", {"parts": "face"}, "`parts` of an image of kind 'mask' must be among hands.*, got 'face'"),
+            (
+                "mask",
+                {"parts": "face"},
+                "`parts` of an image of kind 'mask' must be among hands, forearms, body.*'face'",
+            ),
             ("openpose", {"parts": ()}, "must be among body, hands, face, got none"),
         ],
     )
@@ -189,102 +164,3 @@ class TestScaledOpenpose:
         blue = (np.asarray(both) == [0, 0, 255]).all(-1), (np.asarray(hidden) == [0, 0, 255]).all(-1)
         assert blue[0][:, :256].sum() > 100 and blue[1][:, :256].sum() == 0
         assert blue[0][:, 256:].sum() == blue[1][:, 256:].sum() > 100
-
-
-def plane(normal) -> HandMesh:
-    """A square about the origin that covers a middle part of the picture and faces along `normal`."""
-    normal = torch.nn.functional.normalize(torch.tensor(normal), dim=0)
-    xy = torch.tensor([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
-    z = -(xy @ normal[:2]) / normal[2]
-    faces = torch.tensor([[0, 3, 2], [0, 2, 1]])  # (b - a) x (c - a) points to the viewer
-    return HandMesh("plane", torch.cat([xy, z[:, None]], 1), faces, (1.0, 1.0, 1.0))
-
-
-@pytest.fixture
-def draw_plane(monkeypatch):
-    def draw(kind, normal, size=32):
-        monkeypatch.setattr(surfaces, "visible_meshes", lambda *_: [[plane(normal)]])
-        drawn = conditions.CONDITIONS[kind](HandParams.zeros(1), procedural_body(), size, size)
-        return np.asarray(drawn[0]).astype(int)
-
-    return draw
-
-
-class TestNormal:
-    """Red is left, green is up, blue is front, from 0 to 255; the frame has x right, y down, z forward."""
-
-    @pytest.mark.parametrize(
-        "normal, color",
-        [
-            ([0.0, 0.0, -1.0], [128, 128, 255]),
-            ([-0.6, 0.0, -0.8], [204, 128, 230]),
-            ([0.6, 0.0, -0.8], [51, 128, 230]),
-            ([0.0, -0.6, -0.8], [128, 204, 230]),
-            ([0.0, 0.6, -0.8], [128, 51, 230]),
-        ],
-    )
-    def test_planes(self, draw_plane, normal, color):
-        picture = draw_plane("normal", normal)
-        assert np.abs(picture[9:23, 9:23] - color).max() <= 1
-        assert (picture[:7] == [128, 128, 255]).all(), "the background faces the viewer"
-
-    def test_hand(self, close_up, body):
-        picture = np.asarray(close_up.to_condition("normal", 128)).astype(float)
-        mask = np.asarray(close_up.to_condition("mask", 128)) > 0
-        assert (np.linalg.norm(picture[mask] / 127.5 - 1, axis=-1) - 1 < 0.02).all(), "unit vectors"
-        assert (picture[mask][:, 2] >= 127).mean() > 0.98, "what shows faces the viewer, but for rims"
-        top = [picture[:, x][mask[:, x]][0, 1] for x in range(128) if mask[:, x].any()]
-        bottom = [picture[:, x][mask[:, x]][-1, 1] for x in range(128) if mask[:, x].any()]
-        assert np.mean(top) > 160 and np.mean(bottom) < 95, "upper rims look up, lower ones down"
-
-
-class TestDepth:
-    def test_linear_between_nearest_and_farthest(self, draw_plane):
-        """A plane that recedes to the right: brightness falls linearly from 255 to 51."""
-        picture = draw_plane("depth", [0.5, 0.0, -1.0])
-        assert (picture[..., 0] == picture[..., 2]).all()
-        row = picture[16, :, 0]
-        inside = row[row > 0]
-        assert len(inside) == 16 and inside[0] == 255 and inside[-1] == 51
-        np.testing.assert_allclose(inside, np.linspace(255, 51, 16), atol=1)
-
-    def test_flat_is_white(self, draw_plane):
-        assert set(np.unique(draw_plane("depth", [0.0, 0.0, -1.0]))) == {0, 255}
-
-    def test_nearer_hand_is_brighter(self, person):
-        """Turned about the vertical, the person's left hand comes towards the viewer."""
-        turned = person.replace(global_orient=torch.tensor([torch.pi * 0.95, 0.0, -0.9]))
-        vertices = procedural_body()(turned)
-        assert vertices.left_vertices[:, 2].max() < vertices.right_vertices[:, 2].min()
-        depth = np.asarray(turned.to_condition("depth", 256))[..., 0]
-        left, right = (
-            np.asarray(turned.replace(hand_visible=torch.tensor(shown)).to_condition("mask", 256)) > 0
-            for shown in ([True, False], [False, True])
-        )
-        assert depth[left].min() > depth[right].max() and depth[right].min() == 51 and depth[left].max() == 255
-        assert (depth[~left & ~right] == 0).all()
-
-
-class TestMask:
-    def test_is_the_silhouette(self, close_up, body):
-        """A pixel is white if its centre lies in any triangle of the mesh, seen from either side."""
-        size = 40
-        mask = np.asarray(close_up.to_condition("mask", size)) > 0
-        vertices = body(close_up).right_vertices
-        corners = pixels(vertices, close_up.camera, size, size)[body.right_faces].double().numpy()
-        y, x = np.mgrid[:size, :size] + 0.5
-        expected = np.zeros((size, size), bool)
-        for a, b, c in corners:
-            sides = [(q[0] - p[0]) * (y - p[1]) - (q[1] - p[1]) * (x - p[0]) for p, q in ((a, b), (b, c), (c, a))]
-            expected |= np.all([s > 0 for s in sides], 0) | np.all([s < 0 for s in sides], 0)
-        assert 100 < expected.sum() < size * size / 2
-        assert (mask != expected).sum() <= 2, "but for centres on an edge"
-
-    def test_margin_is_at_the_hands_scale(self, close_up, body):
-        """0.01 m at 7 per metre in a square of 100 pixels: 3.5 pixels, so 4 on each side."""
-        bare, wide = (np.asarray(draw_mask(close_up, body, 100, 100, margin)[0]) > 0 for margin in (0.0, 0.01))
-        rows = [np.flatnonzero(mask.any(1)) for mask in (bare, wide)]
-        columns = [np.flatnonzero(mask.any(0)) for mask in (bare, wide)]
-        assert rows[1][0] == rows[0][0] - 4 and rows[1][-1] == rows[0][-1] + 4
-        assert columns[1][0] == columns[0][0] - 4 and wide[bare].all()
-        assert (np.asarray(draw_mask(close_up, body, 20, 20, 100.0)[0]) == 255).all()

@@ -4,10 +4,11 @@ import struct
 import numpy as np
 import pytest
 import torch
+import trimesh
 
 from diffusers_handiffuser.hands import HandBodyModel, HandParams
 from diffusers_handiffuser.rendering.mesh_export import write_glb, write_obj
-from diffusers_handiffuser.rendering.meshes import HandMesh
+from diffusers_handiffuser.rendering.meshes import HandMesh, visible_meshes
 
 TETRAHEDRON = (
     torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
@@ -24,35 +25,39 @@ def hands():
     """The two hands of a bent and turned person."""
     body = HandBodyModel.procedural()
     pose = 0.5 * torch.randn(45, generator=torch.Generator().manual_seed(0))
-    params = HandParams.zeros().replace(left_hand_pose=pose, global_orient=torch.tensor([2.5, 0.3, 0.2]))
-    geometry = body(params)
-    return [
-        HandMesh("left_hand", geometry.left_vertices, body.left_faces, (0.1, 0.2, 0.3)),
-        HandMesh("right_hand", geometry.right_vertices, body.right_faces, (0.4, 0.5, 0.6)),
-    ]
+    params = HandParams.zeros().replace(
+        left_hand_pose=pose,
+        global_orient=torch.tensor([2.5, 0.3, 0.2]),
+        hand_visible=torch.tensor([True, True]),
+    )
+    return next(visible_meshes(params, body))
 
 
 def read_obj(path):
-    """`{name: (vertices, faces)}` with faces counted from the first vertex of their own object."""
+    """`{name: (vertices, faces, normals)}` with faces counted from the first vertex of their own object."""
     objects, first, read = {}, 1, 0
     for line in path.read_text(encoding="ascii").splitlines():
         word, *rest = line.split()
         if word == "o":
-            vertices, faces = objects[rest[0]] = ([], [])
+            vertices, faces, normals = objects[rest[0]] = ([], [], [])
             first += read
             read = 0
         elif word == "v":
             vertices.append([float(x) for x in rest])
             read += 1
+        elif word == "vn":
+            normals.append([float(x) for x in rest])
         elif word == "f":
-            faces.append([int(x) - first for x in rest])
+            corners = [corner.split("//") for corner in rest]
+            assert all(vertex == normal for vertex, normal in corners)
+            faces.append([int(vertex) - first for vertex, _ in corners])
         else:
             assert word == "#"
-    return {name: (np.array(v), np.array(f)) for name, (v, f) in objects.items()}
+    return {name: tuple(map(np.array, arrays)) for name, arrays in objects.items()}
 
 
 def read_glb(path):
-    """The JSON part, and `{name: (vertices, faces, colour)}`, with every rule of the container checked."""
+    """The JSON part, and `{name: (vertices, faces, colour, normals)}`, with every rule of the container checked."""
     data = path.read_bytes()
     magic, version, length = struct.unpack_from("<4sII", data)
     assert (magic, version, length) == (b"glTF", 2, len(data))
@@ -91,7 +96,9 @@ def read_glb(path):
         assert "min" in gltf["accessors"][primitive["attributes"]["POSITION"]], "glTF requires bounds of positions"
         color = gltf["materials"][primitive["material"]]["pbrMetallicRoughness"]["baseColorFactor"]
         faces = values(primitive["indices"]).reshape(-1, 3)
-        meshes[node["name"]] = (values(primitive["attributes"]["POSITION"]), faces, color)
+        vertices, normals = (values(primitive["attributes"][name]) for name in ("POSITION", "NORMAL"))
+        assert len(normals) == len(vertices)
+        meshes[node["name"]] = (vertices, faces, color, normals)
     return gltf, meshes
 
 
@@ -116,7 +123,7 @@ class TestObj:
 
     def test_is_turned_so_that_y_is_up_and_faces_still_look_outwards(self, tmp_path):
         write_obj(tmp_path / "x.obj", [tetrahedron("x")])
-        vertices, faces = read_obj(tmp_path / "x.obj")["x"]
+        vertices, faces, _ = read_obj(tmp_path / "x.obj")["x"]
         assert vertices.tolist() == [[0, 0, 0], [1, 0, 0], [0, -1, 0], [0, 0, -1]]
         assert volume(vertices, faces) == pytest.approx(1 / 6)
 
@@ -138,12 +145,12 @@ class TestGlb:
         for name, *_ in hands:
             assert np.allclose(objects[name][0], meshes[name][0], atol=1e-6)
             assert (objects[name][1] == meshes[name][1]).all()
+            assert np.allclose(objects[name][2], meshes[name][3], atol=1e-6)
 
     def test_hands_look_outwards(self, tmp_path, hands):
         write_glb(tmp_path / "hands.glb", hands)
-        for vertices, faces, _ in read_glb(tmp_path / "hands.glb")[1].values():
-            # The wrist is an open end; a cone from the middle of the hand closes it well enough to tell the sign.
-            assert volume(vertices - vertices.mean(0), faces) > 1e-4
+        for vertices, faces, *_ in read_glb(tmp_path / "hands.glb")[1].values():
+            assert volume(vertices, faces) > 1e-4
 
     @pytest.mark.parametrize("name", ["x", "xy", "xyz", "wxyz"])
     def test_chunks_are_padded_whatever_the_length_of_the_text(self, tmp_path, name):
@@ -162,3 +169,31 @@ class TestGlb:
         write_glb(tmp_path / "x.glb", [mesh])
         write_obj(tmp_path / "x.obj", [mesh])
         assert volume(*read_glb(tmp_path / "x.glb")[1]["x"][:2]) == pytest.approx(1 / 6)
+
+
+class TestSolids:
+    """What other programs make of the files."""
+
+    @pytest.mark.parametrize("suffix", ["glb", "obj"])
+    def test_hands_are_watertight(self, tmp_path, hands, suffix):
+        path = tmp_path / f"hands.{suffix}"
+        (write_glb if suffix == "glb" else write_obj)(path, hands)
+        solids = trimesh.load(path, force="mesh").split(only_watertight=True)
+        assert len(solids) == 2
+        for solid in solids:
+            assert solid.is_watertight and solid.is_winding_consistent and solid.is_volume
+            assert 1e-4 < solid.volume < 1e-3, "cubic metres"
+
+    def test_normals_are_of_unit_length_and_look_outwards(self, tmp_path, hands):
+        write_glb(tmp_path / "hands.glb", hands)
+        for name, (vertices, faces, _, normals) in read_glb(tmp_path / "hands.glb")[1].items():
+            np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-5)
+            theirs = trimesh.Trimesh(vertices, faces, process=False).vertex_normals
+            agreement = (normals * theirs).sum(1)  # faces are weighted by their angles there, by their areas here
+            assert agreement.min() > 0 and np.quantile(agreement, 0.01) > 0.9, name
+
+    def test_vertex_without_a_face_has_a_normal(self, tmp_path):
+        """Of length 1, as the format wants."""
+        mesh = tetrahedron("x")
+        write_glb(tmp_path / "x.glb", [mesh._replace(vertices=torch.cat([mesh.vertices, torch.ones(1, 3)]))])
+        assert read_glb(tmp_path / "x.glb")[1]["x"][3][-1].tolist() == [0, 0, 1]

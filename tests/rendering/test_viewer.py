@@ -26,8 +26,8 @@ class TestGlb:
         description = json.loads(content[20 : 20 + struct.unpack("<I", content[12:16])[0]])
         assert [mesh["name"] for mesh in description["meshes"]] == ["right_hand"]
         vertices = procedural_body()(rows[0]).right_vertices * torch.tensor([1.0, -1.0, -1.0])
-        assert description["accessors"][0]["count"] == len(vertices)
-        assert description["accessors"][0]["min"] == pytest.approx(vertices.amin(0).tolist())
+        assert description["accessors"][0]["count"] > len(vertices), "with a closed wrist"
+        assert description["accessors"][0]["min"][0] == pytest.approx(float(vertices[:, 0].min()))
 
     def test_is_made_of_the_visible_meshes(self, rows):
         body = procedural_body()
@@ -35,10 +35,12 @@ class TestGlb:
         left, right = next(visible_meshes(both, body))
         assert (left.name, right.name) == ("left_hand", "right_hand") and left.color != right.color
         geometry = body(both)
-        assert torch.equal(left.vertices, geometry.left_vertices) and torch.equal(
-            right.vertices, geometry.right_vertices
-        )
-        assert left.faces is body.left_faces and right.faces is body.right_faces
+        for mesh, vertices, faces in (
+            (left, geometry.left_vertices, body.left_faces),
+            (right, geometry.right_vertices, body.right_faces),
+        ):
+            assert torch.equal(mesh.vertices[: len(vertices)], vertices) and len(mesh.vertices) > len(vertices)
+            assert torch.equal(mesh.faces[: len(faces)], faces) and len(mesh.faces) > len(faces)
         assert both.to_glb() == glb_bytes([left, right])
         assert next(visible_meshes(HandParams.zeros(), body)) == []
 
@@ -94,12 +96,12 @@ class TestView:
     @pytest.mark.skipif(shutil.which("node") is None, reason="runs the script of the page")
     def test_script_draws_the_mesh_of_the_file(self, rows):
         """Under node, with a WebGL that only listens."""
-        body = procedural_body()
+        (mesh,) = next(visible_meshes(rows[0], procedural_body()))
         drawn = run_page(rows[0].view_3d().html)
-        faces = body.right_faces
+        faces = mesh.faces
         assert drawn["count"] == 3 * len(faces) and "drag" in drawn["label"]
         numbers = np.array(drawn["numbers"]).reshape(len(faces), 3, 9)
-        vertices = body(rows[0]).right_vertices * torch.tensor([1.0, -1.0, -1.0])
+        vertices = mesh.vertices * torch.tensor([1.0, -1.0, -1.0])
         middle = (vertices.amin(0) + vertices.amax(0)) / 2
         scale = 2 / (vertices.amax(0) - vertices.amin(0)).norm()
         expected = ((vertices - middle) * scale)[faces].numpy()

@@ -68,7 +68,8 @@ class FittedHands(PlacedHands):
         """The hands of each person as an image for ControlNets and T2I-Adapters, without the assumed body.
 
         Args:
-            kind (`str`): `"openpose"`, `"depth"`, `"normal"` or `"mask"`, see [`HandParams.to_condition`].
+            kind (`str`): `"openpose"`, `"depth"`, `"depth_hand"`, `"normal"` or `"mask"`, see
+                [`HandParams.to_condition`].
             size (`int` or `tuple[int, int]`, *optional*): side of a square image, or `(width, height)`, pixels. By
                 default that of the person's image.
             body_model ([`HandBodyModel`], *optional*): that of the fit; by default the procedural one.

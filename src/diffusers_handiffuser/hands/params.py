@@ -239,15 +239,17 @@ class HandParams:
         """The visible hands as an image for public ControlNets and T2I-Adapters, see `rendering.conditions`.
 
         Args:
-            kind (`str`): `"openpose"` (skeleton on black), `"depth"` (near is white), `"normal"` (red to the left,
-                green upwards, blue to the viewer) or `"mask"` (white hands).
+            kind (`str`): `"openpose"` (skeleton on black), `"depth"` (near is white), `"depth_hand"` (each hand for
+                itself, for HandRefiner's ControlNet), `"normal"` (red to the left, green upwards, blue to the viewer)
+                or `"mask"` (white hands).
             size (`int` or `tuple[int, int]`): side of a square image, or `(width, height)`, pixels.
             body_model ([`HandBodyModel`], *optional*): the body that the parameters pose; else the procedural one.
             style (`str`): how a skeleton is drawn: `"dwpose"` in the fixed pixels of controlnet_aux, DWPose and most
                 public code, `"xinsir"` with the thicker limbs of xinsir's SDXL ControlNets, or `"scaled"` as at 512
                 pixels, in proportion to the image.
             parts (sequence of `str`, *optional*): what is shown: of a skeleton some of `"body"`, `"hands"` and
-                `"face"`, by default all; of the other kinds the `"hands"`.
+                `"face"`, by default all; of depth, normals and masks some of `"hands"`, `"forearms"` and `"body"`, by
+                default the hands.
             people (`bool`): draws all rows of the last batch axis into one image.
 
         Returns:
@@ -267,7 +269,10 @@ class HandParams:
         return _rendering().draw_rows(self, size, body_model, max_rows)
 
     def to_glb(self, path: str | os.PathLike | None = None, body_model: "HandBodyModel | None" = None) -> bytes:
-        """The visible hands of one row as binary glTF, metres, y up; also written to `path` if it is given."""
+        """The visible hands of one row as binary glTF, metres, y up; also written to `path` if it is given.
+
+        Each hand is watertight, closed at the wrist, and has normals.
+        """
         return _rendering().hands_glb(self, path, body_model)
 
     def view_3d(self, body_model: "HandBodyModel | None" = None) -> "HandView":

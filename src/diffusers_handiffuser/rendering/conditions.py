@@ -9,6 +9,8 @@ from PIL import Image
 
 from ..hands.body_model import HandBodyModel, procedural_body
 from ..hands.params import HandParams
+from .hand_depth import draw_hand_depth
+from .parts import PARTS as SURFACE_PARTS
 from .skeletons import PARTS as SKELETON_PARTS
 from .skeletons import STYLES, draw_openpose
 from .surfaces import draw_depth, draw_mask, draw_normal
@@ -16,14 +18,16 @@ from .surfaces import draw_depth, draw_mask, draw_normal
 CONDITIONS: dict[str, Callable[..., list[Image.Image]]] = {
     "openpose": draw_openpose,
     "depth": draw_depth,
+    "depth_hand": draw_hand_depth,
     "normal": draw_normal,
     "mask": draw_mask,
 }
 PARTS: dict[str, tuple[str, ...]] = {
     "openpose": SKELETON_PARTS,
-    "depth": ("hands",),
-    "normal": ("hands",),
-    "mask": ("hands",),
+    "depth": SURFACE_PARTS,
+    "depth_hand": ("hands",),
+    "normal": SURFACE_PARTS,
+    "mask": SURFACE_PARTS,
 }
 """What an image of each kind may show."""
 
@@ -45,9 +49,11 @@ def draw_condition(
     chosen = checked_parts(kind, parts)
     _warn_of_no_hand(hand_params, people)
     body_model = procedural_body() if body_model is None else body_model
-    options: dict[str, Any] = {"style": style} if kind == "openpose" else {}
-    if kind == "openpose" or chosen != ("hands",) or people:
-        options |= {"parts": chosen, "people": people}
+    options: dict[str, Any] = {"people": people}
+    if kind != "depth_hand":
+        options["parts"] = chosen
+    if kind == "openpose":
+        options["style"] = style
     images = CONDITIONS[kind](hand_params, body_model, height, width, **options)
     return images if hand_params.batch_shape[: -1 if people else None] else images[0]
 

@@ -1,4 +1,6 @@
-"""Writes triangle meshes as Wavefront OBJ or binary glTF, for viewers and modelling programs.
+"""Writes triangle meshes with their normals as Wavefront OBJ or binary glTF, for viewers and modelling programs.
+
+Hands are watertight: they are closed at the wrist.
 
 Viewers of both formats look along -z with y up, so the camera frame (y down, z forward) is rotated by half a turn
 about its x axis. Units are metres.
@@ -16,6 +18,7 @@ from ..hands.body_model import HandBodyModel
 from ..hands.params import HandParams
 from ..utils.atomic_files import atomic_write
 from .meshes import HandMesh, visible_meshes
+from .rasterizer import vertex_normals
 
 _FLOAT, _UNSIGNED_INT = 5126, 5125
 _VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
@@ -46,12 +49,13 @@ def hands_of_an_image(hand_params: HandParams, body_model: HandBodyModel) -> lis
 
 
 def write_obj(path: str | os.PathLike, meshes: Sequence[HandMesh]) -> None:
-    """Writes Wavefront OBJ: one object per mesh, without colours."""
+    """Writes Wavefront OBJ: one object per mesh, with normals and without colours."""
     lines, offset = ["# metres, y up"], 1
     for mesh in meshes:
         lines.append(f"o {mesh.name}")
         lines += [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in _to_y_up(mesh.vertices).tolist()]
-        lines += [f"f {a} {b} {c}" for a, b, c in (mesh.faces + offset).tolist()]
+        lines += [f"vn {x:.6f} {y:.6f} {z:.6f}" for x, y, z in _normals(mesh).tolist()]
+        lines += [f"f {a}//{a} {b}//{b} {c}//{c}" for a, b, c in (mesh.faces + offset).tolist()]
         offset += len(mesh.vertices)
     with atomic_write(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="ascii")
@@ -93,6 +97,13 @@ def glb_bytes(meshes: Sequence[HandMesh]) -> bytes:
             min=points.amin(0).tolist(),
             max=points.amax(0).tolist(),
         )
+        normal = accessor(
+            _normals(mesh).numpy().astype("<f4").tobytes(),
+            _VERTEX_BUFFER,
+            componentType=_FLOAT,
+            count=len(points),
+            type="VEC3",
+        )
         index = accessor(
             mesh.faces.cpu().contiguous().numpy().astype("<u4").tobytes(),
             _INDEX_BUFFER,
@@ -109,7 +120,11 @@ def glb_bytes(meshes: Sequence[HandMesh]) -> bytes:
                 }
             }
         )
-        primitive = {"attributes": {"POSITION": position}, "indices": index, "material": len(materials) - 1}
+        primitive = {
+            "attributes": {"POSITION": position, "NORMAL": normal},
+            "indices": index,
+            "material": len(materials) - 1,
+        }
         shapes.append({"name": mesh.name, "primitives": [primitive]})
         nodes.append({"name": mesh.name, "mesh": len(shapes) - 1})
     body = b"".join(chunks)
@@ -136,3 +151,9 @@ def glb_bytes(meshes: Sequence[HandMesh]) -> bytes:
 def _to_y_up(points: torch.Tensor) -> torch.Tensor:
     points = points.detach().float().cpu()
     return points * points.new_tensor([1.0, -1.0, -1.0])
+
+
+def _normals(mesh: HandMesh) -> torch.Tensor:
+    """Unit normals of the vertices `(V, 3)`, y up; those of vertices without a face look at the viewer."""
+    normals = vertex_normals(_to_y_up(mesh.vertices)[None], mesh.faces.cpu())[0]
+    return torch.where((normals == 0).all(-1, keepdim=True), normals.new_tensor([0.0, 0.0, 1.0]), normals)

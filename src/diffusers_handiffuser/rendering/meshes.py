@@ -9,6 +9,7 @@ import torch
 from ..hands.body_model import HandBodyModel
 from ..hands.params import HandParams
 from ..hands.skeleton import SIDES
+from .caps import close_ends
 
 HAND_COLORS = {"left": (0.55, 0.72, 0.90), "right": (0.93, 0.72, 0.55)}
 """Bluish for the left hand, orange for the right."""
@@ -40,7 +41,9 @@ def rows_of_images(hand_params: HandParams, people: bool) -> list[HandParams]:
 
 
 def visible_meshes(hand_params: HandParams, body_model: HandBodyModel) -> Iterator[list[HandMesh]]:
-    """For every row, the meshes of its visible hands, the left one first.
+    """For every row, the meshes of its visible hands, the left one first, closed at the wrist.
+
+    Their first vertices and faces are those of the body model.
 
     Args:
         hand_params ([`HandParams`]): any batch shape, on any device.
@@ -48,13 +51,15 @@ def visible_meshes(hand_params: HandParams, body_model: HandBodyModel) -> Iterat
     """
     rows = hand_params.to(body_model.device).reshape(-1)
     geometry = body_model(rows)
-    vertices = (geometry.left_vertices, geometry.right_vertices)
-    faces = (body_model.left_faces, body_model.right_faces)
+    hands = [
+        close_ends(geometry.left_vertices, body_model.left_faces),
+        close_ends(geometry.right_vertices, body_model.right_faces),
+    ]
     for row, visible in enumerate(rows.hand_visible.tolist()):
         yield [
-            HandMesh(f"{side}_hand", vertices[hand][row], faces[hand], HAND_COLORS[side])
-            for hand, side in enumerate(SIDES)
-            if visible[hand]
+            HandMesh(f"{side}_hand", vertices[row], faces, HAND_COLORS[side])
+            for side, (vertices, faces), shown in zip(SIDES, hands, visible, strict=True)
+            if shown
         ]
 
 

@@ -1,11 +1,13 @@
-"""Images of the surfaces of visible hands, for public ControlNets: depth, normals and mask.
+"""Images of the surfaces of visible hands, for public ControlNets: depth, normals and masks.
 
-All are drawn through the parameters' own camera, from the meshes of the visible hands. The rest of the body, which
-HanDiffuser does not model reliably, is left out.
+All are drawn through the parameters' own camera. Hands end in a closed wrist; forearms and the rest of the body, which
+HanDiffuser does not model reliably, are drawn on demand.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,57 +16,91 @@ from PIL import Image
 from ..hands.body_model import HandBodyModel
 from ..hands.camera import project_weak_perspective, square_to_pixels
 from ..hands.params import HandParams
-from .meshes import join_meshes, visible_meshes
-from .rasterizer import Fragments, rasterize, vertex_normals
+from .meshes import rows_of_images
+from .parts import Surface, join_surfaces, visible_surfaces
+from .rasterizer import Fragments, rasterize
 
 FARTHEST = 51
 """Brightness of the farthest visible point in a depth image, which separates hands from the black background."""
 
 
 @torch.no_grad()
-def draw_depth(hand_params: HandParams, body_model: HandBodyModel, height: int, width: int) -> list[Image.Image]:
+def draw_depth(
+    hand_params: HandParams,
+    body_model: HandBodyModel,
+    height: int,
+    width: int,
+    *,
+    parts: Sequence[str] = ("hands",),
+    people: bool = False,
+) -> list[Image.Image]:
     """Nearness on black, for the depth ControlNets, which were trained on MiDaS' inverse depth.
 
-    The nearest visible point is white, the farthest has brightness 51 of 255, and nearness is linear in between: a
-    weak-perspective camera is infinitely far away, where inverse depth is linear in depth. Each image is normalised
-    separately, as MiDaS' are.
+    The nearest visible point of the skin is white, the farthest has brightness 51 of 255, and nearness is linear in
+    between: a weak-perspective camera is infinitely far away, where inverse depth is linear in depth. Each image is
+    normalised separately, as MiDaS' are.
+
+    Args:
+        hand_params ([`HandParams`]): any batch shape; every row is drawn.
+        body_model ([`HandBodyModel`]): the body that the parameters pose.
+        height (`int`): of the images, pixels.
+        width (`int`): of the images, pixels.
+        parts (sequence of `str`): some of `"hands"`, `"forearms"` (of visible hands) and `"body"` (all but hands).
+        people (`bool`): draws all rows of the last batch axis into one image. Nearer surfaces hide farther ones; how
+            far people stand from each other is not known, so their pelvises are taken to be at the same depth.
     """
     images = []
-    for seen, vertices, _ in _rasterized(hand_params, body_model, height, width):
-        nearness = torch.zeros(height * width, device=vertices.device)
+    for scene in _scenes(hand_params, body_model, height, width, parts, people):
+        seen = scene.seen
+        nearness = torch.zeros(height * width, device=body_model.device)
         if len(seen.pixel):
             depth = seen.depth.flatten()[seen.pixel]
-            near, far = depth.min(), depth.max()
-            nearness[seen.pixel] = 255 - (255 - FARTHEST) * (depth - near) / (far - near).clamp(min=1e-6)
-        images.append(_to_image(nearness.view(height, width, 1).expand(-1, -1, 3)))
+            skin = scene.surface.skin[seen.face]
+            near, far = (depth[skin] if skin.any() else depth).aminmax()
+            nearer = 255 - (255 - FARTHEST) * (depth - near) / (far - near).clamp(min=1e-6)
+            nearness[seen.pixel] = nearer.clamp(FARTHEST, 255)
+        images.append(to_image(nearness.view(height, width)).convert("RGB"))
     return images
 
 
 @torch.no_grad()
-def draw_normal(hand_params: HandParams, body_model: HandBodyModel, height: int, width: int) -> list[Image.Image]:
+def draw_normal(
+    hand_params: HandParams,
+    body_model: HandBodyModel,
+    height: int,
+    width: int,
+    *,
+    parts: Sequence[str] = ("hands",),
+    people: bool = False,
+) -> list[Image.Image]:
     """Surface normals for the normal-BAE ControlNet of Stable Diffusion 1.5 (ScanNet's convention).
 
     Red grows towards the left of the image, green upwards and blue towards the viewer, each from 0 (away) over 128
     (sideways) to 255. The background faces the viewer, (128, 128, 255), like a wall behind the hands.
+
+    The arguments are those of [`draw_depth`].
     """
     images = []
-    for seen, vertices, faces in _rasterized(hand_params, body_model, height, width):
-        colors = vertices.new_tensor([127.5, 127.5, 255.0]).repeat(height * width, 1)
-        if len(seen.pixel):
-            normals = F.normalize(seen.interpolate(vertex_normals(vertices[None], faces), faces), dim=-1)
-            a, b, c = vertices[faces[seen.face]].unbind(1)
-            inside = torch.linalg.cross(b - a, c - a)[:, 2:] > 0  # of a hand, visible at the wrist
-            normals = torch.where(inside, -normals, normals)
-            colors[seen.pixel] = 127.5 * (
-                1 - normals
-            )  # x right, y down, z forward: left, up and towards the viewer are negative
-        images.append(_to_image(colors.view(height, width, 3)))
+    for scene in _scenes(hand_params, body_model, height, width, parts, people):
+        seen, surface = scene.seen, scene.surface
+        colors = surface.vertices.new_tensor([127.5, 127.5, 255.0]).repeat(height * width, 1)
+        normals = F.normalize(seen.interpolate(surface.normals()[None], surface.faces), dim=-1)
+        # x right, y down, z forward: left, up and towards the viewer are negative.
+        colors[seen.pixel] = 127.5 * (1 - normals)
+        images.append(to_image(colors.view(height, width, 3)))
     return images
 
 
 @torch.no_grad()
 def draw_mask(
-    hand_params: HandParams, body_model: HandBodyModel, height: int, width: int, margin: float = 0.0
+    hand_params: HandParams,
+    body_model: HandBodyModel,
+    height: int,
+    width: int,
+    margin: float = 0.0,
+    *,
+    parts: Sequence[str] = ("hands",),
+    people: bool = False,
 ) -> list[Image.Image]:
     """Silhouettes of the visible hands, white on black, mode "L": the area for an inpainting pipeline to repaint.
 
@@ -74,36 +110,72 @@ def draw_mask(
         height (`int`): of the images, pixels.
         width (`int`): of the images, pixels.
         margin (`float`): dilates the silhouettes by so many metres at the hands' own scale, in a square neighbourhood.
+        parts (sequence of `str`): as in [`draw_depth`].
+        people (`bool`): draws all rows of the last batch axis into one image.
     """
     rows = hand_params.reshape(-1)
+    silhouettes = (
+        _dilated(scene.seen, height, width, margin * scale * min(height, width) / 2)
+        for scale, scene in zip(
+            rows.camera[:, 0].tolist(), _scenes(rows, body_model, height, width, parts), strict=True
+        )
+    )
     images = []
-    for i, (seen, vertices, _) in enumerate(_rasterized(rows, body_model, height, width)):
-        mask = torch.zeros(height * width, device=vertices.device)
-        mask[seen.pixel] = 255.0
-        mask = mask.view(1, height, width)
-        pixels = math.ceil(margin * float(rows.camera[i, 0]) * min(height, width) / 2)
-        pixels = min(pixels, max(height, width))
-        for size, padding in (((2 * pixels + 1, 1), (pixels, 0)), ((1, 2 * pixels + 1), (0, pixels))):
-            mask = F.max_pool2d(mask, size, stride=1, padding=padding) if pixels else mask
-        images.append(_to_image(mask[0]))
+    for group in rows_of_images(hand_params, people):
+        mask = torch.zeros(height, width, device=body_model.device)
+        for silhouette in islice(silhouettes, len(group)):
+            mask = mask.maximum(silhouette)
+        images.append(to_image(255 * mask))
     return images
 
 
-def _rasterized(
-    hand_params: HandParams, body_model: HandBodyModel, height: int, width: int
-) -> Iterator[tuple[Fragments, torch.Tensor, torch.Tensor]]:
-    """For every row, the fragments of the visible hands with their vertices and faces.
-
-    Back faces are drawn as well: a hand mesh is open at the wrist, where its inside may be visible.
-    """
-    cameras = hand_params.camera.to(body_model.device).reshape(-1, 3)
-    for meshes, camera in zip(visible_meshes(hand_params, body_model), cameras, strict=True):
-        vertices, faces, _ = join_meshes(meshes, camera.device)
-        points = square_to_pixels(project_weak_perspective(vertices, camera), height, width)
-        screen = torch.cat([points, vertices[:, 2:]], -1)[None]
-        seen = rasterize(screen, faces, height, width, cull_backfaces=False)
-        yield seen, vertices, faces
+def on_screen(
+    vertices: torch.Tensor, camera: torch.Tensor, height: int, width: int, scale: torch.Tensor | float = 1.0
+) -> torch.Tensor:
+    """Vertices `(V, 3)` seen by a camera `(3,)`: x and y in pixels, and the depth in metres times `scale`."""
+    points = square_to_pixels(project_weak_perspective(vertices, camera), height, width)
+    return torch.cat([points, vertices[:, 2:] * scale], -1)
 
 
-def _to_image(pixels: torch.Tensor) -> Image.Image:
+class _Scene(NamedTuple):
+    """All surfaces of an image, and what is seen of them."""
+
+    surface: Surface
+    seen: Fragments
+
+
+def _scenes(
+    hand_params: HandParams,
+    body_model: HandBodyModel,
+    height: int,
+    width: int,
+    parts: Sequence[str],
+    people: bool = False,
+) -> Iterator[_Scene]:
+    """The scene of every image."""
+    device = body_model.device
+    surfaces = visible_surfaces(hand_params, body_model, parts)
+    for rows in rows_of_images(hand_params.to(device), people):
+        persons = list(islice(surfaces, len(rows)))
+        screens = [torch.empty(0, 3, device=device)]
+        for person, camera in zip(persons, rows.camera, strict=True):
+            screens.append(on_screen(person.vertices, camera, height, width, camera[0] / rows.camera[0, 0]))
+        surface = join_surfaces(persons, device)
+        # Back faces are never in front, but at the outline they cover pixels whose centres front faces just miss.
+        seen = rasterize(torch.cat(screens)[None], surface.faces, height, width, cull_backfaces=False)
+        yield _Scene(surface, seen)
+
+
+def _dilated(seen: Fragments, height: int, width: int, pixels: float) -> torch.Tensor:
+    """The silhouette `(H, W)`, 0 or 1, dilated by so many pixels in a square neighbourhood."""
+    mask = torch.zeros(height * width, device=seen.pixel.device)
+    mask[seen.pixel] = 1.0
+    mask = mask.view(1, height, width)
+    radius = min(math.ceil(pixels), max(height, width))
+    for size, padding in (((2 * radius + 1, 1), (radius, 0)), ((1, 2 * radius + 1), (0, radius))):
+        mask = F.max_pool2d(mask, size, stride=1, padding=padding) if radius else mask
+    return mask[0]
+
+
+def to_image(pixels: torch.Tensor) -> Image.Image:
     return Image.fromarray(pixels.round().clamp(0, 255).byte().cpu().numpy())
