@@ -58,7 +58,7 @@ with _quiet_transformers():
         HanDiffuserPipelineOutput,
     )
     from .registration import register_library, register_modular_pipeline, register_pipeline
-    from .rendering import HandView
+    from .rendering import HandView, OpenPoseKeypoints, read_openpose_json, write_openpose_json
     from .utils.suggestions import did_you_mean
 
 __version__ = "0.1.0"
@@ -90,11 +90,14 @@ __all__ = [
     "HandParams",
     "HandView",
     "ModelMixin",
+    "OpenPoseKeypoints",
     "TextHandEncoder",
     "TextToHandParamsModel",
     "__version__",
     "find_hands",
     "fit_hands",
+    "read_openpose_json",
+    "write_openpose_json",
 ]
 
 _LAZY_MODULES = ("data", "evaluation", "studio", "training")

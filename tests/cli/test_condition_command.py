@@ -161,7 +161,7 @@ class TestFile:
         assert is_drawn("x.png", people[0].to_condition(kind, 64)) and not is_empty("x.png")
 
     def test_rows_without_hands_are_counted(self, people, capsys):
-        people.replace(hand_visible=torch.tensor([[True, False], [False, False]])).save("h.json")
+        people.replace(hand_visible=torch.tensor([[False, True], [False, False]])).save("h.json")
         assert condition("--hands", "h.json", "-o", "x.png", "--size", "48", "--parts", "hands") == 0
         assert capsys.readouterr().err == "no hand is visible in 1 of 2 images\n"
         assert is_empty("x_1.png") and not is_empty("x_0.png")

@@ -42,9 +42,9 @@ def test_rows(fitted):
 
 @pytest.mark.parametrize("kind", ["openpose", "depth", "normal", "mask"])
 def test_conditions_show_the_hands_alone(fitted, body, kind):
-    images = fitted.to_condition(kind)
+    images = fitted.to_condition(kind, style="scaled")
     assert [image.size for image in images] == [(WIDTH, HEIGHT)] * 3
-    with_arms = fitted.hand_params.to_condition(kind, (WIDTH, HEIGHT))
+    with_arms = fitted.hand_params.to_condition(kind, (WIDTH, HEIGHT), style="scaled")
     same = [np.array_equal(one, other) for one, other in zip(images, with_arms, strict=True)]
     assert all(same) == (kind != "openpose")
     joints = square_to_pixels(body(fitted.hand_params).joints_2d, HEIGHT, WIDTH)
@@ -58,6 +58,14 @@ def test_conditions_show_the_hands_alone(fitted, body, kind):
 
 def test_conditions_of_another_size(fitted):
     assert [image.size for image in fitted.to_condition("mask", 64)] == [(64, 64)] * 3
+
+
+def test_people_of_a_photograph_share_a_condition(fitted):
+    together = fitted.to_condition("openpose", people=True)
+    assert len(together) == 2, "one for each photograph with people"
+    alone = [np.asarray(image).any(-1) for image in fitted.to_condition("openpose")]
+    assert np.array_equal(np.asarray(together[0]).any(-1), alone[0] | alone[1])
+    assert np.array_equal(np.asarray(together[1]).any(-1), alone[2]) and (alone[0] != alone[1]).any()
 
 
 def test_overlay(fitted):
@@ -75,7 +83,7 @@ def test_glb(fitted, tmp_path):
     assert (tmp_path / "hands.glb").read_bytes() == content
     length = struct.unpack("<I", content[12:16])[0]
     scene = json.loads(content[20 : 20 + length])
-    corners = {node["name"]: scene["accessors"][2 * k]["min"] for k, node in enumerate(scene["nodes"])}
+    corners = {node["name"]: scene["accessors"][3 * k]["min"] for k, node in enumerate(scene["nodes"])}
     assert len(corners) == 3
     # The two left hands are where they are in the image, 30 pixels apart on both axes.
     first, second = (np.array(corners[f"person_{person}_left_hand"]) for person in (0, 1))

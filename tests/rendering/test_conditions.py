@@ -8,7 +8,8 @@ from PIL import Image
 from diffusers_handiffuser import HandParams
 from diffusers_handiffuser.hands.camera import project_weak_perspective, square_to_pixels
 from diffusers_handiffuser.hands.skeleton import JOINT_NAMES, OPENPOSE_HAND_EDGES
-from diffusers_handiffuser.rendering.skeletons import BODY_COLORS, BODY_LIMBS, HAND_EDGE_COLORS
+from diffusers_handiffuser.rendering.keypoints import LIMBS
+from diffusers_handiffuser.rendering.skeletons import BODY_COLORS, SCALED_HAND_EDGE_COLORS
 
 KINDS = ("openpose", "depth", "depth_hand", "normal", "mask")
 
@@ -39,8 +40,16 @@ class TestToCondition:
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_no_visible_hand(self, kind):
-        drawn = np.asarray(HandParams.zeros().replace(camera=torch.tensor([9.0, 9.0, 9.0])).to_condition(kind, 16))
+        hidden = HandParams.zeros().replace(camera=torch.tensor([9.0, 9.0, 9.0]))
+        with pytest.warns(UserWarning, match="No hand is visible: the condition shows none"):
+            drawn = np.asarray(hidden.to_condition(kind, 16))
         assert (drawn.reshape(256, -1) == ([128, 128, 255] if kind == "normal" else 0)).all()
+
+    def test_rows_without_a_hand_are_counted(self, close_up):
+        rows = close_up.reshape(1).repeat_interleave(3)
+        rows = rows.replace(hand_visible=torch.tensor([[True, False], [False, False], [False, True]]))
+        with pytest.warns(UserWarning, match="No hand is visible in 1 of 3 images"):
+            rows.to_condition("openpose", 16)
 
     def test_given_body(self, close_up, body):
         assert close_up.to_condition("mask", 24, body).tobytes() == close_up.to_condition("mask", 24).tobytes()
@@ -87,23 +96,24 @@ class TestToCondition:
         assert (lit == (alone.any(-1) | other.any(-1))).all() and (alone.any(-1) != other.any(-1)).any()
         rows = HandParams.cat([pair.reshape(1, 2)] * 2).to_condition("openpose", 64, style="scaled", people=True)
         assert [image.tobytes() for image in rows] == [together.tobytes()] * 2
-        nobody = pair[:0].to_condition("openpose", 64, people=True)
+        with pytest.warns(UserWarning, match="No hand is visible"):
+            nobody = pair[:0].to_condition("openpose", 64, people=True)
         assert not np.asarray(nobody).any()
 
 
-class TestOpenpose:
+class TestScaledOpenpose:
     def test_hues_go_round(self):
-        assert HAND_EDGE_COLORS[0] == (255, 0, 0) and HAND_EDGE_COLORS[10] == (0, 255, 255)
-        assert HAND_EDGE_COLORS[5] == (127, 255, 0) and len(set(HAND_EDGE_COLORS)) == 20
+        assert SCALED_HAND_EDGE_COLORS[0] == (255, 0, 0) and SCALED_HAND_EDGE_COLORS[10] == (0, 255, 255)
+        assert SCALED_HAND_EDGE_COLORS[5] == (127, 255, 0) and len(set(SCALED_HAND_EDGE_COLORS)) == 20
 
     def test_points_are_blue_and_bones_have_their_hue(self, close_up, body):
-        picture = close_up.to_condition("openpose", 512)
+        picture = close_up.to_condition("openpose", 512, style="scaled")
         points = pixels(body(close_up).joints_3d[1], close_up.camera, 512, 512)
         assert ((points > 8) & (points < 504)).all(), "the hand lies in the picture"
         assert [at(picture, point) for point in points] == [(0, 0, 255)] * 21
         middles = [(points[a] + points[b]) / 2 for a, b in OPENPOSE_HAND_EDGES]
         clear = [bool((torch.cdist(m[None], points) > 6).all()) for m in middles]
-        for middle, color, alone in zip(middles, HAND_EDGE_COLORS, clear, strict=True):
+        for middle, color, alone in zip(middles, SCALED_HAND_EDGE_COLORS, clear, strict=True):
             near = {at(picture, middle + torch.tensor([dx, dy])) for dx in (-1, 0, 1) for dy in (-1, 0, 1)}
             assert color in near or not alone
         assert sum(clear) >= 12
@@ -111,7 +121,7 @@ class TestOpenpose:
     def test_point_size_follows_the_picture(self, close_up, body):
         """Discs of radius 4 in 512 pixels: the wrist stands alone, so its disc can be counted along a row."""
         for size in (256, 512, 1024):
-            picture = np.asarray(close_up.to_condition("openpose", size))
+            picture = np.asarray(close_up.to_condition("openpose", size, style="scaled"))
             x, y = pixels(body(close_up).joints_3d[1, :1], close_up.camera, size, size)[0].int().tolist()
             blue = (picture[:, x] == [0, 0, 255]).all(-1)
             run = blue[y - size // 40 : y + size // 40].sum()
@@ -119,7 +129,7 @@ class TestOpenpose:
 
     def test_body_in_cocos_order(self, person, body):
         """The neck between the shoulders, then arms; the wearer's right side is on the picture's left."""
-        picture = person.to_condition("openpose", 512)
+        picture = person.to_condition("openpose", 512, style="scaled")
         joints = dict(zip(JOINT_NAMES, pixels(body.full_mesh(person).joints, person.camera, 512, 512), strict=True))
         neck = (joints["left_shoulder"] + joints["right_shoulder"]) / 2
         assert at(picture, neck) == (255, 85, 0)
@@ -133,24 +143,24 @@ class TestOpenpose:
         upper_arm = (joints["right_shoulder"] + joints["right_elbow"]) / 2
         assert joints["right_elbow"][0] < joints["left_elbow"][0]
         assert at(picture, upper_arm) == tuple(int(0.6 * channel) for channel in BODY_COLORS[2]) == (153, 102, 0)
-        assert BODY_LIMBS[2] == (2, 3)
+        assert LIMBS[2] == (2, 3)
 
     def test_points_outside_are_missing_with_their_bones(self, person, body):
         """Knees lie below this picture, so nothing has a thigh's colour."""
         joints = pixels(body.full_mesh(person).joints, person.camera, 512, 512)
         assert joints[JOINT_NAMES.index("left_knee"), 1] > 512
-        colors = {color for _, color in person.to_condition("openpose", 512).getcolors(512 * 512)}
+        colors = {color for _, color in person.to_condition("openpose", 512, style="scaled").getcolors(512 * 512)}
         assert tuple(int(0.6 * channel) for channel in BODY_COLORS[10]) not in colors
         assert BODY_COLORS[3] in colors
 
     def test_body_points_without_a_bone_are_left_out(self, close_up, body):
         """The wrist is in the picture, the elbow is not."""
-        colors = {color for _, color in close_up.to_condition("openpose", 512).getcolors(512 * 512)}
-        assert colors == {(0, 0, 0), (0, 0, 255), *HAND_EDGE_COLORS}
+        colors = {color for _, color in close_up.to_condition("openpose", 512, style="scaled").getcolors(512 * 512)}
+        assert colors == {(0, 0, 0), (0, 0, 255), *SCALED_HAND_EDGE_COLORS}
 
     def test_hidden_hand_is_not_drawn(self, person):
-        hidden = person.replace(hand_visible=torch.tensor([True, False])).to_condition("openpose", 512)
-        both = person.to_condition("openpose", 512)
+        hidden = person.replace(hand_visible=torch.tensor([True, False])).to_condition("openpose", 512, style="scaled")
+        both = person.to_condition("openpose", 512, style="scaled")
         blue = (np.asarray(both) == [0, 0, 255]).all(-1), (np.asarray(hidden) == [0, 0, 255]).all(-1)
         assert blue[0][:, :256].sum() > 100 and blue[1][:, :256].sum() == 0
         assert blue[0][:, 256:].sum() == blue[1][:, 256:].sum() > 100

@@ -1,14 +1,14 @@
 """`handiffuser condition`."""
 
 import argparse
-import re
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import IMAGE_FORMATS, check_choice, check_numbers, output_path, write_file
+from .hand_files import read_hands
+from .options import IMAGE_FORMATS, check_choice, check_numbers, image_size, output_path, write_file
 from .sampling import add_sampling_options, check_sampling_options, load_pipeline, seeded_generators
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def add_condition_command(commands: Any) -> argparse.ArgumentParser:
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("prompt", nargs="?", help="what the hands do")
-    source.add_argument("--hands", metavar="FILE", help="draw these (.safetensors, .json)")
+    source.add_argument("--hands", metavar="FILE", help="draw these (.safetensors, .json or OpenPose's JSON)")
     source.add_argument("--image", metavar="PHOTO", help="draw the hands of this photograph")
     parser.add_argument("-o", "--output", required=True, metavar="X.png", help="where to save the condition")
     parser.add_argument(
@@ -85,7 +85,7 @@ def _condition(args: argparse.Namespace) -> None:
     output = output_path(args.output, IMAGE_FORMATS)
     kinds = list(dict.fromkeys(args.kind or ["openpose"]))
     parts = None if args.parts is None else [part.strip() for part in args.parts.split(",")]
-    size = None if args.size is None else _size(args.size)
+    size = None if args.size is None else image_size(args.size)
     _check_names(kinds, args.style, parts)
     _refuse_idle_options(args)
     check_numbers(args, "num_images")
@@ -103,7 +103,7 @@ def _condition(args: argparse.Namespace) -> None:
     files = {}
     for kind in kinds:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of hands that are not visible, which is said above
+            warnings.filterwarnings("ignore", "No hand is visible")  # which was printed
             drawn = hands.to_condition(kind, (width, height), source.body_model, **options)
         images = drawn if isinstance(drawn, list) else [drawn]
         for i, image in enumerate(images):
@@ -114,14 +114,6 @@ def _condition(args: argparse.Namespace) -> None:
     for path, image in files.items():
         write_file(path, image.save)
         print(path)
-
-
-def _size(text: str) -> tuple[int, int]:
-    """Width and height."""
-    found = re.fullmatch(r"([1-9]\d*)(?:[xX]([1-9]\d*))?", text, re.ASCII)
-    if found is None:
-        raise ValueError(f"--size must be WIDTHxHEIGHT or the side of a square, such as 1024x1536, got {text!r}")
-    return int(found[1]), int(found[2] or found[1])
 
 
 def _check_names(kinds: list[str], style: str, parts: list[str] | None) -> None:
@@ -146,10 +138,10 @@ def _refuse_idle_options(args: argparse.Namespace) -> None:
 
 
 def _stored(args: argparse.Namespace) -> _Source:
-    """The rows of a file."""
-    from ..hands import HandParams
-
-    return _Source(_rows(HandParams.load(args.hands)), f"no hand of {args.hands} is visible")
+    """The rows of a file; the bodies of people who were fitted to key points are assumed."""
+    hands, size = read_hands(args.hands)
+    source = _Source(_rows(hands), f"no hand of {args.hands} is visible")
+    return source if size is None else replace(source, size=size, parts=["hands"])
 
 
 def _fitted(args: argparse.Namespace) -> _Source:

@@ -5,6 +5,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .hand_files import add_format_option, is_openpose
 from .options import output_path, write_file
 
 if TYPE_CHECKING:
@@ -19,12 +20,13 @@ def add_fit_command(commands: Any) -> argparse.ArgumentParser:
         "fit",
         help="3D hands from a photograph",
         description="Finds the hands in a photograph and fits a body to them, one row per person. The suffix of FILE "
-        "says what is written: parameters (.safetensors, .json), meshes (.glb) or the photograph with the hands drawn "
-        "over it (.png, at most 1600 pixels wide and high). `fit_hands` does this in Python, for one photograph or "
-        "many.",
+        "says what is written: parameters (.safetensors, .json), the key points of the hands (.openpose.json), meshes "
+        "(.glb) or the photograph with the hands drawn over it (.png, at most 1600 pixels wide and high). `fit_hands` "
+        "does this in Python, for one photograph or many.",
     )
     parser.add_argument("photo", metavar="PHOTO", help="an image file")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help=f"ends in one of {', '.join(_FORMATS)}")
+    add_format_option(parser)
     parser.add_argument(
         "--detector",
         metavar="NAME",
@@ -46,8 +48,10 @@ def add_fit_command(commands: Any) -> argparse.ArgumentParser:
 def _fit(args: argparse.Namespace) -> None:
     from ..detection import fit_hands
     from ..detection.finding import open_detector, read_photograph
+    from ..rendering.openpose_json import write_openpose_json
 
     output = output_path(args.output, _FORMATS)
+    openpose = is_openpose(args, output)
     if not 0 <= args.min_confidence <= 1:
         raise ValueError(f"--min-confidence must be between 0 and 1, got {args.min_confidence}")
     if output.exists() and os.path.exists(args.photo) and output.samefile(args.photo):
@@ -63,7 +67,9 @@ def _fit(args: argparse.Namespace) -> None:
         print(f"left out {int((~sure).sum())} of {len(sure)} people, below --min-confidence", file=sys.stderr)
     fitted = fitted[sure]
     suffix = output.suffix.lower()
-    if suffix == ".glb":
+    if openpose:
+        write_openpose_json(output, fitted.hand_params, (pixels.shape[1], pixels.shape[0]), parts=("hands",))
+    elif suffix == ".glb":
         if not len(fitted):
             raise ValueError("no hand is left: there is no mesh to write")
         fitted.to_glb(output)

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import IMAGE_FORMATS, check_numbers, output_path, write_file
+from .hand_files import add_format_option, is_openpose, read_hands
+from .options import IMAGE_FORMATS, check_numbers, image_size, output_path, write_file
 from .sampling import add_sampling_options, check_sampling_options, load_pipeline, seeded_generators
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def add_generate_command(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--scheduler", metavar="NAME", help='one of diffusers, such as "EulerDiscrete" or "DDIM"')
     parser.add_argument("--num-images", type=int, default=1, metavar="N", help="as X_0.png, X_1.png and so on")
     hands = parser.add_mutually_exclusive_group()
-    hands.add_argument("--hands", metavar="FILE", help="draw these (.safetensors, .json) instead of sampled hands")
+    hands.add_argument(
+        "--hands", metavar="FILE", help="draw these (.safetensors, .json or OpenPose's JSON) instead of sampled hands"
+    )
     hands.add_argument("--no-hands", action="store_true", help="leave the hands out: plain Stable Diffusion")
     add_sampling_options(parser)
     parser.set_defaults(run=_generate)
@@ -44,17 +47,18 @@ def add_hands_command(commands: Any) -> argparse.ArgumentParser:
         "hands",
         help="3D hands from a prompt",
         description="Samples hands for a prompt, the first stage alone. The suffix of FILE says what is written: "
-        "parameters (.safetensors, .json), a mesh (.obj, .glb) or a preview (.png).",
+        "parameters (.safetensors, .json), key points (.openpose.json), a mesh (.obj, .glb) or a preview (.png).",
     )
     parser.add_argument("prompt", help="what the hands do")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help=f"one of {', '.join(_HANDS_FORMATS)}")
+    add_format_option(parser)
+    parser.add_argument("--size", metavar="WxH", help="of the image of key points, pixels (default: 512)")
     add_sampling_options(parser)
     parser.set_defaults(run=_hands)
     return parser
 
 
 def _generate(args: argparse.Namespace) -> None:
-    from ..hands import HandParams
     from ..rendering.drawing import draw_preview
 
     output = output_path(args.output, IMAGE_FORMATS)
@@ -62,7 +66,7 @@ def _generate(args: argparse.Namespace) -> None:
     check_sampling_options(args)
     if args.framing is not None and args.hands is not None:
         raise ValueError("--framing is for sampled hands, while --hands are drawn in their own camera")
-    hands = None if args.hands is None else _one_or_per_image(HandParams.load(args.hands), args.num_images)
+    hands = None if args.hands is None else _one_or_per_image(read_hands(args.hands)[0], args.num_images)
     pipe = load_pipeline(args)
     if args.scheduler is not None:
         pipe.scheduler = _scheduler(pipe, args.scheduler)
@@ -95,8 +99,13 @@ def _generate(args: argparse.Namespace) -> None:
 
 def _hands(args: argparse.Namespace) -> None:
     from ..rendering.drawing import draw_hand_mesh
+    from ..rendering.openpose_json import write_openpose_json
 
     output = output_path(args.output, _HANDS_FORMATS)
+    openpose = is_openpose(args, output)
+    if args.size is not None and not openpose:
+        raise ValueError("--size needs an --output of key points, such as X.openpose.json")
+    width, height = image_size("512" if args.size is None else args.size)
     check_sampling_options(args)
     pipe = load_pipeline(args)
     hands = pipe.sample_hand_params(
@@ -105,12 +114,16 @@ def _hands(args: argparse.Namespace) -> None:
         hand_guidance_scale=args.hand_guidance_scale,
         hand_generator=seeded_generators(args, 1),
         framing=args.framing,
+        height=height,
+        width=width,
     )
     if not hands.hand_visible.any():
         if output.suffix.lower() in (".obj", ".glb"):
             raise ValueError("the sentence has no hands; there is no mesh to write")
         print("the sentence has no hands: none is visible in what is written", file=sys.stderr)
-    if output.suffix.lower() in (".safetensors", ".json"):
+    if openpose:
+        write_openpose_json(output, hands, (width, height), pipe.body_model)
+    elif output.suffix.lower() in (".safetensors", ".json"):
         hands.save(output)
     elif output.suffix.lower() == ".png":
         write_file(output, draw_hand_mesh(hands, pipe.body_model, 512)[0].save)

@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,6 +72,14 @@ def open_detector(args: argparse.Namespace) -> "Iterator[HandDetector | None]":
     finally:
         if isinstance(detector, MediaPipeDetector):
             detector.close()
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """The width and height that `--size` names."""
+    found = re.fullmatch(r"([1-9]\d*)(?:[xX]([1-9]\d*))?", text, re.ASCII)
+    if found is None:
+        raise ValueError(f"--size must be WIDTHxHEIGHT or the side of a square, such as 1024x1536, got {text!r}")
+    return int(found[1]), int(found[2] or found[1])
 
 
 def output_path(text: str, suffixes: Sequence[str]) -> Path:

@@ -8,11 +8,13 @@ import torch
 
 from ..hands import HandBodyModel
 from ..hands.body_model import procedural_body
+from ..rendering.keypoints import OpenPoseKeypoints
 from ..utils.messages import reason_of
 from .confidence import confidences
 from .detector import DetectedHand, is_hand, validate_hand
 from .finding import AnyDetector, Photograph, open_detector, read_photograph, search
 from .fitted_hands import FittedHands, no_hands
+from .openpose_hands import hands_of_people, sizes_of
 from .people import group_people, reach_of
 from .placing import place_hands, scales_of_hands
 from .single_hands import SingleHands, fit_single_hands, to_tensor
@@ -22,10 +24,18 @@ _LARGEST_HAND = 1.0
 """Metres. Larger ones are in millimetres or pixels, and could not be told from bad fits."""
 
 _WANTED = (
-    "`images` must be photographs (files, PIL images, arrays (H, W, 3) uint8), or the `DetectedHand`s of each image"
+    "`images` must be photographs (files, PIL images, arrays (H, W, 3) uint8), the `DetectedHand`s of each image, or "
+    "`OpenPoseKeypoints`"
 )
 
-Images = Photograph | Sequence[Photograph] | Sequence[DetectedHand] | Sequence[Sequence[DetectedHand]]
+Images = (
+    Photograph
+    | Sequence[Photograph]
+    | Sequence[DetectedHand]
+    | Sequence[Sequence[DetectedHand]]
+    | OpenPoseKeypoints
+    | Sequence[OpenPoseKeypoints]
+)
 
 
 def fit_hands(
@@ -43,11 +53,15 @@ def fit_hands(
     says. A left and a right hand of like size within reach of each other are one person's. The body is placed so that
     both lie on their landmarks. Hands that cannot be fitted are left out, with a warning that names image and hand.
 
+    OpenPose's key points say which hands are one person's and on which sides they are. They have no depth, so that the
+    fit is one of several possible ones, with a low confidence.
+
     Args:
         images: a photograph or a list of them (files, PIL images of any mode, arrays `(H, W, 3)`, uint8, RGB); or the
-            [`DetectedHand`]s of an image, or a list of such lists, one for each image.
+            [`DetectedHand`]s of an image, or a list of such lists, one for each image; or [`OpenPoseKeypoints`] of an
+            image, or a list of these.
         image_sizes (sequence of `(width, height)`, *optional*): of the images of detected hands, or one for all;
-            pixels.
+            pixels. Of key points, where they name no size.
         detector ([`HandDetector`], `str` or `Path`, *optional*): for photographs, see [`find_hands`].
         body_model ([`HandBodyModel`], *optional*): the body whose hands are fitted; by default the procedural one.
         trust_sides (`bool`): keep the sides of the detected hands.
@@ -70,16 +84,21 @@ def fit_hands(
         ```
     """
     body_model = procedural_body() if body_model is None else body_model
-    if isinstance(images, Photograph):
-        images = [images]
-    elif not isinstance(images, Iterable) or is_hand(images):
+    if isinstance(images, (Photograph, OpenPoseKeypoints)):
+        items: list[Any] = [images]
+    elif isinstance(images, Iterable) and not is_hand(images):
+        items = list(images)
+    else:
         raise TypeError(f"{_WANTED}, or a list of these, got {type(images).__name__}.")
-    items: list[Any] = list(images)
     if not isinstance(steps, int) or steps < 1:
         raise ValueError(f"`steps` must be a whole number of at least 1, got {steps}.")
     if items and all(is_hand(item) for item in items):
         items = [items]
-    if any(isinstance(item, Photograph) for item in items):
+    given_people = None
+    if items and all(isinstance(item, OpenPoseKeypoints) for item in items):
+        sizes = sizes_of(items) if image_sizes is None else check_sizes(image_sizes, len(items))
+        detected, given_people = _hands_of_keypoints(items)
+    elif any(isinstance(item, Photograph) for item in items):
         if image_sizes is not None:
             raise ValueError("`image_sizes` are for detected hands: photographs have their own.")
         detected, sizes = _find_all(items, detector)
@@ -90,7 +109,7 @@ def fit_hands(
     if not hands:
         return no_hands()
     single = fit_single_hands(hands, body_model, steps, trust_sides)
-    people = find_people(hands, single, index, body_model)
+    people = find_people(hands, single, index, body_model) if given_people is None else given_people
     return place_people(hands, single, people, torch.tensor(index), sizes, body_model)
 
 
@@ -152,6 +171,21 @@ def _find_all(images: Sequence[Any], detector: AnyDetector) -> tuple[list[list[D
         found.append(_left_valid(hands, number))
         sizes.append(pixels.shape[1::-1])
     return found, torch.tensor(sizes)
+
+
+def _hands_of_keypoints(images: Sequence[OpenPoseKeypoints]) -> tuple[list[list[DetectedHand]], list[list[int]]]:
+    """The hands in each image, and of each person, as positions among all of them."""
+    detected, groups, first = [], [], 0
+    for number, keypoints in enumerate(images):
+        people, left_out = hands_of_people(keypoints)
+        for reason in left_out:
+            warnings.warn(f"image {number}, left out is {reason}.", RuntimeWarning, stacklevel=3)
+        people = [_left_valid(hands, number) for hands in people]
+        for hands in filter(None, people):
+            groups.append(list(range(first, first + len(hands))))
+            first += len(hands)
+        detected.append([hand for hands in people for hand in hands])
+    return detected, groups
 
 
 def _check_all(images: Sequence[Any]) -> list[list[DetectedHand]]:

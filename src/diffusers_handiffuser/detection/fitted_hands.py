@@ -21,7 +21,7 @@ class FittedHands(PlacedHands):
     """People whose hands were fitted to landmarks, one row per person; none is a legal result.
 
     Their hands are known. Their bodies are assumed, see `placing`, so what is drawn here are the hands alone.
-    `hand_params.to_condition("openpose", ...)` draws the assumed arms as well.
+    `hand_params.to_condition("openpose", ...)` draws the assumed arms and body as well, where they are in the image.
 
     Args:
         hand_params ([`HandParams`] of batch shape `(B,)`): the people.

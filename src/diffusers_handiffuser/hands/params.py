@@ -355,6 +355,10 @@ class HandParams:
                 form, version, values = cls._read_safetensors(path)
             else:
                 raise ValueError("the name must end in .safetensors or .json")
+            if form is None and "people" in values:
+                raise ValueError(
+                    "it holds OpenPose's key points: `read_openpose_json` reads and `fit_hands` fits them"
+                )
             if form != _FORMAT:
                 raise ValueError("the file was not written by HandParams.save")
             if str(version) != str(_VERSION):

@@ -1,6 +1,7 @@
 """Condition images of hands for public ControlNets and T2I-Adapters: skeletons, depth, normals and masks."""
 
 import numbers
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -44,8 +45,9 @@ def draw_condition(
     """See [`HandParams.to_condition`]."""
     _check_choice("kind", kind, CONDITIONS)
     _check_choice("style", style, STYLES)
-    width, height = _checked_size(size)
-    chosen = _checked_parts(kind, parts)
+    width, height = checked_size(size)
+    chosen = checked_parts(kind, parts)
+    _warn_of_no_hand(hand_params, people)
     body_model = procedural_body() if body_model is None else body_model
     options: dict[str, Any] = {"people": people}
     if kind != "depth_hand":
@@ -56,15 +58,24 @@ def draw_condition(
     return images if hand_params.batch_shape[: -1 if people else None] else images[0]
 
 
+def _warn_of_no_hand(hand_params: HandParams, people: bool) -> None:
+    visible = hand_params.hand_visible.any(-1)
+    if people and visible.ndim:
+        visible = visible.any(-1)
+    if not visible.all():
+        where = f" in {int((~visible).sum())} of {visible.numel()} images" if visible.ndim else ""
+        warnings.warn(f"No hand is visible{where}: the condition shows none.", UserWarning, stacklevel=4)
+
+
 def _check_choice(name: str, value: str, known: Collection[str]) -> None:
     if not isinstance(value, str) or value not in known:
         raise ValueError(f"`{name}` must be one of {', '.join(known)}, got {value!r}.")
 
 
-def _checked_parts(kind: str, parts: Sequence[str] | None) -> tuple[str, ...]:
-    """The parts in the order of `PARTS`, without repetitions."""
+def checked_parts(kind: str, parts: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The parts in the order of `PARTS`, without repetitions; `None` for those that the style of a skeleton has."""
     if parts is None:
-        return PARTS[kind] if kind == "openpose" else ("hands",)
+        return None if kind == "openpose" else ("hands",)
     given = (parts,) if isinstance(parts, str) else tuple(parts)
     unknown = [part for part in given if part not in PARTS[kind]]
     if unknown or not given:
@@ -73,8 +84,8 @@ def _checked_parts(kind: str, parts: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(part for part in PARTS[kind] if part in given)
 
 
-def _checked_size(size: int | tuple[int, int]) -> tuple[int, int]:
-    """The width and height."""
+def checked_size(size: int | tuple[int, int]) -> tuple[int, int]:
+    """The width and height of a `size`, checked."""
     width, height = size if isinstance(size, (tuple, list)) and len(size) == 2 else (size, size)
     if isinstance(width, (tuple, list)):
         raise ValueError(f"`size` must be the side of a square or (width, height), in pixels, got {size!r}.")
