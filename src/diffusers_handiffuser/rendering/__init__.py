@@ -1,7 +1,7 @@
 """Drawing of hands and writing of their meshes and key points.
 
-`HandView`, `hand_box_masks` and what reads and writes OpenPose's JSON are public; the other functions are called by the
-convenience methods of `HandParams`.
+`HandView`, `hand_box_masks` and what reads and writes OpenPose's JSON are public; the other functions are called by
+the convenience methods of `HandParams`.
 """
 
 from .conditions import draw_condition as draw_condition
