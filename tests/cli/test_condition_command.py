@@ -168,6 +168,19 @@ class TestFile:
         assert condition("--hands", "h.json", "-o", "x.png", "--size", "48", "--people") == 0
         assert not capsys.readouterr().err
 
+    def test_people_of_every_kind(self, people):
+        kinds = [option for kind in CONDITIONS for option in ("--kind", kind)]
+        assert condition("--hands", "people.safetensors", "-o", "x.png", "--people", "--size", "48", *kinds) == 0
+        for kind in CONDITIONS:
+            assert is_drawn(f"x.{kind}.png", people.to_condition(kind, 48, people=True)), kind
+
+    def test_bodies_in_depth(self, people):
+        options = ("--kind", "depth", "--parts", "hands,forearms,body", "--size", "64", "--framing", "waist_up")
+        people[0].save("one.json")
+        assert condition("--hands", "one.json", "-o", "x.png", *options) == 0
+        framed = frame_hands(people[0], "waist_up", 64, 64)
+        assert is_drawn("x.png", framed.to_condition("depth", 64, parts=("hands", "forearms", "body")))
+
     def test_of_nobody(self, people, capsys):
         people[:0].save("nobody.json")
         assert condition("--hands", "nobody.json", "-o", "x.png", "--size", "48", "--framing", "waist_up") == 0
