@@ -44,13 +44,13 @@ def add_condition_command(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--size",
         metavar="WxH",
-        help=f"pixels, such as 1024x1536, or 768 for a square (default: {_SIDE}, or the photograph's)",
+        help=f"pixels, such as 1024x1536, or 768 for a square (default: {_SIDE}, or that of a photograph)",
     )
     parser.add_argument(
         "--parts",
         metavar="NAMES",
-        help="what is shown, such as body,hands (default: all of a skeleton, the hands alone of a photograph or of "
-        "another kind)",
+        help="what is shown, with commas between: body,hands,face of a skeleton (default: all, of a photograph the "
+        "hands), hands,forearms,body of other kinds (default: the hands)",
     )
     parser.add_argument("--people", action="store_true", help="draw all people into one image")
     parser.add_argument("--num-images", type=int, metavar="N", help="of a prompt (default: 1)")
