@@ -55,7 +55,7 @@ _FEATURES = (
 _NATURAL = "sample hands for sentences as people write them, in place of --data, and measure them; draw no images"
 _THROUGH_VAE = "with --own-pictures: score VAE reconstructions, the upper bound for a U-Net on its latents"
 _CONDITION = "what a ControlNet or adapter is given (default: openpose)"
-_CONDITIONS = ("openpose", "depth", "normal", "mask")
+_CONDITIONS = ("openpose", "depth", "depth_hand", "normal", "mask")
 _NUMBERS = ("num", "samples", "batch_size", "size", "steps", "hand_steps")
 _SCALES = ("guidance_scale", "hand_guidance_scale", "hand_conditioning_scale")
 
