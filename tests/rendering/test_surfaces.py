@@ -10,7 +10,7 @@ from diffusers_handiffuser.hands.camera import project_weak_perspective, square_
 from diffusers_handiffuser.hands.skeleton import JOINT_NAMES
 from diffusers_handiffuser.rendering import surfaces
 from diffusers_handiffuser.rendering.parts import PARTS, Surface, visible_surfaces
-from diffusers_handiffuser.rendering.rasterizer import rasterize, vertex_normals
+from diffusers_handiffuser.rendering.rasterizer import rasterize_exactly, vertex_normals
 from diffusers_handiffuser.rendering.surfaces import draw_depth, draw_mask, draw_normal
 
 DRAW = {"depth": draw_depth, "normal": draw_normal, "mask": draw_mask}
@@ -28,7 +28,7 @@ def shown(kind, image) -> np.ndarray:
 
 def fragments(vertices, faces, camera, height, width):
     screen = torch.cat([pixels(vertices, camera, height, width), vertices[:, 2:]], -1)
-    return rasterize(screen[None], faces, height, width, cull_backfaces=False)
+    return rasterize_exactly(screen[None], faces, height, width)
 
 
 def facing_away(vertices, faces) -> torch.Tensor:
@@ -322,3 +322,12 @@ class TestSize:
             assert mask[y, x]
         assert (shown("depth", images["depth"]) == mask).all()
         assert (shown("normal", images["normal"]) & ~mask).sum() == 0
+
+
+@pytest.mark.parametrize("kind", ["depth", "depth_hand"])
+def test_no_cracks_in_a_large_image(close_up, kind):
+    """No single pixel shows what is behind its neighbours."""
+    image = np.asarray(close_up.to_condition(kind, 1536))[..., 0].astype(int)
+    around = np.stack([np.roll(image, step, axis) for axis in (0, 1) for step in (-1, 1)]).min(0)
+    assert (image > 0).sum() > 20_000
+    assert not ((around > 0) & (image < around - 20)).any()

@@ -15,7 +15,7 @@ from ..hands.camera import square_to_pixels
 from ..hands.params import HandParams
 from .caps import straighten_ends
 from .meshes import rows_of_images
-from .rasterizer import rasterize
+from .rasterizer import rasterize_exactly
 from .surfaces import on_screen, to_image
 
 BOX_PADDING = 0.15
@@ -126,7 +126,7 @@ def _seen_from_outside(
     high = (screen[:, :2].amax(0) + 1).ceil().minimum(1.5 * limit).long()
     columns, lines = (high - low).clamp(min=1).tolist()
     shifted = screen - torch.cat([low, low.new_zeros(1)])
-    seen = rasterize(shifted[None], faces, lines, columns, cull_backfaces=False)
+    seen = rasterize_exactly(shifted[None], faces, lines, columns)
     a, b, c = screen[faces[seen.face], :2].unbind(1)
     outside = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0] < 0
     pixel = seen.pixel[outside]

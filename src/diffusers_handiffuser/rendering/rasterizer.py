@@ -101,6 +101,23 @@ def rasterize(
     )
 
 
+def rasterize_exactly(screen: torch.Tensor, faces: torch.Tensor, height: int, width: int) -> Fragments:
+    """Rasterizes both sides of triangles in double precision, without cracks between neighbours.
+
+    In single precision, what is behind shows through in some pixels of a large image. Arguments are those of
+    [`rasterize`], and fragments are of the dtype and on the device of `screen`.
+    """
+    device = torch.device("cpu") if screen.device.type == "mps" else screen.device
+    seen = rasterize(screen.to(device).double(), faces.to(device), height, width, cull_backfaces=False)
+    return Fragments(
+        pixel=seen.pixel.to(screen.device),
+        image=seen.image.to(screen.device),
+        face=seen.face.to(screen.device),
+        barycentric=seen.barycentric.to(screen),
+        depth=seen.depth.to(screen),
+    )
+
+
 def vertex_normals(vertices: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
     """Area-weighted unit normals `(B, V, 3)` of meshes `(B, V, 3)` that share their faces `(F, 3)`."""
     a, b, c = (vertices[:, faces[:, i]] for i in range(3))

@@ -18,7 +18,7 @@ from ..hands.camera import project_weak_perspective, square_to_pixels
 from ..hands.params import HandParams
 from .meshes import rows_of_images
 from .parts import Surface, join_surfaces, visible_surfaces
-from .rasterizer import Fragments, rasterize
+from .rasterizer import Fragments, rasterize_exactly
 
 FARTHEST = 51
 """Brightness of the farthest visible point in a depth image, which separates hands from the black background."""
@@ -162,7 +162,7 @@ def _scenes(
             screens.append(on_screen(person.vertices, camera, height, width, camera[0] / rows.camera[0, 0]))
         surface = join_surfaces(persons, device)
         # Back faces are never in front, but at the outline they cover pixels whose centres front faces just miss.
-        seen = rasterize(torch.cat(screens)[None], surface.faces, height, width, cull_backfaces=False)
+        seen = rasterize_exactly(torch.cat(screens)[None], surface.faces, height, width)
         yield _Scene(surface, seen)
 
 
