@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -181,6 +182,15 @@ class TestFile:
         framed = frame_hands(people[0], "waist_up", 64, 64)
         assert is_drawn("x.png", framed.to_condition("depth", 64, parts=("hands", "forearms", "body")))
 
+    def test_hands_outside_are_a_warning_of_one_line(self, people, monkeypatch):
+        printed = []
+        monkeypatch.setattr(warnings, "showwarning", lambda *args: printed.append(warnings.formatwarning(*args[:4])))
+        people.replace(camera=people.camera + torch.tensor([0.0, 9.0, 0.0])).save("away.safetensors")
+        assert condition("--hands", "away.safetensors", "-o", "x.png") == 0
+        wanted = "The condition is empty in 2 of 2 images: nothing that it shows lies in the image."
+        assert printed == [f"handiffuser: warning: {wanted}\n"]
+        assert "Warning" in warnings.formatwarning(UserWarning("after the command"), UserWarning, "x.py", 1)
+
     def test_of_nobody(self, people, capsys):
         people[:0].save("nobody.json")
         assert condition("--hands", "nobody.json", "-o", "x.png", "--size", "48", "--framing", "waist_up") == 0
@@ -229,6 +239,7 @@ BAD = {
         f"size {size!r}": (("--size", size), f"--size must be WIDTHxHEIGHT or the side of a square.*got '{size}'")
         for size in ("", "0", "x", "64x", "x64", "64x0", "-64", "64x64x64", "6.4", "big", "64 x 64", "٦٤")
     },
+    "large size": (("--size", "16385x64"), "--size must be at most 16384 pixels per side, got 16385x64"),
     "detector": (("--detector", "knows:find"), "--detector needs --image"),
     "output": (("-o", "x.gif3"), "--output must end in .png"),
     "number": (("--num-images", "0"), "--num-images must be at least 1, got 0"),

@@ -1,5 +1,7 @@
 """Pictures for ControlNets, held against geometry that is known without drawing."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -51,6 +53,24 @@ class TestToCondition:
         with pytest.warns(UserWarning, match="No hand is visible in 1 of 3 images"):
             rows.to_condition("openpose", 16)
 
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_hands_outside_are_named(self, close_up, kind):
+        away = close_up.replace(camera=close_up.camera + torch.tensor([0.0, 9.0, 0.0]))
+        rows = HandParams.cat([away.reshape(1), close_up.reshape(1)])
+        with pytest.warns(UserWarning, match="The condition is empty in 1 of 2 images: nothing that it shows"):
+            rows.to_condition(kind, 16)
+
+    def test_a_hand_that_fills_the_image_is_no_empty_one(self, close_up):
+        scale, centre = close_up.camera.split([1, 2])
+        palm = close_up.reshape(1).to_condition("mask", 64)[0]
+        rows, columns = np.asarray(palm).nonzero()
+        shift = (32 - torch.tensor([np.median(columns), np.median(rows)])) / 32
+        near = close_up.replace(camera=torch.cat([40 * scale, centre + shift / scale]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            mask = near.to_condition("mask", 8)
+        assert mask.getextrema() == (255, 255)
+
     def test_given_body(self, close_up, body):
         assert close_up.to_condition("mask", 24, body).tobytes() == close_up.to_condition("mask", 24).tobytes()
 
@@ -61,6 +81,7 @@ class TestToCondition:
             (("depth", 0), "`size`.*0 x 0"),
             (("depth", (64, 1.5)), "`size`.*64 x 1.5"),
             (("openpose", "big"), "`size`"),
+            (("openpose", (64, 16385)), "`size` must be at most 16384 pixels per side, got 64 x 16385"),
         ],
     )
     def test_bad_arguments(self, close_up, arguments, words):
@@ -84,6 +105,10 @@ class TestToCondition:
     def test_bad_style_and_parts(self, close_up, kind, options, words):
         with pytest.raises(ValueError, match=words):
             close_up.to_condition(kind, 16, **options)
+
+    def test_parts_are_a_sequence(self, close_up):
+        with pytest.raises(TypeError, match="`parts` must be a sequence of str, got int"):
+            close_up.to_condition("openpose", 16, parts=3)
 
     def test_people_share_an_image(self, close_up):
         """All rows of the last batch axis are drawn; the axes before it are a list of images."""

@@ -9,6 +9,7 @@ import torch
 from diffusers_handiffuser import HandParams, OpenPoseKeypoints, read_openpose_json, write_openpose_json
 from diffusers_handiffuser.hands.body_model import procedural_body
 from diffusers_handiffuser.rendering.keypoints import keypoints_of
+from diffusers_handiffuser.rendering.openpose_json import is_openpose_json
 from diffusers_handiffuser.rendering.skeletons import draw_keypoints
 
 
@@ -145,6 +146,12 @@ class TestOthers:
         hand[5] = torch.tensor([700.0, 800.0, 0.0])
         read = read_openpose_json(write({"people": [{"hand_right_keypoints_2d": flat(hand)}]}))
         assert not read.hands[0, 1, 5].any() and read.hands[0, 1, :, 2].sum() == 20
+
+    def test_byte_order_mark(self, tmp_path):
+        """Editors on Windows write one."""
+        path = tmp_path / "pose.json"
+        path.write_text('{"people": []}', encoding="utf-8-sig")
+        assert is_openpose_json(path) and len(read_openpose_json(path)) == 0
 
     def test_nobody(self, write):
         assert len(read_openpose_json(write({"people": []}))) == 0

@@ -5,7 +5,10 @@ The modules of this folder import the standard library alone until a command run
 
 import argparse
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from .condition import add_condition_command
 from .data import add_data_command
@@ -23,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code: 0, 1 if a check found something, 2 after an error of one line."""
     args = build_parser().parse_args(argv)
     try:
-        return args.run(args) or 0
+        with _warnings_of_one_line():
+            return args.run(args) or 0
     except _USER_ERRORS as error:
         from ..utils.messages import one_line_of
 
@@ -34,6 +38,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("handiffuser: interrupted", file=sys.stderr)
         return 130
+
+
+@contextmanager
+def _warnings_of_one_line() -> Iterator[None]:
+    """Prints warnings as errors are printed, without the line of code that warned."""
+    usual = warnings.formatwarning
+
+    def one_line(message: Warning | str, *_: Any, **__: Any) -> str:
+        from ..utils.messages import one_line_of
+
+        return f"handiffuser: warning: {one_line_of(Warning(message))}\n"
+
+    warnings.formatwarning = one_line
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def build_parser() -> argparse.ArgumentParser:

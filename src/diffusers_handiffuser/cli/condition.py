@@ -87,6 +87,7 @@ def _condition(args: argparse.Namespace) -> None:
     parts = None if args.parts is None else [part.strip() for part in args.parts.split(",")]
     size = None if args.size is None else image_size(args.size)
     _check_names(kinds, args.style, parts)
+    _check_size(size)
     _refuse_idle_options(args)
     check_numbers(args, "num_images")
     check_sampling_options(args)
@@ -126,6 +127,14 @@ def _check_names(kinds: list[str], style: str, parts: list[str] | None) -> None:
         for part in parts or ():
             check_choice(f"--parts of {kind}", part, PARTS[kind])
     check_choice("--style", style, STYLES)
+
+
+def _check_size(size: tuple[int, int] | None) -> None:
+    """Refuses images that are too large to be drawn."""
+    from ..rendering.conditions import LARGEST_SIDE
+
+    if size is not None and max(size) > LARGEST_SIDE:
+        raise ValueError(f"--size must be at most {LARGEST_SIDE} pixels per side, got {size[0]}x{size[1]}")
 
 
 def _refuse_idle_options(args: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
 import numbers
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from PIL import Image
@@ -10,6 +10,7 @@ from PIL import Image
 from ..hands.body_model import HandBodyModel, procedural_body
 from ..hands.params import HandParams
 from .hand_depth import draw_hand_depth
+from .meshes import rows_of_images
 from .parts import PARTS as SURFACE_PARTS
 from .skeletons import PARTS as SKELETON_PARTS
 from .skeletons import STYLES, draw_openpose
@@ -30,6 +31,10 @@ PARTS: dict[str, tuple[str, ...]] = {
     "mask": SURFACE_PARTS,
 }
 """What an image of each kind may show."""
+LARGEST_SIDE = 16384
+"""Of an image, pixels; larger ones would fill the memory."""
+_BACKGROUNDS = (0, (0, 0, 0), (128, 128, 255))
+"""Of masks, of skeletons and depth, and of normals."""
 
 
 def draw_condition(
@@ -46,6 +51,8 @@ def draw_condition(
     _check_choice("kind", kind, CONDITIONS)
     _check_choice("style", style, STYLES)
     width, height = checked_size(size)
+    if max(width, height) > LARGEST_SIDE:
+        raise ValueError(f"`size` must be at most {LARGEST_SIDE} pixels per side, got {width} x {height}.")
     chosen = checked_parts(kind, parts)
     _warn_of_no_hand(hand_params, people)
     body_model = procedural_body() if body_model is None else body_model
@@ -55,6 +62,7 @@ def draw_condition(
     if kind == "openpose":
         options["style"] = style
     images = CONDITIONS[kind](hand_params, body_model, height, width, **options)
+    _warn_of_empty_images(images, hand_params, people)
     return images if hand_params.batch_shape[: -1 if people else None] else images[0]
 
 
@@ -67,6 +75,22 @@ def _warn_of_no_hand(hand_params: HandParams, people: bool) -> None:
         warnings.warn(f"No hand is visible{where}: the condition shows none.", UserWarning, stacklevel=4)
 
 
+def _warn_of_empty_images(images: Sequence[Image.Image], hand_params: HandParams, people: bool) -> None:
+    """Warns of images that are empty although a hand is visible."""
+    groups = rows_of_images(hand_params, people)
+    empty = sum(bool(rows.hand_visible.any()) and _is_empty(image) for rows, image in zip(groups, images, strict=True))
+    if empty:
+        where = f" in {empty} of {len(images)} images" if len(images) > 1 else ""
+        warnings.warn(
+            f"The condition is empty{where}: nothing that it shows lies in the image.", UserWarning, stacklevel=4
+        )
+
+
+def _is_empty(image: Image.Image) -> bool:
+    colors = image.getcolors(1)
+    return colors is not None and colors[0][1] in _BACKGROUNDS
+
+
 def _check_choice(name: str, value: str, known: Collection[str]) -> None:
     if not isinstance(value, str) or value not in known:
         raise ValueError(f"`{name}` must be one of {', '.join(known)}, got {value!r}.")
@@ -76,6 +100,8 @@ def checked_parts(kind: str, parts: Sequence[str] | None) -> tuple[str, ...] | N
     """The parts in the order of `PARTS`, without repetitions; `None` for those that the style of a skeleton has."""
     if parts is None:
         return None if kind == "openpose" else ("hands",)
+    if not isinstance(parts, Iterable):
+        raise TypeError(f"`parts` must be a sequence of str, got {type(parts).__name__}.")
     given = (parts,) if isinstance(parts, str) else tuple(parts)
     unknown = [part for part in given if part not in PARTS[kind]]
     if unknown or not given:

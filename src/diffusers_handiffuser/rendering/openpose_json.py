@@ -94,7 +94,7 @@ def read_openpose_json(path: str | os.PathLike) -> OpenPoseKeypoints:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError(f"it has more than {_MAX_BYTES} bytes")
-        return _from_json(json.loads(path.read_text(encoding="utf-8")))
+        return _from_json(json.loads(path.read_text(encoding="utf-8-sig")))
     except (ValueError, OSError, RecursionError, MemoryError) as error:
         raise ValueError(f"Cannot read OpenPose key points from {path}: {reason_of(error)}.") from None
 
@@ -105,7 +105,7 @@ def is_openpose_json(path: str | os.PathLike) -> bool:
     if path.suffix.lower() != ".json" or not path.is_file() or path.stat().st_size > _MAX_BYTES:
         return False
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, OSError, RecursionError, MemoryError):
         return False
     return isinstance(values, list) or (isinstance(values, dict) and "people" in values)
