@@ -26,9 +26,11 @@ from diffusers_handiffuser.training.text_distillation.vocabulary import write_vo
 CARD = {
     "license": "apache-2.0",
     "base_model": "None: everything was trained from nothing.",
-    "training_data": "Pictures, captions and hands drawn by the studio of diffusers_handiffuser; no photographs. "
-    "The commands stand in `model_cards/handiffuser-mini.md` of its repository.",
-    "limits": "It knows the studio's words and 128 x 128 rendered pictures, not photographs.",
+    "training_data": "Images, captions and hands made by the studio of diffusers_handiffuser; no photographs. The "
+    "text model of stage 1 was distilled from all-MiniLM-L6-v2. The commands stand in "
+    "`model_cards/handiffuser-mini.md` of its repository.",
+    "limits": "Hands follow English sentences. Images are rendered ones of 128 x 128 pixels, not photographs; they "
+    "follow the hands, and of the words the studio's.",
 }
 
 

@@ -156,6 +156,18 @@ class TestHands:
             code, message = run("hands", "a lake", "-o", f"x.{suffix}", "--model", handless, model=False)
             assert code == 2 and one_line(message).endswith(f"{wanted}; there is no mesh to write")
 
+    def test_an_image_of_a_sentence_without_hands(self, run, handless):
+        code, message = run("generate", "a lake", "-o", "x.png", "--num-images", "2", "--model", handless, model=False)
+        assert code == 0 and "the sentence has no hands in 2 of 2 images" in message.splitlines()
+
+    @pytest.mark.slow
+    def test_the_bundled_checkpoint_says_that_it_may_draw_one_all_the_same(self, run):
+        prompt = "an empty beach at dawn, nobody around"
+        code, message = run("generate", prompt, "-o", "x.png", "--steps", "1", "--seed", "0", model=False)
+        assert code == 0 and "never saw images without hands, and may draw one" in message
+        code, message = run("generate", "a left fist", "-o", "x.png", "--steps", "1", "--seed", "0", model=False)
+        assert code == 0 and "no hands" not in message
+
 
 class TestDataMake:
     def test_makes_a_folder(self, run, tmp_path):

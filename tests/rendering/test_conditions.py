@@ -189,3 +189,32 @@ class TestScaledOpenpose:
         blue = (np.asarray(both) == [0, 0, 255]).all(-1), (np.asarray(hidden) == [0, 0, 255]).all(-1)
         assert blue[0][:, :256].sum() > 100 and blue[1][:, :256].sum() == 0
         assert blue[0][:, 256:].sum() == blue[1][:, 256:].sum() > 100
+
+
+class TestHandsBehindTheBody:
+    """Arms stretched to both sides, the body turned so that one points at the viewer and the other away."""
+
+    @pytest.fixture
+    def arms(self):
+        sideways = HandParams.zeros(2).replace(
+            global_orient=torch.tensor([[0.0, np.pi / 2, 0.0]] * 2), camera=torch.tensor([[0.9, 0.0, 0.0]] * 2)
+        )
+        return sideways.replace(hand_visible=torch.tensor([[True, False], [False, True]]))
+
+    @pytest.mark.parametrize("kind", ["depth", "normal"])
+    def test_the_body_that_hides_one_is_said(self, arms, kind):
+        with pytest.warns(UserWarning, match=r"The body hides up to \d+% of the visible hands in 1 of 2 rows"):
+            arms.to_condition(kind, 48, parts=("hands", "body"))
+
+    def test_the_hand_in_front_is_not_hidden(self, arms):
+        said = []
+        for row in (arms[0], arms[1]):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                row.to_condition("depth", 48, parts=("hands", "body"))
+            said.append(len(caught))
+        assert sorted(said) == [0, 1]
+
+    def test_without_the_body_nothing_is_said(self, arms, recwarn):
+        arms.to_condition("depth", 48, parts=("hands", "forearms"))
+        assert len(recwarn) == 0

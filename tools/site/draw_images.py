@@ -10,6 +10,7 @@ import argparse
 import ast
 import json
 import os
+import random
 import tempfile
 import textwrap
 from pathlib import Path
@@ -18,6 +19,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from diffusers_handiffuser import MINI, HanDiffuserInpaintPipeline, HanDiffuserPipeline
+from diffusers_handiffuser.evaluation.sentences import read_sentences
 
 ROOT = Path(__file__).parents[2]
 SIDE = 192
@@ -42,15 +44,15 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def sheet(images: list[Image.Image], captions: list[str], columns: int = 4) -> Image.Image:
-    """Images in rows, each with its caption below."""
+def sheet(images: list[Image.Image], captions: list[str], columns: int = 4, wrap: int = 34) -> Image.Image:
+    """Images in rows, each with its caption of lines of `wrap` letters below."""
     rows = -(-len(images) // columns)
     whole = Image.new("RGB", (columns * (SIDE + 8), rows * (SIDE + CAPTION_HEIGHT)), "white")
     pen = ImageDraw.Draw(whole)
     for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
         left, top = (i % columns) * (SIDE + 8), (i // columns) * (SIDE + CAPTION_HEIGHT)
         whole.paste(image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS), (left, top))
-        lines = "\n".join(textwrap.wrap(caption, 34))
+        lines = "\n".join(textwrap.wrap(caption, wrap))
         pen.multiline_text((left + 2, top + SIDE + 2), lines, fill="black", font_size=11)
     return whole
 
@@ -58,6 +60,16 @@ def sheet(images: list[Image.Image], captions: list[str], columns: int = 4) -> I
 def gestures(pipe: HanDiffuserPipeline) -> Image.Image:
     images = pipe(CAPTIONS, generator=[seeded(2) for _ in CAPTIONS]).images
     return sheet(images, CAPTIONS)
+
+
+def sentences(pipe: HanDiffuserPipeline) -> Image.Image:
+    """24 of the evaluation's sentences, drawn by lot: the sampled hands, and the image."""
+    texts = [sentence.text for sentence in random.Random(0).sample(read_sentences(), 24)]
+    sampled = pipe.sample_hand_params(texts, hand_generator=[seeded(0) for _ in texts])
+    images = pipe(texts, hand_params=sampled, generator=[seeded(0) for _ in texts]).images
+    pairs = [image for row, drawn in enumerate(images) for image in (sampled[row].show(size=SIDE), drawn)]
+    captions = [part for text in texts for part in (textwrap.shorten(text, 128, placeholder=" …"), "")]
+    return sheet(pairs, captions, columns=6, wrap=66)
 
 
 def hands(pipe: HanDiffuserPipeline) -> Image.Image:
@@ -88,9 +100,9 @@ def scales(pipe: HanDiffuserPipeline) -> Image.Image:
 
 
 def conditions(pipe: HanDiffuserPipeline) -> Image.Image:
-    kinds = ("openpose", "depth", "normal", "mask")
+    kinds = ("openpose", "depth", "depth_hand", "normal", "mask")
     sampled = pipe.sample_hand_params("two hands making a peace sign", hand_generator=seeded(0))
-    return sheet([sampled.to_condition(kind, SIDE)[0] for kind in kinds], list(kinds))
+    return sheet([sampled.to_condition(kind, SIDE)[0] for kind in kinds], list(kinds), columns=5)
 
 
 def repair(pipe: HanDiffuserPipeline) -> Image.Image:
@@ -109,7 +121,7 @@ def repair(pipe: HanDiffuserPipeline) -> Image.Image:
     return sheet([out.images[0], wanted.show(size=SIDE), repaired.images[0]], captions, columns=3)
 
 
-GALLERY = [gestures, hands, same_hands, scales, conditions, repair]
+GALLERY = [gestures, sentences, hands, same_hands, scales, conditions, repair]
 
 
 def notebook_images(notebook: Path) -> dict[int, Image.Image]:

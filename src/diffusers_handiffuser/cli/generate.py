@@ -89,12 +89,22 @@ def _generate(args: argparse.Namespace) -> None:
     for path, image in zip(paths, result.images, strict=True):
         write_file(path, image.save)
     if result.hand_params is not None:
+        if hands is None:
+            _say_without_hands(result.hand_params.hand_visible.any(-1).tolist(), bundled=args.model is None)
         hands_path = output.with_name(f"{output.stem}.hands.safetensors")
         preview_path = output.with_name(f"{output.stem}.preview.png")
         result.hand_params.save(hands_path)
         write_file(preview_path, draw_preview(result.images, result.hand_params, pipe.body_model).save)
         paths += [hands_path, preview_path]
     print("\n".join(map(str, paths)))
+
+
+def _say_without_hands(visible: list[bool], bundled: bool) -> None:
+    """Of images whose sentence asks for no hand."""
+    if not all(visible):
+        where = "" if len(visible) == 1 else f" in {visible.count(False)} of {len(visible)} images"
+        weakness = "; the bundled checkpoint never saw images without hands, and may draw one" if bundled else ""
+        print(f"the sentence has no hands{where}{weakness}", file=sys.stderr)
 
 
 def _hands(args: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
+import torch
 from PIL import Image
 
 from ..hands.body_model import HandBodyModel, procedural_body
@@ -14,7 +15,7 @@ from .meshes import rows_of_images
 from .parts import PARTS as SURFACE_PARTS
 from .skeletons import PARTS as SKELETON_PARTS
 from .skeletons import STYLES, draw_openpose
-from .surfaces import draw_depth, draw_mask, draw_normal
+from .surfaces import draw_depth, draw_mask, draw_normal, hidden_by_body
 
 CONDITIONS: dict[str, Callable[..., list[Image.Image]]] = {
     "openpose": draw_openpose,
@@ -35,6 +36,8 @@ LARGEST_SIDE = 16384
 """Of an image, pixels; larger ones would fill the memory."""
 _BACKGROUNDS = (0, (0, 0, 0), (128, 128, 255))
 """Of masks, of skeletons and depth, and of normals."""
+_MUCH = 0.25
+"""Of a hand that is said to be visible, hidden."""
 
 
 def draw_condition(
@@ -56,6 +59,8 @@ def draw_condition(
     chosen = checked_parts(kind, parts)
     _warn_of_no_hand(hand_params, people)
     body_model = procedural_body() if body_model is None else body_model
+    if kind in ("depth", "normal") and chosen is not None and {"hands", "body"} <= set(chosen):
+        _warn_of_hidden_hands(hidden_by_body(hand_params, body_model, height, width, chosen))
     options: dict[str, Any] = {"people": people}
     if kind != "depth_hand":
         options["parts"] = chosen
@@ -89,6 +94,18 @@ def _warn_of_empty_images(images: Sequence[Image.Image], hand_params: HandParams
 def _is_empty(image: Image.Image) -> bool:
     colors = image.getcolors(1)
     return colors is not None and colors[0][1] in _BACKGROUNDS
+
+
+def _warn_of_hidden_hands(hidden: torch.Tensor) -> None:
+    rows = (hidden > _MUCH).nonzero().flatten().tolist()
+    if rows:
+        which = f" in {len(rows)} of {len(hidden)} rows" if len(hidden) > 1 else ""
+        warnings.warn(
+            f"The body hides up to {float(hidden.max()):.0%} of the visible hands{which}: how far a sampled or fitted "
+            'hand is in front of it is not certain. Without "body" in `parts` it is shown.',
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _check_choice(name: str, value: str, known: Collection[str]) -> None:

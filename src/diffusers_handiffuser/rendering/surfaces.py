@@ -20,6 +20,8 @@ from .meshes import rows_of_images
 from .parts import Surface, join_surfaces, visible_surfaces
 from .rasterizer import Fragments, rasterize_exactly
 
+_COARSE = 96
+_TOUCHING = 0.01
 FARTHEST = 51
 """Brightness of the farthest visible point in a depth image, which separates hands from the black background."""
 
@@ -127,6 +129,32 @@ def draw_mask(
             mask = mask.maximum(silhouette)
         images.append(to_image(255 * mask))
     return images
+
+
+@torch.no_grad()
+def hidden_by_body(
+    hand_params: HandParams, body_model: HandBodyModel, height: int, width: int, parts: Sequence[str]
+) -> torch.Tensor:
+    """How much of the visible hands of each row its own `parts` hide, from 0 to 1; 0 where no hand is in the image.
+
+    Stage 1 knows where a hand is in the image, but not how far in front of the body.
+
+    Returns:
+        `torch.Tensor` of shape `(N,)`: of the N rows of any batch shape, seen in a small image of the same aspect.
+    """
+    shrink = _COARSE / min(height, width)
+    height, width = round(height * shrink), round(width * shrink)
+    rows = hand_params.reshape(-1)
+    shares = []
+    for alone, all_parts in zip(
+        _scenes(rows, body_model, height, width, ("hands",)),
+        _scenes(rows, body_model, height, width, parts),
+        strict=True,
+    ):
+        pixel = alone.seen.pixel
+        behind = alone.seen.depth.flatten()[pixel] > all_parts.seen.depth.flatten()[pixel] + _TOUCHING
+        shares.append(behind.float().mean() if len(pixel) else behind.new_zeros((), dtype=torch.float32))
+    return torch.stack(shares) if shares else torch.zeros(0)
 
 
 def on_screen(
