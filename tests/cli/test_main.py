@@ -1,6 +1,5 @@
 """The command line, in this process, on a tiny checkpoint: what it writes, and how it refuses."""
 
-import copy
 import json
 import struct
 
@@ -133,16 +132,6 @@ class TestHands:
         magic, version, total, length = struct.unpack_from("<4sIII", data)
         assert (magic, version, total) == (b"glTF", 2, len(data))
         assert [f"o {node['name']}" for node in json.loads(data[20 : 20 + length])["nodes"]] == objects
-
-    @pytest.fixture
-    def handless(self, make_pipe, tmp_path):
-        """A checkpoint whose stage 1 shows no hand, whatever the sentence."""
-        model = copy.deepcopy(make_pipe().text_to_hand_params)
-        with torch.no_grad():
-            model.camera_out.weight[3:].zero_()
-            model.camera_out.bias[3:].fill_(-5.0)
-        make_pipe(text_to_hand_params=model).save_pretrained(tmp_path / "handless")
-        return str(tmp_path / "handless")
 
     def test_a_sentence_without_hands(self, run, handless):
         wanted = "the sentence has no hands"

@@ -60,7 +60,7 @@ HandParams.load(os.path.join(output, "hands.safetensors"))
 pipe.save_pretrained(os.path.join(output, "saved"))
 steps = ["--steps", "1", "--hand-steps", "1", "--seed", "0"]
 assert main(["generate", "a fist", "-o", os.path.join(output, "x.png"), *steps]) == 0
-assert main(["hands", "a fist", "-o", os.path.join(output, "h.glb"), "--hand-steps", "1"]) == 0
+assert main(["hands", "a left fist", "-o", os.path.join(output, "h.glb"), "--hand-steps", "4", "--seed", "0"]) == 0
 assert main(["data", "make", os.path.join(output, "data"), "--num", "1", "--size", "32"]) == 0
 assert not written_outside(output, *standard), written_outside(output, *standard)
 print("fine")

@@ -196,7 +196,10 @@ class TestPerson:
         pipe = HanDiffuserPipeline.from_pretrained(MINI)
         pipe.set_progress_bar_config(disable=True)
         hands = pipe.sample_hand_params(
-            "two open hands", 16, num_hand_inference_steps=10, generator=torch.Generator().manual_seed(0)
+            "two hands making a peace sign",
+            16,
+            num_hand_inference_steps=10,
+            generator=torch.Generator().manual_seed(0),
         )
         everything = keypoints_of(hands, pipe.body_model, 512, 512, only_connected=False)
         assert everything.body[:, [1, 2, 5], 2].all(-1).sum() >= 12

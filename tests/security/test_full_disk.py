@@ -361,7 +361,7 @@ class TestNoFiles:
 
     @pytest.mark.parametrize("command", [["generate", "a fist"], ["hands", "a fist"]])
     def test_commands_say_so_before_any_work(self, place, command, capsys, monkeypatch):
-        monkeypatch.setattr(cli.generate, "_load_pipeline", None)
+        monkeypatch.setattr(cli.generate, "load_pipeline", None)
         path = place("hands.png")
         assert cli.main([*command, "-o", str(path)]) == 2
         assert capsys.readouterr().err.startswith(f"handiffuser: error: '{path}' is no file but")
