@@ -7,6 +7,14 @@ import torch
 
 
 @pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory, make_pipe):
+    """A tiny one with random weights."""
+    folder = tmp_path_factory.mktemp("tiny checkpoint")
+    make_pipe().save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
 def handless(tmp_path_factory, make_pipe):
     """A checkpoint whose stage 1 shows no hand, whatever the sentence."""
     model = copy.deepcopy(make_pipe().text_to_hand_params)

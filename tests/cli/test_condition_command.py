@@ -33,13 +33,6 @@ def find(image):
 """
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory, make_pipe):
-    folder = tmp_path_factory.mktemp("tiny checkpoint")
-    make_pipe().save_pretrained(folder)
-    return str(folder)
-
-
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

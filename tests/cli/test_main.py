@@ -12,13 +12,6 @@ from diffusers_handiffuser.cli import main
 from diffusers_handiffuser.hands import frame_hands
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory, make_pipe):
-    folder = tmp_path_factory.mktemp("tiny checkpoint")
-    make_pipe().save_pretrained(folder)
-    return str(folder)
-
-
 @pytest.fixture
 def run(checkpoint, tmp_path, monkeypatch, capsys):
     """Runs `handiffuser` in an empty folder; returns its exit code and what it printed to stderr."""

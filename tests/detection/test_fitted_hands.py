@@ -126,3 +126,9 @@ def test_reprs_are_short():
     hand = DetectedHand("left", np.arange(42.0).reshape(21, 2), 0.98765)
     assert repr(hand) == "DetectedHand(left, confidence=0.988, box=(0.0, 1.0, 40.0, 41.0))"
     assert repr(fit_hands([], (64, 64))) == "FittedHands(people=0, hands=0, images=0)"
+
+
+@pytest.mark.parametrize("wrong", [{"kind": "opnpose"}, {"style": "dw"}, {"parts": ("arms",)}, {"people": "no"}])
+def test_conditions_of_nobody_are_checked_as_well(wrong):
+    with pytest.raises((TypeError, ValueError), match=f"`{next(iter(wrong))}`"):
+        fit_hands([], (64, 64)).to_condition(**{"kind": "openpose", **wrong})

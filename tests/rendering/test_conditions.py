@@ -10,6 +10,7 @@ from PIL import Image
 from diffusers_handiffuser import HandParams
 from diffusers_handiffuser.hands.camera import project_weak_perspective, square_to_pixels
 from diffusers_handiffuser.hands.skeleton import JOINT_NAMES, OPENPOSE_HAND_EDGES
+from diffusers_handiffuser.rendering import surfaces
 from diffusers_handiffuser.rendering.keypoints import LIMBS
 from diffusers_handiffuser.rendering.skeletons import BODY_COLORS, SCALED_HAND_EDGE_COLORS
 
@@ -191,6 +192,11 @@ class TestScaledOpenpose:
         assert blue[0][:, 256:].sum() == blue[1][:, 256:].sum() > 100
 
 
+def test_people_are_a_yes_or_no(close_up):
+    with pytest.raises(TypeError, match="`people` must be True or False, got 'no'"):
+        close_up.to_condition("openpose", 16, people="no")
+
+
 class TestHandsBehindTheBody:
     """Arms stretched to both sides, the body turned so that one points at the viewer and the other away."""
 
@@ -218,3 +224,11 @@ class TestHandsBehindTheBody:
     def test_without_the_body_nothing_is_said(self, arms, recwarn):
         arms.to_condition("depth", 48, parts=("hands", "forearms"))
         assert len(recwarn) == 0
+
+    def test_an_image_of_one_line_is_not_enlarged(self, arms, monkeypatch):
+        seen = []
+        rasterize = surfaces.rasterize_exactly
+        monkeypatch.setattr(surfaces, "rasterize_exactly", lambda *given: seen.append(given[2:]) or rasterize(*given))
+        with pytest.warns(UserWarning):
+            arms[0].to_condition("depth", (3000, 1), parts=("hands", "body"))
+        assert seen == [(1, 3000)] * 3

@@ -80,8 +80,9 @@ class FittedHands(PlacedHands):
         Returns:
             `list` of `PIL.Image.Image`: one per row, or with `people` one per photograph that has any.
         """
-        from ..rendering.conditions import draw_condition
+        from ..rendering.conditions import check_condition, draw_condition
 
+        check_condition(kind, style, parts, people)
         rows = [self.image_index == number for number in self.image_index.unique()] if people else range(len(self))
         images: list[Image] = []
         for chosen in rows:

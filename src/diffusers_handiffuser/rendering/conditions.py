@@ -57,6 +57,8 @@ def draw_condition(
     if max(width, height) > LARGEST_SIDE:
         raise ValueError(f"`size` must be at most {LARGEST_SIDE} pixels per side, got {width} x {height}.")
     chosen = checked_parts(kind, parts)
+    if not isinstance(people, bool):
+        raise TypeError(f"`people` must be True or False, got {people!r}.")
     _warn_of_no_hand(hand_params, people)
     body_model = procedural_body() if body_model is None else body_model
     if kind in ("depth", "normal") and chosen is not None and {"hands", "body"} <= set(chosen):
@@ -69,6 +71,20 @@ def draw_condition(
     images = CONDITIONS[kind](hand_params, body_model, height, width, **options)
     _warn_of_empty_images(images, hand_params, people)
     return images if hand_params.batch_shape[: -1 if people else None] else images[0]
+
+
+def check_condition(kind: Any, style: Any, parts: Any, people: Any) -> None:
+    """Refuses what no condition can be drawn of, whatever the hands.
+
+    Raises:
+        TypeError, ValueError: an argument of [`HandParams.to_condition`] is not one of those that there are; the
+            message names it and them.
+    """
+    _check_choice("kind", kind, CONDITIONS)
+    _check_choice("style", style, STYLES)
+    checked_parts(kind, parts)
+    if not isinstance(people, bool):
+        raise TypeError(f"`people` must be True or False, got {people!r}.")
 
 
 def _warn_of_no_hand(hand_params: HandParams, people: bool) -> None:

@@ -2,7 +2,7 @@
 
 import colorsys
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -19,15 +19,16 @@ Color = tuple[int, ...]
 
 STYLES = ("dwpose", "xinsir", "scaled")
 
-HAND_EDGE_COLORS = tuple(
-    tuple(round(255 * channel) for channel in colorsys.hsv_to_rgb(edge / len(OPENPOSE_HAND_EDGES), 1.0, 1.0))
-    for edge in range(len(OPENPOSE_HAND_EDGES))
-)
-"""Of the twenty bones of a hand: once around the hue circle, rounded as OpenCV does, halves to even numbers."""
-SCALED_HAND_EDGE_COLORS = tuple(
-    tuple(int(255 * channel) for channel in colorsys.hsv_to_rgb(edge / len(OPENPOSE_HAND_EDGES), 1.0, 1.0))
-    for edge in range(len(OPENPOSE_HAND_EDGES))
-)
+
+def _hues(whole: Callable[[float], int]) -> tuple[Color, ...]:
+    """Twenty colours, once around the hue circle, each channel made a whole number."""
+    count = len(OPENPOSE_HAND_EDGES)
+    return tuple(tuple(whole(255 * value) for value in colorsys.hsv_to_rgb(i / count, 1.0, 1.0)) for i in range(count))
+
+
+HAND_EDGE_COLORS = _hues(round)
+"""Of the bones of a hand, rounded as OpenCV does, halves to even numbers."""
+SCALED_HAND_EDGE_COLORS = _hues(int)
 """The same of the style "scaled", rounded down."""
 HAND_POINT_COLOR = (0, 0, 255)
 BODY_COLORS = (

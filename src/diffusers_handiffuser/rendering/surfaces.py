@@ -20,10 +20,12 @@ from .meshes import rows_of_images
 from .parts import Surface, join_surfaces, visible_surfaces
 from .rasterizer import Fragments, rasterize_exactly
 
-_COARSE = 96
-_TOUCHING = 0.01
 FARTHEST = 51
 """Brightness of the farthest visible point in a depth image, which separates hands from the black background."""
+_COARSE = 96
+"""The shorter side of the image in which it is looked what hides hands, pixels."""
+_TOUCHING = 0.01
+"""What is so much nearer than a hand hides it, metres."""
 
 
 @torch.no_grad()
@@ -142,10 +144,10 @@ def hidden_by_body(
     Returns:
         `torch.Tensor` of shape `(N,)`: of the N rows of any batch shape, seen in a small image of the same aspect.
     """
-    shrink = _COARSE / min(height, width)
-    height, width = round(height * shrink), round(width * shrink)
+    scale = min(1.0, _COARSE / min(height, width))
+    height, width = max(1, round(height * scale)), max(1, round(width * scale))
     rows = hand_params.reshape(-1)
-    shares = []
+    shares = [torch.zeros(0)]
     for alone, all_parts in zip(
         _scenes(rows, body_model, height, width, ("hands",)),
         _scenes(rows, body_model, height, width, parts),
@@ -153,8 +155,8 @@ def hidden_by_body(
     ):
         pixel = alone.seen.pixel
         behind = alone.seen.depth.flatten()[pixel] > all_parts.seen.depth.flatten()[pixel] + _TOUCHING
-        shares.append(behind.float().mean() if len(pixel) else behind.new_zeros((), dtype=torch.float32))
-    return torch.stack(shares) if shares else torch.zeros(0)
+        shares.append(behind.cpu().float().mean().nan_to_num()[None])
+    return torch.cat(shares)
 
 
 def on_screen(

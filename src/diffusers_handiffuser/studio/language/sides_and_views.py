@@ -159,7 +159,7 @@ def turn_phrase(turn: str, fingers: Collection[str], of_fingers: bool, rng: rand
     Args:
         turn (`str`): `"up"`, `"down"` or `"sideways"`.
         fingers (`Collection[str]`): the extended fingers without the thumb.
-        of_fingers (`bool`): whether to speak of the fingers, if there are any, rather than of the hand.
+        of_fingers (`bool`): whether it is about the fingers, if there are any, rather than the hand.
         rng (`random.Random`): chooses the phrase.
     """
     phrase = rng.choice((FINGER_TURNS if fingers and of_fingers else TURNS)[turn])
