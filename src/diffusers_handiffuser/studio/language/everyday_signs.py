@@ -4,15 +4,17 @@ from .wording import Wording, wording
 
 EVERYDAY_SIGNS: dict[str, Wording] = {
     "open_hand": wording(
-        "give/offer>a high five|give/offer>a friendly wave|give/offer>a little wave|give/offer>a goodbye wave|"
-        "hold up/raise>a wide-open {hand}|show/hold up>an outspread {hand}|show/make>a splayed {hand}|"
+        "hold up/show/raise>an open {hand}|give/offer>a high five|show/hold up>an open palm|"
+        "give/offer>a friendly wave|give/offer>a little wave|give/offer>a goodbye wave|"
+        "show/hold up>a fully open palm|raise/show>an open, empty {hand}|hold up/raise>a wide-open {hand}|show/hold up>an outspread {hand}|show/make>a splayed {hand}|"
         "show/make>a number five|show/make>a five with the fingers spread|do/make>a jazz hand|"
         "hold up/show>the hand with fingers splayed emoji|give/send>the waving hand emoji|give/offer>a high-five|"
         "give>a big hello wave|show/hold up>five outspread digits|show/make>a starfish {hand}|"
         "raise/hold up>five wide-open fingers|hold up/show>all five digits|show/hold up>a fully opened {hand}|"
         "offer/ask for>a gimme five|give>a cheerful bye-bye|show/hold up>a fan of five fingers|"
         "show/hold up>a {hand} opened as wide as it goes|show/hold up>a {hand} like a star",
-        "~wave|~wave hello|~wave goodbye|~say hello with {his} {hand}|~wave at the camera|~wave to the crowd!|"
+        "~wave|~wave hello|~wave goodbye|~open {his} {hand}|~show {his} open {hand}|~raise {his} open palm|"
+        "~say hello with {his} {hand}|~wave at the camera|~wave to the crowd!|"
         "~wave to a friend|~wave hi|~greet us with a wave|~hold up all five fingers|~show five fingers|"
         "~hold up 5 fingers|~spread {his} fingers wide|~open {his} {hand} wide|~raise an open {hand}|"
         "~ask for a high five|~hold up {his} {hand} with the fingers spread|"
@@ -26,6 +28,7 @@ EVERYDAY_SIGNS: dict[str, Wording] = {
         "~press a spread {hand} against the window|~stretch the fingers of {his} {hand} apart|"
         "~signal five with all {his} fingers|~wave for the waiter!|~wave a last farewell|"
         "~welcome the guests with a wave|~say gimme five|~wave like the queen|~high-five the air",
+        "the hand open|the hand wide open|an open palm|the fingers spread|the open palm with the fingers apart|"
         "all five fingers spread wide|every finger stretched apart|the fingers fanned out|"
         "the fingers splayed like a starfish|five fingers up|all the fingers stretched out and apart|"
         "five digits spread out|fingers spread and thumb out|thumb and fingers stretched wide apart|"
@@ -39,7 +42,10 @@ EVERYDAY_SIGNS: dict[str, Wording] = {
         "a volleyball player: ~ask the team for a high five!|a bus passenger: ~wave from the window!|"
         "a harpist: ~stretch {his} fingers wide|a woman with wet nail polish: ~spread her fingers to let them dry|"
         "a goalkeeper: ~spread all five fingers to catch a ball|a stranded motorist: ~wave for help!",
-        "~wave with both hands|~hold up both hands in surrender|~shrug with both hands open|"
+        "~wave with both hands|~hold up two open hands|~show two open hands|~show both open palms|~open both hands|"
+        "~hold up two open palms|~raise both open hands|~show two hands with spread fingers|~hold out both open hands|"
+        "~show both hands, fingers spread|~hold both hands open|~spread the fingers of both hands|"
+        "~hold up both hands in surrender|~shrug with both hands open|"
         "~reach out with both hands|~do jazz hands|~hold up all ten fingers|"
         "~put both hands up with the fingers spread|~offer a double high five|~throw up both hands in surprise|"
         "~press both spread hands against a window|~show all ten digits|~press ten spread fingers to the glass|"
