@@ -1,6 +1,7 @@
 """Repairs the hands of images: finds them, judges them, draws the bad ones anew, and keeps what got better."""
 
 from .judgement import HandJudge, HandJudgement
-from .painting import HandCrop, HandPainter
+from .painters import painter_for
+from .painting import HandCrop, HandPainter, PaintingError
 
-__all__ = ["HandCrop", "HandJudge", "HandJudgement", "HandPainter"]
+__all__ = ["HandCrop", "HandJudge", "HandJudgement", "HandPainter", "PaintingError", "painter_for"]
