@@ -10,19 +10,17 @@ import torch
 from control_inputs import Seen, expected_input, note_inputs
 from diffusers import (
     AutoPipelineForInpainting,
-    DDPMScheduler,
     DiffusionPipeline,
     FluxControlNetInpaintPipeline,
     FluxInpaintPipeline,
-    KandinskyV22InpaintPipeline,
     MultiControlNetModel,
+    QwenImageControlNetInpaintPipeline,
     QwenImageInpaintPipeline,
     StableDiffusionControlNetInpaintPipeline,
     StableDiffusionInpaintPipeline,
     StableDiffusionXLControlNetInpaintPipeline,
     StableDiffusionXLControlNetUnionInpaintPipeline,
     StableDiffusionXLInpaintPipeline,
-    VQModel,
     ZImageControlNetInpaintPipeline,
     ZImageInpaintPipeline,
 )
@@ -35,6 +33,7 @@ from tiny_pipelines import (
     controlnet_union,
     flux,
     qwen_image,
+    qwen_image_controlnet,
     qwen_tokenizer,
     stable_diffusion,
     stable_diffusion_xl,
@@ -337,10 +336,9 @@ class TestRefused:
         with pytest.raises(ValueError, match=message):
             painter_for(stable_diffusion(tokenizer))
 
-    def test_pipelines_that_need_more(self, made):
-        movq = VQModel(block_out_channels=(4,), norm_num_groups=2)
-        pipe = KandinskyV22InpaintPipeline(unet=made("sd").unet, scheduler=DDPMScheduler(), movq=movq)
-        with pytest.raises(ValueError, match="its call takes no `prompt`"):
+    def test_controlnets_that_see_no_hand(self, made):
+        pipe = in_class(made("qwen"), QwenImageControlNetInpaintPipeline, controlnet=qwen_image_controlnet())
+        with pytest.raises(ValueError, match="QwenImageControlNetInpaintPipeline .* its call takes no `image`"):
             painter_for(pipe)
 
     @pytest.mark.parametrize("pipe, kind", [("sd", "str"), (StableDiffusionInpaintPipeline, "the class Stable")])

@@ -6,14 +6,14 @@ argument that depends on the crop, and passes those that the pipeline takes.
 
 import contextlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from diffusers import AutoPipelineForInpainting, DiffusionPipeline
 from PIL import Image
 
-from ..hands import HandParams
+from ..hands import HandBodyModel, HandParams
 from ..pipelines import HandConditioningMixin
 from ..pipelines.inputs import check_count
 from ..rendering.conditions import check_condition
@@ -47,6 +47,7 @@ def painter_for(
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
     size: int | None = None,
+    body_model: HandBodyModel | None = None,
     **options: Any,
 ) -> HandPainter:
     """A painter that calls an inpainting pipeline.
@@ -69,6 +70,8 @@ def painter_for(
         num_inference_steps (`int`, *optional*): before `strength` shortens the schedule; by default the pipeline's.
         guidance_scale (`float`, *optional*): by default the pipeline's.
         size (`int`, *optional*): side of the crops, pixels; by default that of the images that the model was made for.
+        body_model ([`HandBodyModel`], *optional*): the body that the condition shows; by default the pipeline's, or the
+            procedural one.
         options: further arguments of the call, such as `control_guidance_end` or `control_mode`.
 
     Returns:
@@ -97,11 +100,11 @@ def painter_for(
     }
     options |= {name: value for name, value in named.items() if value is not None}
     if isinstance(pipe, DiffusionPipeline):
-        return _PipelinePainter(_inpainting_pipeline(pipe), condition, size, options)
+        return _PipelinePainter(_inpainting_pipeline(pipe), condition, size, body_model, options)
     if isinstance(pipe, type) or not callable(pipe) or not isinstance(getattr(pipe, "size", None), int):
         kind = f"the class {pipe.__name__}" if isinstance(pipe, type) else type(pipe).__name__
         raise TypeError(f"`pipe` must be an inpainting pipeline or a painter, got {kind}.")
-    if options or size is not None:
+    if options or size is not None or body_model is not None:
         raise TypeError(f"`pipe` is a painter, {type(pipe).__name__}, which takes no options.")
     return pipe
 
@@ -110,13 +113,19 @@ class _PipelinePainter:
     """See [`painter_for`]."""
 
     def __init__(
-        self, pipe: DiffusionPipeline, condition: str | Sequence[str], size: int | None, options: dict[str, Any]
+        self,
+        pipe: DiffusionPipeline,
+        condition: str | Sequence[str],
+        size: int | None,
+        body_model: HandBodyModel | None,
+        options: dict[str, Any],
     ) -> None:
         for kind in [condition] if isinstance(condition, str) else condition:
             check_condition(kind, "dwpose", _HANDS, False)
         _check_options(pipe, options)
         self.pipe, self.condition, self.options = pipe, condition, options
         self.size = _checked_size(pipe, _native_size(pipe) if size is None else size)
+        self.body_model = getattr(pipe, "body_model", None) if body_model is None else body_model
         self._parameters = _call_parameters(pipe)
         if "keep_unmasked" in self._parameters:
             # What the VAE does to colours shows outside the mask, and pasting undoes it.
@@ -168,31 +177,29 @@ class _PipelinePainter:
         return [self._draw(kind, hand_params) for kind in self.condition]
 
     def _draw(self, kind: str, hand_params: HandParams) -> Image.Image:
-        image = hand_params[0].to_condition(kind, self.size, getattr(self.pipe, "body_model", None), parts=_HANDS)
+        image = hand_params[0].to_condition(kind, self.size, self.body_model, parts=_HANDS)
         assert not isinstance(image, list)
         return image.convert("RGB")
 
 
-def _call_parameters(pipe: DiffusionPipeline) -> Mapping[str, inspect.Parameter]:
-    """The named parameters of a pipeline's call."""
-    parameters = list(inspect.signature(type(pipe).__call__).parameters.values())[1:]
-    return {p.name: p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+def _call_parameters(pipe: DiffusionPipeline) -> list[str]:
+    """The names of what a pipeline's call takes; not those that it collects in `**kwargs` and may ignore."""
+    parameters = inspect.signature(type(pipe).__call__).parameters.values()
+    return [p.name for p in parameters if p.kind is not p.VAR_KEYWORD][1:]
 
 
 def _inpainting_pipeline(pipe: DiffusionPipeline) -> DiffusionPipeline:
-    """The pipeline, or its counterpart for inpainting; refuses one that cannot inpaint what a crop holds."""
-    parameters = _call_parameters(pipe)
-    lacking = [name for name in _NEEDED if name not in parameters]
-    needed = [name for name, p in parameters.items() if p.default is p.empty and name not in _CROP_ARGUMENTS]
-    if not lacking and not needed:
+    """The pipeline, or its counterpart for inpainting; refuses one that has none."""
+    lacking = [name for name in _NEEDED if name not in _call_parameters(pipe)]
+    if not lacking:
         return pipe
     if isinstance(pipe, HandConditioningMixin):
         with contextlib.suppress(ValueError):  # there is no counterpart
             return AutoPipelineForInpainting.from_pipe(pipe)
-    reason = f"takes no `{lacking[0]}`" if lacking else f"needs `{needed[0]}`"
     raise ValueError(
-        f"{type(pipe).__name__} cannot repair hands: its call {reason}. Pass an inpainting pipeline, such as "
-        "`AutoPipelineForInpainting.from_pipe(pipe)` or, for a ControlNet, `StableDiffusionControlNetInpaintPipeline`."
+        f"{type(pipe).__name__} cannot repair hands: its call takes no `{lacking[0]}`. Pass an inpainting pipeline, "
+        "such as `AutoPipelineForInpainting.from_pipe(pipe)` or, for a ControlNet, "
+        "`StableDiffusionControlNetInpaintPipeline`."
     )
 
 
