@@ -41,7 +41,7 @@ from tiny_pipelines import (
 )
 from transformers import CLIPConfig, CLIPImageProcessor
 
-from diffusers_handiffuser import HanDiffuserInpaintPipeline
+from diffusers_handiffuser import HandBodyModel, HanDiffuserInpaintPipeline
 from diffusers_handiffuser.repair import HandCrop, PaintingError, painter_for
 from diffusers_handiffuser.studio import Studio, sample_scene
 
@@ -206,6 +206,16 @@ def test_several_controlnets(tokenizer, crop, seen):
     for call, condition, scale in zip(seen, ["openpose", "depth"] * 2, [0.5, 0.25] * 2, strict=True):
         expected = expected_input(pipe, crop.hand_params[0].to_condition(condition, SIZE, parts=("hands",)))
         assert torch.equal(call.condition, expected.expand_as(call.condition)) and call.scale == scale
+
+
+def test_conditions_show_the_given_body(made, crop, seen):
+    body_model = HandBodyModel.procedural()
+    body_model.template.mul_(1.05)
+    painter_of(made("sd-controlnet"), body_model=body_model)(crop)
+    images = [crop.hand_params[0].to_condition("depth_hand", SIZE, body) for body in (body_model, None)]
+    expected, other = (expected_input(made("sd-controlnet"), image) for image in images)
+    assert torch.equal(seen[0].condition, expected.expand_as(seen[0].condition))
+    assert not torch.equal(expected, other)
 
 
 def test_options_reach_the_call(made, crop):

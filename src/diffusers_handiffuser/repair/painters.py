@@ -70,8 +70,8 @@ def painter_for(
         num_inference_steps (`int`, *optional*): before `strength` shortens the schedule; by default the pipeline's.
         guidance_scale (`float`, *optional*): by default the pipeline's.
         size (`int`, *optional*): side of the crops, pixels; by default that of the images that the model was made for.
-        body_model ([`HandBodyModel`], *optional*): the body that the condition shows; by default the pipeline's, or the
-            procedural one.
+        body_model ([`HandBodyModel`], *optional*): whose hand the condition shows; by default that of the pipeline, or
+            the procedural one.
         options: further arguments of the call, such as `control_guidance_end` or `control_mode`.
 
     Returns:
