@@ -1,24 +1,12 @@
 """The recipes run as they are printed, with tiny models under the Hub's ids, and ControlNets see what was drawn."""
 
-import functools
-import inspect
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 import torch
-from diffusers import (
-    ControlNetModel,
-    ControlNetUnionModel,
-    FluxControlNetModel,
-    FluxControlNetPipeline,
-    QwenImageControlNetModel,
-    QwenImageControlNetPipeline,
-    ZImageControlNetModel,
-    ZImageControlNetPipeline,
-)
+from control_inputs import Seen, expected_input, note_inputs
 from huggingface_hub import constants
 from pages import DOCS, blocks
 from PIL import Image
@@ -27,7 +15,6 @@ from stand_in_models import fill
 from diffusers_handiffuser.studio import Studio, sample_scene
 
 RECIPES = DOCS / "recipes"
-NETS = (ControlNetModel, ControlNetUnionModel, FluxControlNetModel, QwenImageControlNetModel, ZImageControlNetModel)
 
 
 class Control(NamedTuple):
@@ -38,15 +25,6 @@ class Control(NamedTuple):
     scale: float
     until: float = 1.0
     mode: int | None = None
-
-
-class Seen(NamedTuple):
-    """What a ControlNet was given for one condition at one step."""
-
-    condition: torch.Tensor
-    net: str | None
-    scale: float
-    mode: int | None
 
 
 FLUX, QWEN = "Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro-2.0", "InstantX/Qwen-Image-ControlNet-Union"
@@ -91,27 +69,7 @@ def photograph() -> Image.Image:
 @pytest.fixture
 def seen(monkeypatch) -> list[Seen]:
     """What ControlNets are given from now on."""
-    calls: list[Seen] = []
-    for net in NETS:
-        monkeypatch.setattr(net, "forward", _noting(net.forward, calls))
-    return calls
-
-
-def _noting(forward, calls: list[Seen]):
-    signature = inspect.signature(forward)
-
-    @functools.wraps(forward)
-    def noted(self, *args, **kwargs):
-        given = signature.bind(self, *args, **kwargs).arguments
-        condition = given["controlnet_cond"] if "controlnet_cond" in given else given["control_context"]
-        scale, modes = given["conditioning_scale"], given.get("control_type_idx", [None])
-        conditions = condition if isinstance(condition, list) else [condition]
-        scales = scale if isinstance(scale, list) else [scale]
-        name = self.config.get("_name_or_path") or None
-        calls.extend(Seen(*one) for one in zip(conditions, [name] * len(modes), scales, modes, strict=True))
-        return forward(self, *args, **kwargs)
-
-    return noted
+    return note_inputs(monkeypatch)
 
 
 @pytest.mark.slow
@@ -147,29 +105,6 @@ def check_image(names: dict[str, Any], controls: list[Control], seen: list[Seen]
         assert call.scale == (control.scale if (step + 1) / steps <= control.until else 0)
         fits = [torch.equal(call.condition, each.expand_as(call.condition)) for each in expected]
         assert fits == [other.condition == control.condition for other in controls]
-
-
-def expected_input(pipe, condition: Image.Image) -> torch.Tensor:
-    """What the ControlNet of a pipeline should be given for an image: its pixels, or their latents."""
-    pixels = torch.from_numpy(np.array(condition.convert("RGB"))).permute(2, 0, 1)[None] / 255
-    assert pixels.any()
-    if not isinstance(pipe, (FluxControlNetPipeline, QwenImageControlNetPipeline, ZImageControlNetPipeline)):
-        return pixels.to(torch.bfloat16)
-    pixels = (2 * pixels - 1).to(torch.bfloat16)
-    with torch.no_grad():
-        if isinstance(pipe, QwenImageControlNetPipeline):
-            latents = pipe.vae.encode(pixels[:, :, None]).latent_dist.mode()[:, :, 0]
-            mean, std = (
-                torch.tensor(pipe.vae.config[name]).view(1, -1, 1, 1) for name in ("latents_mean", "latents_std")
-            )
-            latents = ((latents - mean) / std).to(torch.bfloat16)
-        else:
-            latents = pipe.vae.encode(pixels).latent_dist.mode()
-            latents = (latents - pipe.vae.config.shift_factor) * pipe.vae.config.scaling_factor
-    if isinstance(pipe, ZImageControlNetPipeline):
-        zeros = latents.new_zeros(1, pipe.controlnet.config.control_in_dim - latents.shape[1], *latents.shape[2:])
-        return torch.cat([latents, zeros], 1)[:, :, None]
-    return pipe._pack_latents(latents, *latents.shape)
 
 
 def named_repositories() -> Iterator[str]:
