@@ -73,13 +73,13 @@ def test_nothing_to_repair(folder, capsys):
 def test_a_hand_that_cannot_be_improved(folder, capsys, quick_mini):
     """The detector finds no hand in what is drawn."""
     before = Path("bad.png").read_bytes()
-    assert repair("bad.png", "-o", "out.png", "--tries", "2", "--preview", "preview.png") == 1
+    assert repair("bad.png", "-o", "out.png", "--tries", "2", "--steps", "4", "--preview", "preview.png") == 1
     printed = capsys.readouterr()
     assert printed.out.split() == ["preview.png", "out.png"]
     assert "left, box " in printed.err and "left alone: it looks good" in printed.err
     assert "hand 1, right, box" in printed.err and "not improved: no hand was found in what was drawn" in printed.err
     assert Path("out.png").read_bytes() == before and Image.open("preview.png").size == (600, 200)
-    assert repair("bad.png", "-o", "bad.png", "--tries", "1", "--overwrite") == 1
+    assert repair("bad.png", "-o", "bad.png", "--tries", "1", "--steps", "4", "--overwrite") == 1
     assert Path("bad.png").read_bytes() == before
 
 

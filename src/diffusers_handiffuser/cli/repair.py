@@ -96,9 +96,7 @@ def _repair(args: argparse.Namespace) -> int:
     # A look at the hands first: where none is to be repaired, no model is loaded.
     result = repair_hands(opened.image, None, args.prompt, dry_run=True, **options)
     if any(hand.decision == "to_repair" for hand in result.hands) and not args.dry_run:
-        pipe, painter = load_painter(args)
-        options |= {"body_model": getattr(pipe, "body_model", None), "hands": options.get("hands", args.hands)}
-        result = repair_hands(opened.image, painter, args.prompt, **options)
+        result = repair_hands(opened.image, load_painter(args), args.prompt, **{"hands": args.hands, **options})
     for number, hand in enumerate(result.hands):
         print(_line(number, hand, args.dry_run), file=sys.stderr)
     if not result.hands:

@@ -2,8 +2,8 @@
 
 Two things are looked at. *Joints*: how far they are from where they should be, as detected in the image and as fitted
 in 3D. Distances below a detector's noise count as none, so that a hand which is to keep its pose is not rated by its
-own fit. *Outline*: the overlap of what is coloured like the hand with the wanted mesh, which a finger too many, missing
-or grown into the next one lowers, though five are detected. The forearm does not count.
+own fit. *Outline*: the overlap of what is coloured like the hand with the wanted mesh, which a finger too many,
+missing or grown into the next one lowers, though five are detected. The forearm does not count.
 
 The agreement is the product of both. The measure and its numbers are ours.
 """

@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-STUDIO = "studio"
-"""The value of a pipeline's config key `draws`, of checkpoints that draw as the studio does, without any texture."""
 _SIDE = 256
 """Pixels: larger images are looked at in a smaller copy."""
 _TEXTURE = 2.0
@@ -16,18 +14,19 @@ most 1.4; of sixteen photographs of hands, fifteen have more than 2.6."""
 
 
 def warn_of_another_kind(pipe: Any, pixels: np.ndarray) -> None:
-    """Warns if a pipeline draws images of the studio's kind and the image is none.
+    """Warns if the image looks like a photograph and a pipeline says that it draws something else.
 
     Args:
-        pipe: the pipeline; most say nothing of what they draw.
+        pipe: the pipeline, whose config may have an `image_domain`, such as `"renderings of hands"`; most say nothing
+            of what they draw.
         pixels (`np.ndarray` of shape `(H, W, 3)`, uint8): the image.
     """
-    draws = getattr(getattr(pipe, "config", None), "draws", None)
-    if draws == STUDIO and has_texture(pixels):
+    domain = getattr(getattr(pipe, "config", None), "image_domain", None)
+    if domain is not None and "photograph" not in domain and has_texture(pixels):
         warnings.warn(
-            "The pipeline draws hands as the studio does, smooth and without texture, but the image looks like a "
-            "photograph: a hand drawn in it would not fit. Pass a pipeline that draws photographs, such as Stable "
-            "Diffusion 1.5 with the ControlNet gxkok/control_sd15_depth_hand (`--model` and `--controlnet`).",
+            f"The pipeline draws {domain}, but the image looks like a photograph, which they do not fit in. Pass a "
+            "pipeline that draws photographs, such as Stable Diffusion 1.5 with the ControlNet "
+            "gxkok/control_sd15_depth_hand (`--model` and `--controlnet`).",
             UserWarning,
             stacklevel=4,
         )

@@ -194,8 +194,7 @@ def _exif_bytes(exif: Image.Exif, is_tiff: bool, size: tuple[int, int]) -> bytes
     for tag, value in exif.items():
         if tag not in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo) and (not is_tiff or tag in _TIFF_EXIF):
             kept[tag] = value
-    if ExifTags.Base.Orientation in kept:
-        kept[ExifTags.Base.Orientation] = 1
+    kept[ExifTags.Base.Orientation] = 1  # Pillow drops a TIFF's when it turns it
     for group, found in ((ExifTags.IFD.Exif, details), (ExifTags.IFD.GPSInfo, places)):
         if found:
             kept[group] = found

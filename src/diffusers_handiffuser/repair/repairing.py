@@ -112,8 +112,9 @@ def repair_hands(
     pixels = np.array(opened.pixels)
     size = opened.image.size
     boxes = check_boxes(boxes, size)
+    model = getattr(pipe, "pipe", pipe)  # of a painter that calls one
     if body_model is None:
-        body_model = getattr(pipe, "body_model", None) or procedural_body()
+        body_model = getattr(model, "body_model", None) or procedural_body()
     detector = open_detector(detector)
     if judge is None:
         from .judging import default_judge
@@ -127,12 +128,12 @@ def repair_hands(
     if not isinstance(hands, str):
         rows = list(one_for_each(hands, len(places)))
     elif hands == "sample" and chosen:
-        rows = list(sample_hands(pipe, prompt, len(places), seed))
+        rows = list(sample_hands(model, prompt, len(places), seed))
     for i in chosen:
         results[i] = replace(results[i], wanted=wanted_hand(_hand(places[i]), rows[i]))
     repaired = np.array(opened.image)
     if chosen and painter is not None and not dry_run:
-        warn_of_another_kind(pipe, pixels)
+        warn_of_another_kind(model, pixels)
         others = [_hand(place).fit for i, place in enumerate(places) if results[i].decision == "left_alone"]
         with tqdm(total=tries * len(chosen), desc="hands", disable=not progress) as bar:
             tools = Tools(
