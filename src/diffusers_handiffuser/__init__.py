@@ -50,6 +50,8 @@ with _quiet_transformers():
     )
     from .pipelines import (
         HanDiffuserAdapterPipeline,
+        HanDiffuserControlNetImg2ImgPipeline,
+        HanDiffuserControlNetInpaintPipeline,
         HanDiffuserControlNetPipeline,
         HanDiffuserImg2ImgPipeline,
         HanDiffuserInpaintPipeline,
@@ -71,6 +73,8 @@ __all__ = [
     "FittedHands",
     "HanDiffuserAdapterPipeline",
     "HanDiffuserBlocks",
+    "HanDiffuserControlNetImg2ImgPipeline",
+    "HanDiffuserControlNetInpaintPipeline",
     "HanDiffuserControlNetPipeline",
     "HanDiffuserDecodeStep",
     "HanDiffuserDenoiseStep",
@@ -111,6 +115,8 @@ register_pipeline(HanDiffuserControlNetPipeline, AUTO_TEXT2IMAGE_PIPELINES_MAPPI
 register_pipeline(HanDiffuserAdapterPipeline)
 register_pipeline(HanDiffuserImg2ImgPipeline, AUTO_IMAGE2IMAGE_PIPELINES_MAPPING)
 register_pipeline(HanDiffuserInpaintPipeline, AUTO_INPAINT_PIPELINES_MAPPING)
+register_pipeline(HanDiffuserControlNetImg2ImgPipeline, AUTO_IMAGE2IMAGE_PIPELINES_MAPPING, "handiffuser-controlnet")
+register_pipeline(HanDiffuserControlNetInpaintPipeline, AUTO_INPAINT_PIPELINES_MAPPING, "handiffuser-controlnet")
 register_modular_pipeline(HanDiffuserModularPipeline, HanDiffuserBlocks)
 prefer_defined_pipelines()
 
