@@ -10,6 +10,7 @@ import torch
 from control_inputs import Seen, expected_input, note_inputs
 from diffusers import (
     AutoPipelineForInpainting,
+    ControlNetModel,
     DiffusionPipeline,
     FluxControlNetInpaintPipeline,
     FluxInpaintPipeline,
@@ -37,11 +38,17 @@ from tiny_pipelines import (
     qwen_tokenizer,
     stable_diffusion,
     stable_diffusion_xl,
+    stir,
     z_image,
 )
 from transformers import CLIPConfig, CLIPImageProcessor
 
-from diffusers_handiffuser import HandBodyModel, HanDiffuserInpaintPipeline
+from diffusers_handiffuser import (
+    HandBodyModel,
+    HanDiffuserControlNetInpaintPipeline,
+    HanDiffuserControlNetPipeline,
+    HanDiffuserInpaintPipeline,
+)
 from diffusers_handiffuser.repair import HandCrop, PaintingError, painter_for
 from diffusers_handiffuser.studio import Studio, sample_scene
 
@@ -284,6 +291,17 @@ class TestHanDiffuser:
         kept = painter_for(pipe, keep_unmasked=True)(crop)
         assert np.array_equal(np.asarray(kept)[left], np.asarray(crop.image)[left])
         assert not np.array_equal(np.asarray(painter_for(pipe)(crop))[left], np.asarray(crop.image)[left])
+
+    def test_controlnets_see_the_hand(self, pipe, crop, seen):
+        torch.manual_seed(0)
+        net = stir(ControlNetModel.from_unet(pipe.unet, conditioning_embedding_out_channels=(4, 8)))
+        painter = painter_for(HanDiffuserControlNetPipeline.from_pipe(pipe, controlnet=net), condition="depth")
+        assert isinstance(painter.pipe, HanDiffuserControlNetInpaintPipeline) and painter.size == self.SIZE
+        image = painter(crop)
+        expected = expected_input(painter.pipe, crop.hand_params[0].to_condition("depth", self.SIZE))
+        assert seen and all(torch.equal(call.condition, expected.expand_as(call.condition)) for call in seen)
+        other = crop.hand_params.replace(right_hand_pose=crop.hand_params.right_hand_pose + 0.5)
+        assert not np.array_equal(image, painter(replace(crop, hand_params=other)))
 
 
 @pytest.mark.parametrize(
