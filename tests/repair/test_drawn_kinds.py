@@ -19,7 +19,7 @@ def test_texture():
 
 def test_a_pipeline_warns_of_images_that_it_does_not_draw():
     pipe = SimpleNamespace(config=SimpleNamespace(image_domain="renderings of hands"))
-    with pytest.warns(UserWarning, match="draws renderings of hands, but the image looks like a photograph.*gxkok/control_sd15_depth_hand"):
+    with pytest.warns(UserWarning, match="draws renderings of hands, but the image looks like a photograph"):
         warn_of_another_kind(pipe, textured())
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -278,7 +278,7 @@ def test_a_fit_is_held_within_anatomical_limits():
     assert torch.equal(within_limits(usual).right_hand_pose, usual.right_hand_pose)
 
 
-def test_sampled_poses_are_those_of_the_pipeline_or_the_bundled_checkpoint(pipe, quick_mini):
+def test_sampled_poses_are_those_of_the_pipeline_or_the_bundled_checkpoint():
     room = make_room("two_hands")
 
     def poses(painter, **options):

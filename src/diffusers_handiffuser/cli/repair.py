@@ -1,6 +1,8 @@
 """`handiffuser repair`."""
 
 import argparse
+import functools
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,6 +166,10 @@ def _line(number: int, hand: "RepairedHand", with_scores: bool) -> str:
     return f"{line} ({scores})" if with_scores and scores else line
 
 
+def _copy(source: Path, path: Path) -> None:
+    shutil.copyfile(source, path)
+
+
 def _write(result: "RepairOutput", opened: "UprightImage", source: Path, output: Path) -> None:
     """Writes the image; one that has not changed and keeps its format is copied byte by byte."""
     from ..repair.files import JPEG_QUALITY, format_for
@@ -171,7 +177,7 @@ def _write(result: "RepairOutput", opened: "UprightImage", source: Path, output:
     kind = format_for(opened.image, output)
     if not result.changed and opened.format == kind:
         if not _are_same(source, output):
-            write_file(output, lambda path: path.write_bytes(source.read_bytes()))
+            write_file(output, functools.partial(_copy, source))
         return
     for note in opened.notes:
         print(note, file=sys.stderr)

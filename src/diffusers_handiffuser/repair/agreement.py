@@ -20,8 +20,8 @@ from .squares import Square
 
 _SIZE = 160
 """Pixels per side of the square in which outlines are compared."""
-_NOISE = 0.06
-"""Of the hand's size: mean distance of the joints that counts as none."""
+_NOISE = 0.1
+"""Of the hand's size: mean distance of the joints that counts as none. Up to it, a fit counts as right, too."""
 _APART = 0.5
 """Of the hand's size: mean distance of the joints at which nothing agrees."""
 

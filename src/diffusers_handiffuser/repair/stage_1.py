@@ -1,12 +1,15 @@
 """Poses that stage 1 samples for a prompt."""
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..hands import HandParams
 from ..pipelines import HanDiffuserPipeline
+
+_CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "handiffuser-mini"
 
 
 def sample_hands(pipe: Any, prompt: str | None, number: int, seed: int) -> HandParams:
@@ -36,6 +39,4 @@ def sample_hands(pipe: Any, prompt: str | None, number: int, seed: int) -> HandP
 
 @functools.cache
 def _bundled() -> HanDiffuserPipeline:
-    from .. import MINI
-
-    return HanDiffuserPipeline.from_pretrained(MINI)
+    return HanDiffuserPipeline.from_pretrained(_CHECKPOINT)
