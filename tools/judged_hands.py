@@ -1,4 +1,4 @@
-"""The studio's pairs of good and defective hands as a detector finds them, for `train_judge.py` and `score_judge.py`."""
+"""The studio's pairs of good and defective hands as a detector finds them: for training and scoring the judge."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -87,9 +87,7 @@ def find(images: Sequence[StudioImage]) -> tuple[list[FoundHand], list[tuple[int
             side = _true_side(images[number], hand)
             if side is not None:
                 found.setdefault((number, side), FoundHand(number, side, hand, hand_params))
-    visible = [
-        (number, side) for number, image in enumerate(images) for side in range(2) if _is_visible(image, side)
-    ]
+    visible = [(number, side) for number, image in enumerate(images) for side in range(2) if _is_visible(image, side)]
     return list(found.values()), [place for place in visible if place not in found]
 
 

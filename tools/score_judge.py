@@ -1,6 +1,6 @@
 """Scores the default judge on held-out pairs of the studio, by kind of defect.
 
-    python tools/score_judge.py [--num 200] [--sizes 128 192 256 384 512] [--output FILE.json]
+    python tools/score_judge.py [--num 200] [--output FILE.json]
 
 Draws NUM scenes of the test split (seed 75) with and without a defect, all kinds in turn, finds and fits their hands
 with MediaPipe (of the extra `detect`), and prints how many good hands the judge leaves alone and how many defective
@@ -11,59 +11,92 @@ import argparse
 import json
 import math
 import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from judged_hands import find, studio_images
+from judged_hands import FoundHand, StudioImage, find, studio_images
 
-from diffusers_handiffuser.repair import default_judge
+from diffusers_handiffuser.repair import HandJudge, default_judge
 from diffusers_handiffuser.studio.defects import DEFECTS
 
 SEED = 75
+SIZES, WEIGHTS = (128, 192, 256, 384, 512), (0.25, 0.25, 0.3, 0.12, 0.08)
+"""Pixels per side of the images, and how often each is drawn."""
 _AT_ONCE = 20
+_NAMES = ("good", *DEFECTS)
+
+
+class Scores:
+    """Counts what a judge says of hands.
+
+    `cases` holds, by name of defect or `"good"`, whether each hand was found and whether it was flagged; `reasons` why
+    good ones were flagged, and `seconds` of processor time what each judgement took.
+    """
+
+    def __init__(self) -> None:
+        self.cases: dict[str, list[tuple[bool, bool]]] = {name: [] for name in _NAMES}
+        self.reasons: Counter[str] = Counter()
+        self.seconds: list[float] = []
+
+    def add(
+        self,
+        judge: HandJudge,
+        images: Sequence[StudioImage],
+        found: Sequence[FoundHand],
+        missed: Sequence[tuple[int, int]],
+    ) -> None:
+        """Judges the found hands of images; missed ones are not flagged."""
+        for one in found:
+            image, began = images[one.image], time.process_time()
+            judgement = judge(image.pixels, one.hand, one.hand_params)
+            self.seconds.append(time.process_time() - began)
+            kind = image.kinds[one.side]
+            self.cases[_NAMES[kind]].append((True, judgement.bad))
+            if judgement.bad and not kind:
+                self.reasons[judgement.reason] += 1
+        for number, side in missed:
+            self.cases[_NAMES[images[number].kinds[side]]].append((False, False))
+
+    def counts(self) -> dict[str, tuple[int, int, int]]:
+        """By name, and of all defective hands: the number of hands, of found ones, and of flagged ones."""
+        groups = self.cases | {"defective": [hand for name in DEFECTS for hand in self.cases[name]]}
+        return {name: _counts(hands) for name, hands in groups.items()}
+
+    def show(self) -> None:
+        """Prints the table, in Markdown."""
+        print("| hands | number | found | flagged | share, 95 % interval |\n| --- | --- | --- | --- | --- |")
+        for name, (number, seen, flagged) in self.counts().items():
+            print(f"| {name} | {number} | {seen} | {flagged} | {_share(flagged, number)} |")
+        _, seen, flagged = self.counts()["good"]
+        print(f"found good hands left alone: {_share(seen - flagged, seen)}; flagged for: {dict(self.reasons)}")
+        print(f"{sum(self.seconds) / max(len(self.seconds), 1):.3f} s of one core for a hand")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--num", type=int, default=200, help="pairs")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 192, 256, 384, 512], help="pixels, all as often")
     parser.add_argument("--output", type=Path, help="JSON file for the numbers")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    judge, seconds = default_judge(), []
-    cases: dict[str, list[tuple[bool, bool]]] = {name: [] for name in ("good", *DEFECTS)}
-    reasons: dict[str, int] = {}
+    judge, scores = default_judge(), Scores()
     for start in range(0, args.num, _AT_ONCE):
-        rows = range(start, min(start + _AT_ONCE, args.num))
-        images = list(studio_images(SEED, "test", rows, args.sizes, [1.0] * len(args.sizes)))
-        found, missed = find(images)
-        for one in found:
-            began = time.process_time()
-            judgement = judge(images[one.image].pixels, one.hand, one.hand_params)
-            seconds.append(time.process_time() - began)
-            kind = images[one.image].kinds[one.side]
-            cases[("good", *DEFECTS)[kind]].append((True, judgement.bad))
-            if judgement.bad and not kind:
-                reasons[judgement.reason] = reasons.get(judgement.reason, 0) + 1
-        for number, side in missed:
-            cases[("good", *DEFECTS)[images[number].kinds[side]]].append((False, False))
-    report = {name: _counts(hands) for name, hands in cases.items()}
-    report["defective"] = _counts([hand for name in DEFECTS for hand in cases[name]])
-    print("| hands | number | found | flagged | share of all, 95 % interval |\n| --- | --- | --- | --- | --- |")
-    for name, (number, seen, flagged) in report.items():
-        low, high = wilson(flagged, number)
-        print(f"| {name} | {number} | {seen} | {flagged} | {flagged / max(number, 1):.3f} ({low:.3f} to {high:.3f}) |")
-    _, seen, flagged = report["good"]
-    low, high = wilson(seen - flagged, seen)
-    print(f"found good hands left alone: {1 - flagged / max(seen, 1):.3f} ({low:.3f} to {high:.3f}); false: {reasons}")
-    print(f"{sum(seconds) / max(len(seconds), 1):.3f} s a hand (processor time of one core)")
+        images = list(studio_images(SEED, "test", range(start, min(start + _AT_ONCE, args.num)), SIZES, WEIGHTS))
+        scores.add(judge, images, *find(images))
+    scores.show()
     if args.output:
-        args.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        args.output.write_text(json.dumps(scores.counts(), indent=2) + "\n", encoding="utf-8")
 
 
 def _counts(hands: list[tuple[bool, bool]]) -> tuple[int, int, int]:
     """Number of hands, of those that were found, and of those that were flagged."""
     return len(hands), sum(seen for seen, _ in hands), sum(flagged for _, flagged in hands)
+
+
+def _share(successes: int, number: int) -> str:
+    low, high = wilson(successes, number)
+    return f"{successes / max(number, 1):.3f} ({low:.3f} to {high:.3f})"
 
 
 def wilson(successes: int, number: int, z: float = 1.96) -> tuple[float, float]:

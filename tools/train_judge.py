@@ -2,9 +2,9 @@
 
     python tools/train_judge.py WORK_FOLDER [--num 1700] [--minutes 25] [--output FOLDER]
 
-Draws NUM pairs of the train split (seed 73, images of 128 to 256 pixels) and a seventh as many to calibrate with (seed
-74), finds and fits their hands with MediaPipe (of the extra `detect`), trains on the former on one core, and takes both
-thresholds from the good hands of the latter. Views are kept in the folder, so a second run only trains.
+Draws NUM pairs of the train split (seed 73, images of 128 to 256 pixels) and a seventh as many to calibrate with
+(seed 74), finds and fits their hands with MediaPipe (of the extra `detect`), trains on the former on one core, and
+takes both thresholds from the latter. Views are kept in the folder, so a second run only trains.
 `tools/score_judge.py` measures the result on others. The judge's weights are written in half precision.
 """
 
@@ -241,9 +241,10 @@ def _compressed(image: torch.Tensor, quality: int) -> torch.Tensor:
 @torch.no_grad()
 def calibrate(network: HandDefectNetwork, views: Batch) -> None:
     """Takes both thresholds from hands of the studio that were not trained on."""
-    outputs = [predict(network, {name: values[rows] for name, values in views.items()}) for rows in torch.arange(
-        len(views["label"])
-    ).split(100)]
+    outputs = [
+        predict(network, {name: values[rows] for name, values in views.items()})
+        for rows in torch.arange(len(views["label"])).split(100)
+    ]
     bad, studio = (torch.cat(values) for values in zip(*outputs, strict=True))
     good = views["label"] == 0
     network.register_to_config(

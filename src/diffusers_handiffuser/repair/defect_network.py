@@ -1,8 +1,8 @@
 """`HandDefectNetwork`: a small classifier of drawn hands, trained on the studio's pairs of good and defective hands.
 
-It sees an upright view of the hand with the fitted mesh's silhouette, nearness and parts, a wide view with its arm, and
-what the fit says. It knows the studio's images only, so it also tells how unlike these a view is, and its word counts
-where that is not far. `tools/train_judge.py` trains it; how often it is right is in `accuracy.json` beside the weights.
+It sees an upright view of the hand with the fitted mesh's silhouette, nearness and parts, a wide view with its arm,
+and what the fit says. It knows the studio's images only, so it also says how like these an image is.
+`tools/train_judge.py` trains it, and `tools/score_judge.py` measures how often it is right.
 """
 
 from itertools import pairwise

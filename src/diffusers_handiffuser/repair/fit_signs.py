@@ -21,9 +21,9 @@ SIGNS = (
 )
 """In this order: log of the mean distance of the joints from the landmarks per hundredth of the hand's size in the
 image; log of the same in 3D per 5 mm, 0 without 3D landmarks; by how much a joint is beyond its anatomical limits,
-radians; by how much the straightest joint of a long finger is bent away from the palm, radians; log of the largest
-ratio of a finger's length in the landmarks to that of the fit; the detector's confidence, 0.5 if it reports none; log of
-the hand's size per 100 pixels; 1 if it was fitted on another side than was detected, else 0."""
+radians; how far a joint of a long finger is bent away from the palm, at most, radians; log of the largest ratio of a
+finger's length in the landmarks to that of the fit; the detector's confidence, 0.5 if it reports none; log of the
+hand's size per 100 pixels; 1 if the hand was fitted on another side than was detected, else 0."""
 
 _LEFT_HANDS_AXES = (1.0, -1.0, -1.0)
 """From a left hand's axis-angles to a right hand's."""

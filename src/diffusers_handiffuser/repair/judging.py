@@ -9,6 +9,7 @@ be bad. No photograph has chosen a weight or a threshold.
 """
 
 import functools
+import math
 import threading
 from collections.abc import Mapping
 
@@ -74,8 +75,8 @@ class StudioHandJudge:
     """A [`HandJudge`] of a network trained on the studio's images, and of geometry.
 
     The scores of a judgement are `"defect"`, the network's probability of a defect; `"studio"`, how like the studio's
-    images it finds the view (below 0 its word does not count); `"further_fingers"` and `"fingertips"`, see [`Outline`],
-    missing where the hand does not stand out from what is around it; and the fit's [`SIGNS`].
+    images it finds this one (below 0 its word does not count); `"further_fingers"` and `"fingertips"`, see
+    [`Outline`], missing where the hand does not stand out from what is around it; and the fit's [`SIGNS`].
 
     Args:
         body_model ([`HandBodyModel`]): the body that hands were fitted with.
@@ -127,9 +128,9 @@ def _geometric_reason(scores: Mapping[str, float]) -> str | None:
     """What geometry alone says against a hand, if anything."""
     if scores["beyond_limits"] > _FAR_BEYOND:
         return "a finger joint is bent far beyond its limits"
-    if scores.get("further_fingers", 0) and scores["fingertips"] == _TIPS:
-        if np.exp(scores["pixel_error"]) <= _LIES_ON_LANDMARKS:
-            return "six fingers along the outline"
+    comparable = scores.get("fingertips") == _TIPS and scores["pixel_error"] <= math.log(_LIES_ON_LANDMARKS)
+    if comparable and scores["further_fingers"]:
+        return "six fingers along the outline"
     return None
 
 

@@ -21,7 +21,7 @@ counts as the mesh reaches, and how far out the colours around are taken."""
 _TIP = 0.02
 """Of the view's side: the radius around a fingertip in which it must have the colours of the hand."""
 _LENGTH, _WIDTH = (0.5, 1.7), (0.45, 1.7)
-"""Of the mean finger: how long and how wide a further one is."""
+"""Of the longest fitted finger: how long and how wide a further one is."""
 _SLENDER = 1.3
 """Length per width of a further finger, at least."""
 
@@ -65,7 +65,7 @@ def trace_outline(image: torch.Tensor, mesh: torch.Tensor, joints: torch.Tensor)
     tips = [joints[OPENPOSE_HAND_NAMES.index(f"{finger}4")] for finger in OPENPOSE_FINGERS]
     near = max(1, round(_TIP * size))
     on_skin = sum(bool(_grown(_at(tip, size), near)[skin].any()) for tip in tips)
-    length, width = _mean_finger(mesh, joints)
+    length, width = _longest_finger(mesh, joints)
     loose = _opened(skin & ~silhouette, 1) & ~covered
     further = sum(_is_finger(piece, covered, length, width, wrist, margin) for piece in _pieces(loose))
     return Outline(on_skin, further)
@@ -88,7 +88,7 @@ def _log_ratio(image: torch.Tensor, inside: torch.Tensor, around: torch.Tensor) 
 def _is_finger(
     piece: torch.Tensor, covered: torch.Tensor, length: float, width: float, wrist: float, margin: int
 ) -> bool:
-    """Whether a piece `(S, S)` of the hand beyond the mesh has a finger's form, grows out of it, and ends in the view."""
+    """Whether a piece `(S, S)` of the hand beyond the mesh is like a finger that grows out of it and ends."""
     size = len(piece)
     rows, columns = piece.nonzero().T
     if not len(rows) or float(rows.float().mean()) > wrist:
@@ -105,8 +105,8 @@ def _is_finger(
     return fits and along >= _SLENDER * across
 
 
-def _mean_finger(mesh: torch.Tensor, joints: torch.Tensor) -> tuple[float, float]:
-    """Length and width of the longest of the fitted long fingers, pixels of the view."""
+def _longest_finger(mesh: torch.Tensor, joints: torch.Tensor) -> tuple[float, float]:
+    """Length and mean width in the view, pixels."""
     lengths = (joints[6::4] - joints[5:-3:4]).norm(dim=-1)
     lengths = lengths + (joints[7::4] - joints[6::4]).norm(dim=-1) + (joints[8::4] - joints[7::4]).norm(dim=-1)
     longest = int(lengths.argmax())

@@ -89,7 +89,7 @@ def place_view(hand: FittedHand, size: int, reach: float, upright: bool) -> Plac
 
 
 def view_image(image: np.ndarray, placement: Placement) -> torch.Tensor:
-    """The pixels of a view `(3, size, size)`, uint8, antialiased; beyond its edges an image repeats its last pixels."""
+    """A view `(3, size, size)`, uint8, antialiased. Beyond its edges, an image repeats its last pixels."""
     half = _CORNERS / 2 * placement.size / placement.scale
     low = [math.floor(value - half) for value in placement.centre.tolist()]
     number = max(2, math.ceil(2 * half) + 1)
