@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from diffusers_handiffuser.data.geometry import hand_joints_in_pixels, hand_sizes_in_pixels
-from diffusers_handiffuser.detection import DetectedHand, FittedHands, fit_hands
+from diffusers_handiffuser.detection import DetectedHand, fit_hands
 from diffusers_handiffuser.detection.finding import open_detector, search
 from diffusers_handiffuser.hands import HandParams
 from diffusers_handiffuser.hands.body_model import procedural_body
@@ -77,16 +77,17 @@ def studio_images(
 def find(images: Sequence[StudioImage]) -> tuple[list[FoundHand], list[tuple[int, int]]]:
     """The hands of images as MediaPipe finds them, and the visible hands that it misses: (image, side)."""
     detector = open_detector("mediapipe")
-    detected = [search(image.pixels, detector, "") for image in images]
-    having = [number for number, hands in enumerate(detected) if hands]
+    detected = [(number, hand) for number, image in enumerate(images) for hand in search(image.pixels, detector, "")]
     found: dict[tuple[int, int], FoundHand] = {}
-    if having:
-        sizes = [images[number].pixels.shape[1::-1] for number in having]
-        fitted = fit_hands([detected[number] for number in having], sizes)
-        for number, hand, hand_params in _single_hands(fitted, having, detected):
+    if detected:
+        sizes = [images[number].pixels.shape[1::-1] for number, _ in detected]
+        fitted = fit_hands([[hand] for _, hand in detected], sizes)
+        for row, index in enumerate(fitted.image_index.tolist()):
+            number, hand = detected[index]
             side = _true_side(images[number], hand)
             if side is not None:
-                found.setdefault((number, side), FoundHand(number, side, hand, hand_params))
+                one = FoundHand(number, side, hand, fitted.hand_params[row : row + 1])
+                found.setdefault((number, side), one)
     visible = [(number, side) for number, image in enumerate(images) for side in range(2) if _is_visible(image, side)]
     return list(found.values()), [place for place in visible if place not in found]
 
@@ -127,23 +128,6 @@ def _views(image: StudioImage, found: FoundHand) -> dict[str, np.ndarray]:
         "signs": fit_signs(found.hand, found.hand_params, fitted).numpy(),
         "label": np.array(kind),
     }
-
-
-def _single_hands(
-    fitted: FittedHands, images: Sequence[int], detected: Sequence[Sequence[DetectedHand]]
-) -> Iterator[tuple[int, DetectedHand, HandParams]]:
-    """Every fitted hand alone, with its image and the detected hand that it lies on."""
-    for person, side in fitted.hand_params.hand_visible.nonzero().tolist():
-        number = images[int(fitted.image_index[person])]
-        width, height = fitted.image_sizes[person].tolist()
-        alone = torch.zeros(1, 2, dtype=torch.bool)
-        alone[0, side] = True
-        hand_params = fitted.hand_params[person : person + 1].replace(hand_visible=alone)
-        joints = hand_joints_in_pixels(hand_params, procedural_body(), width, height)[0, side].numpy()
-        nearest = min(
-            detected[number], key=lambda hand: float(np.linalg.norm(hand.landmarks - joints, axis=-1).mean())
-        )
-        yield number, nearest, hand_params
 
 
 def _is_visible(image: StudioImage, side: int) -> bool:

@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--num", type=int, default=1700)
     parser.add_argument("--minutes", type=float, default=25)
+    parser.add_argument("--max_steps", type=int, help="ends training earlier; repeats a run exactly")
     parser.add_argument("--output", type=Path, default=DEFECT_NETWORK)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -57,7 +58,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
     network = HandDefectNetwork(kinds=DEFECTS)
     start_from_features(network)
-    steps = train(network, train_views, args.minutes, args.seed)
+    steps = train(network, train_views, args.seed, args.minutes, args.max_steps)
     calibrate(network, calibration_views)
     network.half().save_pretrained(args.output)
     facts = {
@@ -80,8 +81,13 @@ def start_from_features(network: HandDefectNetwork) -> None:
     network.stem.requires_grad_(False)
 
 
-def train(network: HandDefectNetwork, views: Batch, minutes: float, seed: int) -> int:
-    """Trains for so many minutes; the network gets a moving average of its weights. Returns the number of steps."""
+def train(
+    network: HandDefectNetwork, views: Batch, seed: int, minutes: float | None = None, max_steps: int | None = None
+) -> int:
+    """Trains for so many minutes or steps, and returns the number of steps.
+
+    The network gets a moving average of its weights.
+    """
     generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     learned = learnable(views)
     print(f"{len(learned)} hands, {int((views['label'][learned] > 0).sum())} defective", flush=True)
@@ -94,7 +100,8 @@ def train(network: HandDefectNetwork, views: Batch, minutes: float, seed: int) -
     network.stem.eval()
     start, step = time.monotonic(), 0
     for chosen in orders(learned, views["label"], generator):
-        progress = (time.monotonic() - start) / (60 * minutes)
+        by_time = 0.0 if minutes is None else (time.monotonic() - start) / (60 * minutes)
+        progress = max(by_time, 0.0 if max_steps is None else step / max_steps)
         if progress >= 1:
             break
         for group in optimizer.param_groups:

@@ -45,7 +45,7 @@ def test_training_learns_what_differs(monkeypatch):
     monkeypatch.setattr(train_judge, "BATCH", 16)
     network, views = HandDefectNetwork(kinds=DEFECTS), made_up_views(40)
     train_judge.start_from_features(network)
-    assert train_judge.train(network, views, 0.3, 0) > 3
+    assert train_judge.train(network, views, 0, max_steps=25) == 25
     bad, _ = train_judge.predict(network, views)
     assert bad[views["label"] > 0].mean() > bad[views["label"] == 0].mean() + 0.1
     train_judge.calibrate(network, views)
