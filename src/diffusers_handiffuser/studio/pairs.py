@@ -77,7 +77,12 @@ def draw_pairs(
         malform(after, defect)
         vertices, changed = before.posed(), after.posed()
         box = _box(
-            torch.cat([vertices[_of_hand(before, defect.side)], changed[_of_hand(after, defect.side)]]),
+            torch.cat(
+                [
+                    points[hand_weight(body, defect.side) > 0.02]
+                    for body, points in ((before, vertices), (after, changed))
+                ]
+            ),
             params.camera,
             studio.size,
         )
@@ -101,10 +106,6 @@ def draw_pairs(
     return DefectPairs(good, bad, mask, boxes, hand_params, tuple(defects))
 
 
-def _of_hand(body: RestBody, side: str) -> torch.Tensor:
-    return hand_weight(body, side) > 0.5
-
-
 def _box(vertices: torch.Tensor, camera: torch.Tensor, size: int) -> list[int]:
     """`x0, y0, x1, y1` around vertices with a margin, cut at the borders of the image."""
     points = (camera[0] * (vertices[:, :2] + camera[1:]) + 1) * (size / 2)
@@ -120,16 +121,13 @@ def _dressed(mesh: DressedMesh, body: RestBody, defect: Defect, body_model: Hand
     # Copies from the other side have the clothes of this one.
     copies = rest[body_model.config.num_vertices :]
     copies[:, 0] = copies[:, 0].abs() * (1 if defect.side == "left" else -1)
-    if defect.kind == "missing_finger":
-        # What a finger leaves has no nail: it gets the skin of the place where it is now.
+    new = (textured_as < 0).nonzero()[:, 0]
+    if len(new):
         mean = RestBody.of(body_model, None, mesh.faces, mesh.textured_as)
         malform(mean, defect)
-        moved = (mean.vertices - body_model.template).norm(dim=-1) > 1e-5
-        changed = moved[body.faces].any(1).nonzero()[:, 0]
-        closed = SkinTexture.of_body(body_model, mean.vertices, body.faces[changed])
         textured_as = textured_as.clone()
-        textured_as[changed] = torch.arange(len(changed), device=changed.device) + len(texture.masks)
-        texture = texture.extended(closed)
+        textured_as[new] = torch.arange(len(new), device=new.device) + len(texture.masks)
+        texture = texture.extended(SkinTexture.of_body(body_model, mean.vertices, mean.faces, new))
     return DressedMesh(body.faces, rest, texture, textured_as)
 
 
@@ -137,7 +135,7 @@ def _hand_pixels(body: RestBody, vertices: torch.Tensor, side: str, camera: torc
     """`(size, size)`: 1 where a hand is visible."""
     screen = torch.cat([(camera[0] * (vertices[:, :2] + camera[1:]) + 1) * (size / 2), vertices[:, 2:]], -1)
     seen = rasterize(screen[None], body.faces, size, size)
-    hand = _of_hand(body, side)[body.faces].all(1)
+    hand = (hand_weight(body, side) > 0.5)[body.faces].all(1)
     pixels = torch.zeros(size * size, device=vertices.device)
     pixels[seen.pixel[hand[seen.face]]] = 1
     return pixels.view(size, size)
