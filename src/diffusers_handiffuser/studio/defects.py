@@ -1,6 +1,7 @@
 """Defects of hands as image generators draw them, by name."""
 
 import random
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -80,9 +81,9 @@ class Defect:
         return asdict(self)
 
 
-def check_kinds(kinds: object) -> None:
+def check_kinds(kinds: Iterable[str]) -> None:
     """Raises a `ValueError` unless all of some kinds are among `DEFECTS`."""
-    for kind in kinds if isinstance(kinds, list | tuple) else [kinds]:
+    for kind in kinds:
         if kind not in DEFECTS:
             raise ValueError(f"A kind of defect must be one of {', '.join(DEFECTS)}, got {kind!r}.")
 
