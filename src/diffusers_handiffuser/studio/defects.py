@@ -1,7 +1,9 @@
 """Defects of hands as image generators draw them, by name."""
 
 import random
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 from ..hands.skeleton import SIDES
@@ -36,6 +38,7 @@ _AMOUNTS = {
     "swapped_side": (1.0, 1.0),
     "blurred": (0.7, 1.3),
 }
+_SEEN_ON_OPEN_HANDS = ("missing_finger", "fused_fingers")
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,9 @@ class Defect:
         return asdict(self)
 
 
-def check_kinds(kinds: object) -> None:
+def check_kinds(kinds: Iterable[str]) -> None:
     """Raises a `ValueError` unless all of some kinds are among `DEFECTS`."""
-    for kind in kinds if isinstance(kinds, list | tuple) else [kinds]:
+    for kind in kinds:
         if kind not in DEFECTS:
             raise ValueError(f"A kind of defect must be one of {', '.join(DEFECTS)}, got {kind!r}.")
 
@@ -88,12 +91,13 @@ def check_kinds(kinds: object) -> None:
 def sample_defect(scene: Scene, rng: random.Random, kind: str | None = None) -> Defect:
     """Draws a defect of one of a scene's raised hands.
 
-    Fingers that the gesture extends are preferred, since those that are folded may be hidden.
+    Fingers that the gesture extends are preferred, since those that are folded may be hidden. For the same reason,
+    missing and fused fingers are drawn by themselves only for gestures that extend three fingers.
 
     Args:
         scene ([`Scene`]): with at least one raised hand.
         rng (`random.Random`): draws everything.
-        kind (`str`, *optional*): one of `DEFECTS`; by default one is drawn.
+        kind (`str`, *optional*): one of `DEFECTS`; by default one that such a hand shows is drawn.
 
     Returns:
         [`Defect`].
@@ -102,16 +106,17 @@ def sample_defect(scene: Scene, rng: random.Random, kind: str | None = None) -> 
         raise ValueError(f"`scene` must raise a hand, but is {scene.kind!r}.")
     if kind is not None:
         check_kinds([kind])
-    kind = kind or rng.choice(DEFECTS)
     side = rng.choice([side for side in SIDES if side in scene.gestures])
     extended = gesture_by_name(scene.gestures[side]).extended
+    if kind is None:
+        kind = rng.choice([kind for kind in DEFECTS if len(extended) >= 3 or kind not in _SEEN_ON_OPEN_HANDS])
     fingers = _FINGERS_OF[kind]
     if kind == "fused_fingers":
-        straight = [a for a, b in zip(LONG_FINGERS, LONG_FINGERS[1:], strict=False) if {a, b} <= extended]
-        alike = [a for a, b in zip(LONG_FINGERS, LONG_FINGERS[1:], strict=False) if (a in extended) == (b in extended)]
+        straight = [a for a, b in pairwise(LONG_FINGERS) if {a, b} <= extended]
+        alike = [a for a, b in pairwise(LONG_FINGERS) if (a in extended) == (b in extended)]
         fingers = tuple(straight or alike or fingers)
     else:
-        fingers = tuple(f for f in fingers if f in extended) or fingers
+        fingers = tuple(finger for finger in fingers if finger in extended) or fingers
     low, high = _AMOUNTS[kind]
     return Defect(
         kind=kind,

@@ -38,8 +38,9 @@ class RestBody:
         parents (`tuple` of `int`): of the joints, -1 for the pelvis.
         faces (`torch.LongTensor` of shape `(F, 3)`): those that are drawn.
         source_vertex (`torch.LongTensor` of shape `(V,)`): the body model's vertex that each is or is a copy of.
-        source_face (`torch.LongTensor` of shape `(F,)`): likewise the body model's face.
-        all_faces (`torch.LongTensor` of shape `(F', 3)`): those of the body model.
+        source_face (`torch.LongTensor` of shape `(F,)`): likewise the body model's face; -1 for a face whose skin is
+            that of the place where it is.
+        body_model ([`HandBodyModel`]): the body model.
     """
 
     vertices: torch.Tensor
@@ -50,7 +51,7 @@ class RestBody:
     faces: torch.Tensor
     source_vertex: torch.Tensor
     source_face: torch.Tensor
-    all_faces: torch.Tensor
+    body_model: HandBodyModel
 
     @classmethod
     def of(
@@ -70,7 +71,7 @@ class RestBody:
             faces=faces,
             source_vertex=torch.arange(body_model.config.num_vertices, device=device),
             source_face=source_face,
-            all_faces=body_model.faces,
+            body_model=body_model,
         )
 
     def posed(self) -> torch.Tensor:
@@ -86,8 +87,9 @@ class RestBody:
         self.source_vertex = torch.cat([self.source_vertex, source])
         return first
 
-    def append(self, faces: torch.Tensor, source: torch.Tensor) -> None:
-        """Appends faces `(N, 3)`, each with the face of the body model whose skin it has."""
+    def append(self, faces: torch.Tensor, source: torch.Tensor | None = None) -> None:
+        """Appends faces `(N, 3)`, copies of faces `(N,)` of the body model or new ones."""
+        source = torch.full_like(faces[:, 0], -1) if source is None else source
         self.faces = torch.cat([self.faces, faces])
         self.source_face = torch.cat([self.source_face, source])
 
@@ -121,6 +123,11 @@ class _Hand:
         self.origin = body.joints[self.wrist] * self.mirror
         self.points = body.vertices * self.mirror - self.origin
         self.joints = body.joints * self.mirror - self.origin
+
+    def mean_points(self) -> torch.Tensor:
+        """The vertices of the mean body at rest, `(V, 3)`."""
+        model = self.body.body_model
+        return (model.template - model.joint_template[self.wrist]) * self.mirror
 
     def store(self) -> None:
         """Writes points and joints back to the body."""
@@ -203,18 +210,35 @@ def _remove(hand: _Hand, defect: Defect) -> None:
     finger = str(defect.finger)
     axis, weight, first = hand.axis(finger), hand.weight(finger), hand.first(finger)
     bone = float((hand.joints[first + 1] - hand.joints[first]).norm())
-    start, height = (0.62 * bone, 0.006) if finger == "thumb" else (0.30 * bone, 0.004)
+    start, height = (0.45 * bone, 0.005) if finger == "thumb" else (0.22 * bone, 0.0025)
     along, off = axis.along(hand.points), axis.off(hand.points)
     end = float(along[weight > 0.5].max())
     angle = ((along - start) / (end - start)).clamp(0, 1) * (math.pi / 2)
     dome = axis.origin + (start + height * angle.sin())[:, None] * axis.direction + off * angle.cos()[:, None]
     own = _smoothstep(0.3, 0.6, weight) * (along > start)
     hand.points = torch.lerp(hand.points, dome, own[:, None])
+    near = 1 - _smoothstep(0.7 * bone, 1.1 * bone, (hand.points - axis.origin - start * axis.direction).norm(dim=-1))
+    hand.points = _smoothed(
+        hand.points, hand.body.body_model.faces, (own + near * _smoothstep(0.1, 0.5, weight)).clamp(0, 1)
+    )
+    # What the finger leaves has no nail.
+    body = hand.body
+    body.source_face = body.source_face.masked_fill((own > 0)[body.faces].any(1), -1)
     for joint in range(first, first + 3):
         hand.rotate(joint, rotvec_to_rotmat(0.2 * rotmat_to_rotvec(hand.rotation(joint))))
     if finger != "thumb":
-        _part(hand, _Axis(axis.origin, axis.direction, axis.tip), -0.016 * defect.amount)
+        _part(hand, axis, -0.016 * defect.amount)
     hand.store()
+
+
+def _smoothed(points: torch.Tensor, faces: torch.Tensor, share: torch.Tensor, steps: int = 12) -> torch.Tensor:
+    """Points `(V, 3)` moved repeatedly towards the mean of their neighbours, each by its share `(V,)` of the way."""
+    start, end = faces.flatten(), faces.roll(-1, 1).flatten()
+    number = torch.zeros_like(share).index_add_(0, start, torch.ones_like(share[start])).clamp(min=1)
+    for _ in range(steps):
+        mean = torch.zeros_like(points).index_add_(0, start, points[end]) / number[:, None]
+        points = torch.lerp(points, mean, 0.7 * share[:, None])
+    return points
 
 
 def _add(hand: _Hand, defect: Defect) -> None:
@@ -273,22 +297,15 @@ def _copy_finger(hand: _Hand, finger: str, source: _Axis, target: _Axis, scale: 
         rooted[:, hand.wrist] = 1
         inner = body.add((ring + hand.origin) * hand.mirror, rooted, body.source_vertex[border])
         band = band_between(border, torch.arange(len(border), device=own.device) + inner)
-        body.append(band, _faces_next_to(body, band))
+        body.append(band)
 
 
 def _copied_faces(body: RestBody, own: torch.Tensor, start: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The faces between some vertices `(V,)`, for their copies that begin at `start`, and which faces they copy."""
     number = torch.full((len(own),), -1, device=own.device)
     number[own] = torch.arange(int(own.sum()), device=own.device) + start
-    within = own[body.all_faces].all(1).nonzero()[:, 0]
-    return number[body.all_faces[within]], within
-
-
-def _faces_next_to(body: RestBody, faces: torch.Tensor) -> torch.Tensor:
-    """For new faces `(N, 3)`, faces of the body model `(N,)` with the same first corner."""
-    some = torch.zeros(len(body.weights), dtype=torch.long, device=faces.device)
-    some[body.all_faces] = torch.arange(len(body.all_faces), device=faces.device)[:, None].expand(-1, 3)
-    return some[body.source_vertex[faces[:, 0]]]
+    within = own[body.body_model.faces].all(1).nonzero()[:, 0]
+    return number[body.body_model.faces[within]], within
 
 
 def _part(hand: _Hand, line: _Axis, amount: float) -> None:
@@ -303,16 +320,13 @@ def _part(hand: _Hand, line: _Axis, amount: float) -> None:
     free = 1 - moves
     for finger in FINGERS:
         first = hand.first(finger)
-        step = side(hand.joints[first][None])
-        if finger == "thumb":
-            step = side(hand.joints[first + 1][None])
-        if abs(float((hand.joints[first] - line.origin) @ across)) < 1e-4:
+        if float(((hand.joints[first] - line.origin) @ across).abs()) < 1e-4:
             continue
+        step = side(hand.joints[first + (finger == "thumb")][None])
         weight = hand.weight(finger)
         moves, free = moves + weight * step, free - weight
         hand.joints[first : first + 3] += amount / 2 * step * across
-    hand_part = hand_weight(hand.body, hand.side)
-    moves = moves + free * side(hand.points) * hand_part
+    moves = moves + free * side(hand.points) * hand_weight(hand.body, hand.side)
     hand.points = hand.points + (amount / 2 * moves)[:, None] * across
 
 
@@ -372,7 +386,9 @@ def _swap(hand: _Hand, defect: Defect) -> None:
     body = hand.body
     other = _Hand(body, "right" if hand.side == "left" else "left")
     turned = hand.points.new_tensor([1.0, 1.0, -1.0])
-    own = (other.points[:, 0] > 0.004) & (hand_weight(body, other.side) + body.weights[:, other.wrist - 2] > 0.5)
+    own = (other.mean_points()[:, 0] > 0.004) & (
+        hand_weight(body, other.side) + body.weights[:, other.wrist - 2] > 0.5
+    )
     points = other.points[own] * turned
 
     first, theirs = hand.first(FINGERS[0]), other.first(FINGERS[0])
@@ -386,14 +402,26 @@ def _swap(hand: _Hand, defect: Defect) -> None:
     weights = weights / weights.sum(1, keepdim=True)
     hand.store()
 
-    keep = ((hand.points[:, 0] < -0.006) | (hand_weight(body, hand.side) < 0.2))[body.faces].all(1)
+    # The thumbs reach back to the wrist; there they would pull the two ends apart.
+    body.weights = _less_of_fingers(hand, body.weights, torch.zeros_like(hand.points[:, 0]))
+    weights = _less_of_fingers(hand, weights, _smoothstep(0.0, 0.03, points[:, 0]))
+    keep = ((hand.mean_points()[:, 0] < -0.006) | (hand_weight(body, hand.side) < 0.2))[body.faces].all(1)
     body.faces, body.source_face = body.faces[keep], body.source_face[keep]
     start = body.add((points + hand.origin) * hand.mirror, weights, body.source_vertex[own])
     faces, sources = _copied_faces(body, own, start)
-    points = body.vertices * hand.mirror - hand.origin
-    band = _zipped(_wrist_loop(body.faces, points), _wrist_loop(faces, points), points)
+    ends = torch.cat([hand.mean_points(), other.mean_points()[own] * turned])
+    band = _zipped(_wrist_loop(body.faces, ends), _wrist_loop(faces, ends), ends)
     body.append(faces, sources)
-    body.append(band, _faces_next_to(body, band))
+    body.append(band)
+
+
+def _less_of_fingers(hand: _Hand, weights: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """Skinning weights `(V, J)` with a share `(V,)` of the fingers' weight; the wrist takes the rest."""
+    fingers = slice(hand.first(FINGERS[0]), hand.first(FINGERS[0]) + 15)
+    less = weights.clone()
+    less[:, fingers] *= share[:, None]
+    less[:, hand.wrist] += weights[:, fingers].sum(1) * (1 - share)
+    return less
 
 
 def _wrist_loop(faces: torch.Tensor, points: torch.Tensor) -> torch.Tensor:

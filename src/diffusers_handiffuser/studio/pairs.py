@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from ..hands import HandBodyModel, HandParams
 from ..rendering.rasterizer import rasterize
 from .defects import Defect
 from .draw import Studio
 from .malformed import RestBody, hand_weight, malform
+from .melting import melted
 from .scenes import Scene, pose_scenes
 from .skin import DressedMesh, SkinTexture
 
@@ -58,7 +58,7 @@ def draw_pairs(
     Returns:
         [`DefectPairs`].
     """
-    body_model, device = studio.body_model, studio.body_model.device
+    body_model = studio.body_model
     if body_model.config.body != "procedural":
         raise ValueError(f"`studio` must draw the procedural body, but draws {body_model.config.body!r}.")
     if len(scenes) != len(defects):
@@ -68,41 +68,46 @@ def draw_pairs(
             raise ValueError(f"`scenes` must raise the hand of its defect, but one does not raise the {defect.side}.")
     hand_params = pose_scenes(scenes, body_model) if hand_params is None else hand_params
     good, _ = studio.draw(scenes, hand_params)
-    bad, boxes = good.clone(), torch.zeros(len(scenes), 4, dtype=torch.long)
-    for i, (scene, defect) in enumerate(zip(scenes, defects, strict=True)):
-        params = hand_params[i].to(device)
-        mesh = studio.mesh_of(scene)
-        before = RestBody.of(body_model, params, mesh.faces, mesh.textured_as)
-        after = RestBody.of(body_model, params, mesh.faces, mesh.textured_as)
-        malform(after, defect)
-        vertices, changed = before.posed(), after.posed()
-        box = _box(
-            torch.cat([vertices[_of_hand(before, defect.side)], changed[_of_hand(after, defect.side)]]),
-            params.camera,
-            studio.size,
-        )
-        boxes[i] = torch.tensor(box)
-        if defect.kind == "blurred":
-            hand = _hand_pixels(before, vertices, defect.side, params.camera, studio.size)
-            image = _melted(good[i], hand.cpu(), defect)
-        else:
-            image = studio.draw_mesh(
-                _dressed(mesh, after, defect, body_model),
-                [scene],
-                changed[None],
-                params.camera[None],
-                shadows_of=(vertices[None], mesh.faces),
-            )[0].cpu()
-        inside = torch.zeros(studio.size, studio.size, dtype=torch.bool)
-        inside[box[1] : box[3], box[0] : box[2]] = True
-        differs = inside & ((image - good[i]).abs().amax(0) > _VISIBLE)
-        bad[i] = torch.where(differs, image, good[i])
-    mask = (bad != good).any(1)
-    return DefectPairs(good, bad, mask, boxes, hand_params, tuple(defects))
+    rows = zip(scenes, defects, hand_params, good, strict=True)
+    spoiled = [spoil(studio, scene, defect, params, image) for scene, defect, params, image in rows]
+    bad = torch.stack([image for image, _ in spoiled])
+    boxes = torch.tensor([box for _, box in spoiled])
+    return DefectPairs(good, bad, (bad != good).any(1), boxes, hand_params, tuple(defects))
 
 
-def _of_hand(body: RestBody, side: str) -> torch.Tensor:
-    return hand_weight(body, side) > 0.5
+def spoil(
+    studio: Studio, scene: Scene, defect: Defect, hand_params: HandParams, image: torch.Tensor
+) -> tuple[torch.Tensor, list[int]]:
+    """Draws a scene with a defect into its image.
+
+    Args:
+        studio ([`Studio`]): that drew the image.
+        scene ([`Scene`]): raises the hand of the defect.
+        defect ([`Defect`]): the defect.
+        hand_params ([`HandParams`] of batch shape `()`): of the image.
+        image (`torch.Tensor` of shape `(3, size, size)`): without the defect; stays as it is.
+
+    Returns:
+        `tuple`: a new image, and the box `[x0, y0, x1, y1]` around both hands in which it may differ, pixels.
+    """
+    body_model, size = studio.body_model, studio.size
+    params, mesh = hand_params.to(body_model.device), studio.mesh_of(scene)
+    before = RestBody.of(body_model, params, mesh.faces, mesh.textured_as)
+    after = RestBody.of(body_model, params, mesh.faces, mesh.textured_as)
+    malform(after, defect)
+    vertices, changed = before.posed(), after.posed()
+    hands = [points[hand_weight(body, defect.side) > 0.02] for body, points in ((before, vertices), (after, changed))]
+    x0, y0, x1, y1 = box = _box(torch.cat(hands), params.camera, size)
+    if defect.kind == "blurred":
+        pixels = _hand_pixels(before, vertices, defect.side, params.camera, size)
+        drawn = melted(image, pixels.cpu(), defect.amount, defect.seed)
+    else:
+        dressed = _dressed(mesh, after, defect, body_model)
+        shadows_of = (vertices[None], mesh.faces)
+        drawn = studio.draw_mesh(dressed, [scene], changed[None], params.camera[None], shadows_of)[0].cpu()
+    differs = torch.zeros(size, size, dtype=torch.bool)
+    differs[y0:y1, x0:x1] = (drawn - image).abs().amax(0)[y0:y1, x0:x1] > _VISIBLE
+    return torch.where(differs, drawn, image), box
 
 
 def _box(vertices: torch.Tensor, camera: torch.Tensor, size: int) -> list[int]:
@@ -120,16 +125,13 @@ def _dressed(mesh: DressedMesh, body: RestBody, defect: Defect, body_model: Hand
     # Copies from the other side have the clothes of this one.
     copies = rest[body_model.config.num_vertices :]
     copies[:, 0] = copies[:, 0].abs() * (1 if defect.side == "left" else -1)
-    if defect.kind == "missing_finger":
-        # What a finger leaves has no nail: it gets the skin of the place where it is now.
+    new = (textured_as < 0).nonzero()[:, 0]
+    if len(new):
         mean = RestBody.of(body_model, None, mesh.faces, mesh.textured_as)
         malform(mean, defect)
-        moved = (mean.vertices - body_model.template).norm(dim=-1) > 1e-5
-        changed = moved[body.faces].any(1).nonzero()[:, 0]
-        closed = SkinTexture.of_body(body_model, mean.vertices, body.faces[changed])
         textured_as = textured_as.clone()
-        textured_as[changed] = torch.arange(len(changed), device=changed.device) + len(texture.masks)
-        texture = texture.extended(closed)
+        textured_as[new] = torch.arange(len(new), device=new.device) + len(texture.masks)
+        texture = texture.extended(SkinTexture.of_body(body_model, mean.vertices, mean.faces, new))
     return DressedMesh(body.faces, rest, texture, textured_as)
 
 
@@ -137,41 +139,7 @@ def _hand_pixels(body: RestBody, vertices: torch.Tensor, side: str, camera: torc
     """`(size, size)`: 1 where a hand is visible."""
     screen = torch.cat([(camera[0] * (vertices[:, :2] + camera[1:]) + 1) * (size / 2), vertices[:, 2:]], -1)
     seen = rasterize(screen[None], body.faces, size, size)
-    hand = _of_hand(body, side)[body.faces].all(1)
+    hand = (hand_weight(body, side) > 0.5)[body.faces].all(1)
     pixels = torch.zeros(size * size, device=vertices.device)
     pixels[seen.pixel[hand[seen.face]]] = 1
     return pixels.view(size, size)
-
-
-def _melted(image: torch.Tensor, hand: torch.Tensor, defect: Defect) -> torch.Tensor:
-    """An image `(3, size, size)` whose hand `(size, size)` is warped by smooth noise and smeared."""
-    size = image.shape[-1]
-    rows, columns = hand.nonzero().unbind(1)
-    if not len(rows):
-        return image
-    extent = float(max(rows.max() - rows.min(), columns.max() - columns.min())) + 1
-    generator = torch.Generator().manual_seed(defect.seed)
-    axis = (torch.arange(size) + 0.5) / size * 2 - 1
-    v, u = torch.meshgrid(axis, axis, indexing="ij")
-    grid = torch.stack([u, v], -1)
-    # Noise on a grid of the hand's own size, so that a small hand melts like a large one.
-    cells = max(4, round(7 * size / extent))
-    noise = torch.randn(1, 2, min(cells, 64), min(cells, 64), generator=generator)
-    flow = F.interpolate(noise, size=(size, size), mode="bicubic", align_corners=False)[0].permute(1, 2, 0)
-    shift = 0.055 * defect.amount * extent / size * 2 * flow
-    soft = _blurred(hand[None], 0.03 * extent)[0].clamp(0, 1)
-    soft = (2.5 * soft).clamp(0, 1)
-    source = (grid + soft[..., None] * shift)[None]
-    melted = F.grid_sample(image[None], source, mode="bilinear", padding_mode="border", align_corners=False)[0]
-    melted = _blurred(melted, 0.022 * defect.amount * extent)
-    return torch.lerp(image, melted, soft)
-
-
-def _blurred(image: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Gaussian blur of an image `(C, H, W)`; `sigma` in pixels."""
-    radius = max(1, round(3 * sigma))
-    offsets = torch.arange(-radius, radius + 1, dtype=image.dtype)
-    kernel = torch.exp(-0.5 * (offsets / max(sigma, 0.3)) ** 2)
-    kernel = kernel / kernel.sum()
-    padded = F.pad(image[:, None], (radius, radius, radius, radius), mode="replicate")
-    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))[:, 0]

@@ -71,10 +71,20 @@ class SkinTexture:
         return self.masks[face, cell[:, 0] * _GRID + cell[:, 1]]
 
     @classmethod
-    def of_body(cls, body_model: HandBodyModel, rest: torch.Tensor, faces: torch.Tensor) -> "SkinTexture":
-        """The texture of faces `(F, 3)` of a body whose vertices at rest may have been moved to `rest` `(V, 3)`."""
+    def of_body(
+        cls, body_model: HandBodyModel, rest: torch.Tensor, faces: torch.Tensor, chosen: torch.Tensor | None = None
+    ) -> "SkinTexture":
+        """The texture of a mesh, or of some of its faces.
+
+        Args:
+            body_model ([`HandBodyModel`]): the body whose joints and fingertips the texture is designed for.
+            rest (`torch.Tensor` of shape `(V, 3)`): vertices in the body's rest pose, metres.
+            faces (`torch.LongTensor` of shape `(F, 3)`): vertex indices.
+            chosen (`torch.LongTensor` of shape `(N,)`, *optional*): the faces, by default all.
+        """
         tips = body_model.template[list(FINGERTIP_VERTEX_IDS["left"])]
         normals = vertex_normals(rest[None], faces)[0]
+        faces = faces if chosen is None else faces[chosen]
         texture = cls(rest.cpu(), normals.cpu(), faces.cpu(), body_model.joint_template.cpu(), tips.cpu())
         return texture.to(rest.device)
 
