@@ -1,6 +1,7 @@
 """Repairs the hands of images: finds them, judges them, draws the bad ones anew, and keeps what got better."""
 
 from .judgement import HandJudge, HandJudgement
+from .judging import default_judge
 from .output import RepairedHand, RepairOutput
 from .painters import painter_for
 from .painting import HandCrop, HandPainter, PaintingError
@@ -15,6 +16,7 @@ __all__ = [
     "PaintingError",
     "RepairOutput",
     "RepairedHand",
+    "default_judge",
     "draw_repair",
     "painter_for",
     "repair_hands",
