@@ -33,7 +33,8 @@ import diffusers_handiffuser
 after = torch.get_rng_state(), numpy.random.get_state()[1].tolist(), random.getstate()
 assert torch.equal(before[0], after[0]) and before[1:] == after[1:], "random state"
 
-rooms = tuple(f"diffusers_handiffuser.{room}" for room in ("data", "studio", "training", "evaluation", "cli"))
+names = ("data", "repair", "studio", "training", "evaluation", "cli")
+rooms = tuple(f"diffusers_handiffuser.{room}" for room in names)
 lazy = [name for name in sys.modules if name.split(".")[0] == "smplx" or name.startswith(rooms)]
 assert not lazy, lazy
 assert diffusers.HanDiffuserPipeline is diffusers_handiffuser.HanDiffuserPipeline
@@ -67,7 +68,7 @@ def test_public_names():
     )
 
 
-@pytest.mark.parametrize("name", ["data", "evaluation", "studio", "training"])
+@pytest.mark.parametrize("name", ["data", "evaluation", "repair", "studio", "training"])
 def test_lazy_rooms(name):
     assert getattr(diffusers_handiffuser, name).__name__ == f"diffusers_handiffuser.{name}"
 

@@ -34,6 +34,9 @@ CARD = {
 }
 
 
+IMAGE_DOMAIN = "renderings of hands"
+
+
 def add_older_layouts(folder: Path) -> None:
     """Before 5.0, transformers reads a tokenizer from vocab.json and merges.txt, or from vocab.txt; before 5.6, it
     expects the names of CLIP's weights to begin with `text_model.`."""
@@ -104,7 +107,7 @@ def main() -> None:
         "default_hand_guidance_scale": args.hand_guidance_scale,
     }
     if args.stage_2 is None:
-        pipe = HanDiffuserPipeline.from_pretrained(MINI, **stage_1)
+        pipe = HanDiffuserPipeline.from_pretrained(MINI, **stage_1, image_domain=IMAGE_DOMAIN)
     else:
         noise = DDPMScheduler.from_pretrained(args.stage_2 / "scheduler")
         pipe = HanDiffuserPipeline(
@@ -120,6 +123,7 @@ def main() -> None:
             requires_safety_checker=False,
             default_num_inference_steps=args.steps,
             default_guidance_scale=args.guidance_scale,
+            image_domain=IMAGE_DOMAIN,
             **stage_1,
         )
     temporary = args.output.with_name(args.output.name + ".new")

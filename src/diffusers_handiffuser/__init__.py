@@ -1,16 +1,15 @@
 """HanDiffuser for diffusers: images of people whose hands are right.
 
 Importing this package registers its pipeline with diffusers, so that `DiffusionPipeline.from_pretrained` can load it,
-and does nothing else: no network, no files, no random numbers. `diffusers_handiffuser.data`, `.evaluation`, `.studio`
-and `.training` are imported when they are first used.
+and does nothing else: no network, no files, no random numbers. `diffusers_handiffuser.data`, `.evaluation`,
+`.repair`, `.studio` and `.training` are imported when they are first used.
 """
 
 import contextlib
 import importlib
 import os
 from collections.abc import Iterator
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diffusers import ModelMixin  # diffusers' loader asks the package of a component for its base class
 from transformers.utils import logging
@@ -51,6 +50,8 @@ with _quiet_transformers():
     )
     from .pipelines import (
         HanDiffuserAdapterPipeline,
+        HanDiffuserControlNetImg2ImgPipeline,
+        HanDiffuserControlNetInpaintPipeline,
         HanDiffuserControlNetPipeline,
         HanDiffuserImg2ImgPipeline,
         HanDiffuserInpaintPipeline,
@@ -72,6 +73,8 @@ __all__ = [
     "FittedHands",
     "HanDiffuserAdapterPipeline",
     "HanDiffuserBlocks",
+    "HanDiffuserControlNetImg2ImgPipeline",
+    "HanDiffuserControlNetInpaintPipeline",
     "HanDiffuserControlNetPipeline",
     "HanDiffuserDecodeStep",
     "HanDiffuserDenoiseStep",
@@ -91,16 +94,20 @@ __all__ = [
     "HandView",
     "ModelMixin",
     "OpenPoseKeypoints",
+    "RepairOutput",
     "TextHandEncoder",
     "TextToHandParamsModel",
     "__version__",
     "find_hands",
     "fit_hands",
     "read_openpose_json",
+    "repair_hands",
     "write_openpose_json",
 ]
 
-_LAZY_MODULES = ("data", "evaluation", "studio", "training")
+_LAZY_MODULES = ("data", "evaluation", "repair", "studio", "training")
+_LAZY_NAMES = {"RepairOutput": "repair", "repair_hands": "repair"}
+"""The room of each."""
 
 register_library()
 register_pipeline(HanDiffuserPipeline, AUTO_TEXT2IMAGE_PIPELINES_MAPPING)
@@ -108,6 +115,8 @@ register_pipeline(HanDiffuserControlNetPipeline, AUTO_TEXT2IMAGE_PIPELINES_MAPPI
 register_pipeline(HanDiffuserAdapterPipeline)
 register_pipeline(HanDiffuserImg2ImgPipeline, AUTO_IMAGE2IMAGE_PIPELINES_MAPPING)
 register_pipeline(HanDiffuserInpaintPipeline, AUTO_INPAINT_PIPELINES_MAPPING)
+register_pipeline(HanDiffuserControlNetImg2ImgPipeline, AUTO_IMAGE2IMAGE_PIPELINES_MAPPING, "handiffuser-controlnet")
+register_pipeline(HanDiffuserControlNetInpaintPipeline, AUTO_INPAINT_PIPELINES_MAPPING, "handiffuser-controlnet")
 register_modular_pipeline(HanDiffuserModularPipeline, HanDiffuserBlocks)
 prefer_defined_pipelines()
 
@@ -115,16 +124,20 @@ prefer_defined_pipelines()
 if TYPE_CHECKING:  # to a type checker that sees `__getattr__`, the package has every name
     from . import data as data
     from . import evaluation as evaluation
+    from . import repair as repair
     from . import studio as studio
     from . import training as training
+    from .repair import RepairOutput, repair_hands
 else:
 
-    def __getattr__(name: str) -> ModuleType:
+    def __getattr__(name: str) -> Any:
         if name in _LAZY_MODULES:
             return importlib.import_module(f"{__name__}.{name}")
+        if name in _LAZY_NAMES:
+            return getattr(importlib.import_module(f"{__name__}.{_LAZY_NAMES[name]}"), name)
         hint = "" if name.startswith("_") else did_you_mean(name, [*__all__, *_LAZY_MODULES]).removesuffix(".")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY_MODULES])
+    return sorted({*globals(), *_LAZY_MODULES, *_LAZY_NAMES})

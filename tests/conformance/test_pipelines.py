@@ -47,7 +47,11 @@ class TestInterface:
 
     def test_components_are_those_of_the_constructor(self, pipe):
         names = set(inspect.signature(HanDiffuserPipeline.__init__).parameters)
-        names -= {name for name in names if name.startswith("default_")} | {"requires_safety_checker", "body_sha256"}
+        names -= {name for name in names if name.startswith("default_")} | {
+            "requires_safety_checker",
+            "body_sha256",
+            "image_domain",
+        }
         assert set(pipe.components) == names - {"self"}
         again = HanDiffuserPipeline(**pipe.components, requires_safety_checker=False)
         assert again.components == pipe.components

@@ -13,6 +13,8 @@ from diffusers import (
     AutoencoderKL,
     AutoencoderTiny,
     ControlNetModel,
+    StableDiffusionControlNetImg2ImgPipeline,
+    StableDiffusionControlNetInpaintPipeline,
     StableDiffusionControlNetPipeline,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
@@ -20,6 +22,8 @@ from diffusers import (
 from diffusers.schedulers import KarrasDiffusionSchedulers
 
 from diffusers_handiffuser import (
+    HanDiffuserControlNetImg2ImgPipeline,
+    HanDiffuserControlNetInpaintPipeline,
     HanDiffuserControlNetPipeline,
     HanDiffuserImg2ImgPipeline,
     HanDiffuserInpaintPipeline,
@@ -31,8 +35,12 @@ CLASSES = {
     HanDiffuserImg2ImgPipeline: StableDiffusionImg2ImgPipeline,
     HanDiffuserInpaintPipeline: StableDiffusionInpaintPipeline,
     HanDiffuserControlNetPipeline: StableDiffusionControlNetPipeline,
+    HanDiffuserControlNetImg2ImgPipeline: StableDiffusionControlNetImg2ImgPipeline,
+    HanDiffuserControlNetInpaintPipeline: StableDiffusionControlNetInpaintPipeline,
 }
-BATCHED = ("prompt", "image", "mask_image", "negative_prompt")
+STARTING = (HanDiffuserImg2ImgPipeline, HanDiffuserControlNetImg2ImgPipeline)
+INPAINTING = (HanDiffuserInpaintPipeline, HanDiffuserControlNetInpaintPipeline)
+BATCHED = ("prompt", "image", "mask_image", "control_image", "negative_prompt")
 
 
 @dataclass
@@ -67,13 +75,15 @@ def controlnet(picture_components):
 @pytest.fixture(params=list(CLASSES), ids=lambda cls: cls.__name__)
 def case(request, make_pipe, controlnet) -> Case:
     cls, inputs = request.param, {"image": picture()}
-    extra = {"controlnet": controlnet} if cls is HanDiffuserControlNetPipeline else {}
-    if cls is HanDiffuserImg2ImgPipeline:
+    extra = {"controlnet": controlnet} if "ControlNet" in cls.__name__ else {}
+    if cls in STARTING:
         inputs["strength"] = 0.75
-    if cls is HanDiffuserInpaintPipeline:
+    if cls in INPAINTING:
         mask = torch.zeros(1, 1, SIZE, SIZE)
         mask[..., 4:12, 4:12] = 1
         inputs["mask_image"] = mask
+    if extra and cls is not HanDiffuserControlNetPipeline:
+        inputs["control_image"] = picture().flip(-1)
     if cls is HanDiffuserControlNetPipeline:
         inputs |= {"height": SIZE, "width": SIZE}
     pipe = cls.from_pipe(make_pipe(), **extra)
@@ -145,7 +155,7 @@ class TestCalls:
         for scheduler in KarrasDiffusionSchedulers:
             case.pipe.scheduler = getattr(diffusers, scheduler.name).from_config(case.pipe.scheduler.config)
             steps = 5 if "KDPM2" in scheduler.name else 4
-            changes = {} if "controlnet" in case.pipe.components else {"strength": 0.5}
+            changes = {} if type(case.pipe) is HanDiffuserControlNetPipeline else {"strength": 0.5}
             picture = case.run(num_inference_steps=steps, **changes)
             assert picture.shape == (1, 3, SIZE, SIZE), scheduler.name
 
@@ -233,8 +243,8 @@ class TestPictures:
     @torch.no_grad()
     def test_latents_in_place_of_the_picture(self, case):
         """As the VAE makes them, from the generator of the call."""
-        if "controlnet" in case.pipe.components:
-            pytest.skip("a ControlNet takes pictures")
+        if type(case.pipe) in (HanDiffuserControlNetPipeline, HanDiffuserControlNetInpaintPipeline):
+            pytest.skip("takes pictures")
         pipe, vae = case.pipe, case.pipe.vae
         generator = torch.Generator().manual_seed(0)
         changes = {}

@@ -1,33 +1,21 @@
 """The recipes run as they are printed, with tiny models under the Hub's ids, and ControlNets see what was drawn."""
 
-import functools
-import inspect
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 import torch
-from diffusers import (
-    ControlNetModel,
-    ControlNetUnionModel,
-    FluxControlNetModel,
-    FluxControlNetPipeline,
-    QwenImageControlNetModel,
-    QwenImageControlNetPipeline,
-    ZImageControlNetModel,
-    ZImageControlNetPipeline,
-)
+from control_inputs import Seen, expected_input, note_inputs
 from huggingface_hub import constants
 from pages import DOCS, blocks
 from PIL import Image
 from stand_in_models import fill
 
+from diffusers_handiffuser.repair import HandCrop, HandJudgement, HandPainter, judging
 from diffusers_handiffuser.studio import Studio, sample_scene
 
 RECIPES = DOCS / "recipes"
-NETS = (ControlNetModel, ControlNetUnionModel, FluxControlNetModel, QwenImageControlNetModel, ZImageControlNetModel)
 
 
 class Control(NamedTuple):
@@ -38,15 +26,6 @@ class Control(NamedTuple):
     scale: float
     until: float = 1.0
     mode: int | None = None
-
-
-class Seen(NamedTuple):
-    """What a ControlNet was given for one condition at one step."""
-
-    condition: torch.Tensor
-    net: str | None
-    scale: float
-    mode: int | None
 
 
 FLUX, QWEN = "Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro-2.0", "InstantX/Qwen-Image-ControlNet-Union"
@@ -71,6 +50,12 @@ CONTROLS = {
     "z-image": [[Control("depth", None, 0.75)]],
 }
 """Of each image that a page's blocks draw."""
+REPAIRS = {
+    "sd15": Control("depth_hand", "gxkok/control_sd15_depth_hand", 0.55),
+    "sdxl": Control("depth", "diffusers/controlnet-depth-sdxl-1.0", 0.5),
+    "flux": Control("depth", FLUX, 0.8, 0.8),
+}
+"""Of the hand that a page's blocks draw anew; the condition is of this kind."""
 
 
 @pytest.fixture(scope="module")
@@ -91,85 +76,84 @@ def photograph() -> Image.Image:
 @pytest.fixture
 def seen(monkeypatch) -> list[Seen]:
     """What ControlNets are given from now on."""
-    calls: list[Seen] = []
-    for net in NETS:
-        monkeypatch.setattr(net, "forward", _noting(net.forward, calls))
-    return calls
+    return note_inputs(monkeypatch)
 
 
-def _noting(forward, calls: list[Seen]):
-    signature = inspect.signature(forward)
+@pytest.fixture
+def bad_hands(monkeypatch) -> None:
+    """From now on, hands are judged to be bad."""
+    monkeypatch.setattr(judging, "default_judge", lambda body_model=None: lambda *hand: HandJudgement(True, "a test"))
 
-    @functools.wraps(forward)
-    def noted(self, *args, **kwargs):
-        given = signature.bind(self, *args, **kwargs).arguments
-        condition = given["controlnet_cond"] if "controlnet_cond" in given else given["control_context"]
-        scale, modes = given["conditioning_scale"], given.get("control_type_idx", [None])
-        conditions = condition if isinstance(condition, list) else [condition]
-        scales = scale if isinstance(scale, list) else [scale]
-        name = self.config.get("_name_or_path") or None
-        calls.extend(Seen(*one) for one in zip(conditions, [name] * len(modes), scales, modes, strict=True))
-        return forward(self, *args, **kwargs)
 
-    return noted
+class NotingPainter:
+    """A page's painter, and what ControlNets are given for each of its crops."""
+
+    def __init__(self, painter: HandPainter, seen: list[Seen]) -> None:
+        self.painter, self.size, self.seen = painter, painter.size, seen
+        self.crops: list[tuple[HandCrop, list[Seen]]] = []
+
+    def __call__(self, crop: HandCrop, /) -> Image.Image:
+        self.seen.clear()
+        image = self.painter(crop)
+        self.crops.append((crop, list(self.seen)))
+        return image
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["index", *CONTROLS])
-def test_recipe(page, quick_mini, hub_cache, photograph, seen, one_thread, tmp_path, monkeypatch):
+def test_recipe(page, quick_mini, hub_cache, photograph, seen, bad_hands, one_thread, tmp_path, monkeypatch):
     """Blocks of a page go on from each other, as they would in a notebook."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(hub_cache))
     monkeypatch.chdir(tmp_path)
     photograph.save("photograph.jpg")
     names: dict[str, Any] = {}
-    controls = iter(CONTROLS.get(page, []))
+    controls, repairs = iter(CONTROLS.get(page, [])), iter([REPAIRS[page]] if page in REPAIRS else [])
     for number, (language, code) in enumerate(blocks(RECIPES / f"{page}.md")):
         assert language == "python"
-        if "fit_hands" in code:
+        if "fit_hands" in code or "repair_hands" in code:
             pytest.importorskip("mediapipe", reason="the rest of the page needs the extra `detect`")
-        names.pop("image", None)
+        for result in ("image", "repaired"):
+            names.pop(result, None)
         exec(compile(code, f"block {number} of {page}.md", "exec"), names)
         if "image" in names:
             check_image(names, next(controls), seen)
             seen.clear()
-    assert not seen and next(controls, None) is None
+        if "repaired" in names:
+            check_repair(names, next(repairs))
+            seen.clear()
+        elif "painter = " in code:
+            names["painter"] = NotingPainter(names["painter"], seen)
+    assert not seen and next(controls, None) is None and next(repairs, None) is None
 
 
 def check_image(names: dict[str, Any], controls: list[Control], seen: list[Seen]) -> None:
     assert isinstance(names["image"], Image.Image)
-    expected = [expected_input(names["pipe"], names[control.condition]) for control in controls]
+    conditions = [names[control.condition] for control in controls]
+    assert all(condition.size == names["image"].size for condition in conditions)
+    check_calls(names["pipe"], conditions, controls, seen)
+
+
+def check_repair(names: dict[str, Any], control: Control) -> None:
+    """The painter was given the one hand of the photograph, three times, and its ControlNet saw this hand."""
+    painter, (hand,) = names["painter"], names["repaired"].hands
+    assert len(painter.crops) == 3 and hand.decision in ("repaired", "not_improved")
+    for crop, seen in painter.crops:
+        drawn = crop.hand_params[0].to_condition(control.condition, painter.size, parts=("hands",))
+        check_calls(names["pipe"], [drawn], [control], seen)
+
+
+def check_calls(pipe: Any, conditions: list[Image.Image], controls: list[Control], seen: list[Seen]) -> None:
+    """In each step, each ControlNet was given its condition, and this alone."""
+    expected = [expected_input(pipe, condition) for condition in conditions]
     steps = len(seen) // len(controls)
     assert steps >= 8 and len(seen) == steps * len(controls)
     for i, call in enumerate(seen):
-        control, step = controls[i % len(controls)], i // len(controls)
-        assert names[control.condition].size == names["image"].size
+        number, step = i % len(controls), i // len(controls)
+        control = controls[number]
         assert (call.net, call.mode) == (control.net, control.mode)
         assert call.scale == (control.scale if (step + 1) / steps <= control.until else 0)
         fits = [torch.equal(call.condition, each.expand_as(call.condition)) for each in expected]
-        assert fits == [other.condition == control.condition for other in controls]
-
-
-def expected_input(pipe, condition: Image.Image) -> torch.Tensor:
-    """What the ControlNet of a pipeline should be given for an image: its pixels, or their latents."""
-    pixels = torch.from_numpy(np.array(condition.convert("RGB"))).permute(2, 0, 1)[None] / 255
-    assert pixels.any()
-    if not isinstance(pipe, (FluxControlNetPipeline, QwenImageControlNetPipeline, ZImageControlNetPipeline)):
-        return pixels.to(torch.bfloat16)
-    pixels = (2 * pixels - 1).to(torch.bfloat16)
-    with torch.no_grad():
-        if isinstance(pipe, QwenImageControlNetPipeline):
-            latents = pipe.vae.encode(pixels[:, :, None]).latent_dist.mode()[:, :, 0]
-            mean, std = (
-                torch.tensor(pipe.vae.config[name]).view(1, -1, 1, 1) for name in ("latents_mean", "latents_std")
-            )
-            latents = ((latents - mean) / std).to(torch.bfloat16)
-        else:
-            latents = pipe.vae.encode(pixels).latent_dist.mode()
-            latents = (latents - pipe.vae.config.shift_factor) * pipe.vae.config.scaling_factor
-    if isinstance(pipe, ZImageControlNetPipeline):
-        zeros = latents.new_zeros(1, pipe.controlnet.config.control_in_dim - latents.shape[1], *latents.shape[2:])
-        return torch.cat([latents, zeros], 1)[:, :, None]
-    return pipe._pack_latents(latents, *latents.shape)
+        assert fits == [other == number for other in range(len(controls))]
 
 
 def named_repositories() -> Iterator[str]:

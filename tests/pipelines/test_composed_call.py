@@ -11,6 +11,8 @@ import pytest
 import torch
 from diffusers import (
     StableDiffusionAdapterPipeline,
+    StableDiffusionControlNetImg2ImgPipeline,
+    StableDiffusionControlNetInpaintPipeline,
     StableDiffusionControlNetPipeline,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
@@ -19,6 +21,8 @@ from diffusers import (
 
 from diffusers_handiffuser import (
     HanDiffuserAdapterPipeline,
+    HanDiffuserControlNetImg2ImgPipeline,
+    HanDiffuserControlNetInpaintPipeline,
     HanDiffuserControlNetPipeline,
     HanDiffuserImg2ImgPipeline,
     HanDiffuserInpaintPipeline,
@@ -31,6 +35,8 @@ BASES = {
     HanDiffuserImg2ImgPipeline: StableDiffusionImg2ImgPipeline,
     HanDiffuserInpaintPipeline: StableDiffusionInpaintPipeline,
     HanDiffuserControlNetPipeline: StableDiffusionControlNetPipeline,
+    HanDiffuserControlNetImg2ImgPipeline: StableDiffusionControlNetImg2ImgPipeline,
+    HanDiffuserControlNetInpaintPipeline: StableDiffusionControlNetInpaintPipeline,
     HanDiffuserAdapterPipeline: StableDiffusionAdapterPipeline,
 }
 HANDS = {
@@ -43,6 +49,11 @@ HANDS = {
 }
 MASK = {"hand_mask_margin": 0.03, "keep_unmasked": True}
 KEYWORD_ONLY = {"framing": None}
+INPAINTING = (HanDiffuserInpaintPipeline, HanDiffuserControlNetInpaintPipeline)
+
+
+def keyword_only(pipeline_class) -> dict:
+    return {**KEYWORD_ONLY, **({"hand_detector": None} if pipeline_class in INPAINTING else {})}
 
 
 @pytest.mark.parametrize("pipeline_class", BASES)
@@ -51,7 +62,7 @@ class TestSignature:
         ours = dict(inspect.signature(pipeline_class.__call__).parameters)
         theirs = dict(inspect.signature(BASES[pipeline_class].__call__).parameters)
         keywords = theirs.pop("kwargs", None)
-        hands = {**HANDS, **(MASK if pipeline_class is HanDiffuserInpaintPipeline else {}), **KEYWORD_ONLY}
+        hands = {**HANDS, **(MASK if pipeline_class in INPAINTING else {}), **keyword_only(pipeline_class)}
         assert list(ours) == [*theirs, *hands, *(["kwargs"] if keywords else [])]
         assert {name: ours[name].default for name in hands} == hands
         changed = {"num_inference_steps": None, "guidance_scale": None}
@@ -60,7 +71,9 @@ class TestSignature:
             assert ours[name].default == changed.get(name, parameter.default), name
         for name, parameter in ours.items():
             if name != "kwargs":
-                kind = parameter.KEYWORD_ONLY if name in KEYWORD_ONLY else parameter.POSITIONAL_OR_KEYWORD
+                kind = (
+                    parameter.KEYWORD_ONLY if name in keyword_only(pipeline_class) else parameter.POSITIONAL_OR_KEYWORD
+                )
                 assert parameter.kind is kind, name
 
     def test_type_hints(self, pipeline_class):
@@ -87,7 +100,7 @@ class TestSignature:
         stub = next(node for node in tree.body if getattr(node, "name", "") == pipeline_class.__name__)
         call = next(node for node in stub.body if getattr(node, "name", "") == "__call__").args
         assert not call.posonlyargs and call.vararg is None
-        assert [argument.arg for argument in call.kwonlyargs] == list(KEYWORD_ONLY)
+        assert [argument.arg for argument in call.kwonlyargs] == list(keyword_only(pipeline_class))
         arguments = (*call.args, *call.kwonlyargs, *([call.kwarg] if call.kwarg else []))
         names = [argument.arg for argument in arguments]
         parameters = inspect.signature(pipeline_class.__call__).parameters

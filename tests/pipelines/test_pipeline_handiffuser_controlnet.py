@@ -15,7 +15,7 @@ from diffusers import (
     T2IAdapter,
     UNet2DConditionModel,
 )
-from small_calls import generator, quiet, random_image
+from small_calls import generator, make_controlnet, quiet, random_image
 
 from diffusers_handiffuser import (
     HanDiffuserAdapterPipeline,
@@ -23,16 +23,6 @@ from diffusers_handiffuser import (
     HanDiffuserImg2ImgPipeline,
     HanDiffuserPipeline,
 )
-
-
-def make_controlnet(unet, seed: int) -> ControlNetModel:
-    """A ControlNet that has something to say: a fresh one ends in convolutions of zeros."""
-    torch.manual_seed(seed)
-    controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 8))
-    for block in [*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block]:
-        torch.nn.init.normal_(block.weight, std=0.3)
-    torch.nn.init.normal_(controlnet.controlnet_cond_embedding.conv_out.weight, std=0.3)
-    return controlnet.eval()
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from diffusers import StableDiffusionInpaintPipeline, UNet2DConditionModel
 from small_calls import generator, quiet
 
 from diffusers_handiffuser import HanDiffuserInpaintPipeline, HanDiffuserPipeline, HandParams
+from diffusers_handiffuser.hands.camera import square_to_pixels
 from diffusers_handiffuser.rendering.surfaces import draw_mask
 
 HEIGHT, WIDTH = 24, 16
@@ -70,7 +71,13 @@ def test_signature_starts_as_stable_diffusions():
     assert ours[: len(theirs) - 1] == theirs[:-1]
     text_to_image = list(inspect.signature(HanDiffuserPipeline.__call__).parameters)
     hand_arguments = text_to_image[text_to_image.index("hand_params") : text_to_image.index("framing")]
-    assert ours[len(theirs) - 1 : -1] == [*hand_arguments, "hand_mask_margin", "keep_unmasked", "framing"]
+    assert ours[len(theirs) - 1 : -1] == [
+        *hand_arguments,
+        "hand_mask_margin",
+        "keep_unmasked",
+        "framing",
+        "hand_detector",
+    ]
 
 
 class TestNoHands:
@@ -96,15 +103,40 @@ class TestKeptPixels:
         assert np.array_equal(after[~painted], before[~painted])
         assert not np.array_equal(after[painted], before[painted])
 
-    @pytest.mark.parametrize("size", [(16, 16), (18, 26), (34, 16)])
+    @pytest.mark.parametrize("size", [(16, 16), (18, 26), (34, 16), (17, 16), (15, 27)])
     def test_numpy_at_any_size(self, inpaint_4, hands, size):
-        """Any size that the VAE's factor, here 2, divides."""
+        """The VAE's factor is 2, and other sides are padded."""
         image = generator_noise(*size)
         mask = np.zeros(size, np.float32)
         mask[3:9, 5:] = 1
         out = inpaint_4("a hand", image=image, mask_image=mask, hand_params=hands[0], output_type="np")
         assert out.images.shape == (1, *size, 3) and out.images.dtype == np.float32
         assert np.array_equal(out.images[0][mask == 0], image[mask == 0])
+
+    def test_odd_images_of_two_sizes(self, inpaint_4, close_up):
+        """The second is stretched to the first, and its outline and joints with it, before both are padded."""
+        images, joints = [random_image(0, 23, 17), random_image(1, 33, 35)], []
+        handle = inpaint_4.text_encoder.register_forward_pre_hook(
+            lambda module, args, kwargs: joints.append(kwargs.get("hand_joints_2d")), with_kwargs=True
+        )
+        try:
+            out = inpaint_4(["a", "b"], image=images, hand_params=close_up, hand_mask_margin=0.01).images
+        finally:
+            handle.remove()
+        outline = inpaint_4.hand_mask(close_up[1], 33, 35, margin=0.01)
+        resized, mask = (image.resize((17, 23), PIL.Image.Resampling.LANCZOS) for image in (images[1], outline))
+        kept = np.asarray(mask) < 127.5
+        assert out[1].size == (17, 23) and kept.any() and not kept.all()
+        assert np.array_equal(np.asarray(out[1])[kept], np.asarray(resized)[kept])
+        pixels = square_to_pixels(inpaint_4.body_model(close_up[1:]).joints_2d, 33, 35)
+        pixels = pixels * torch.tensor([17 / 35, 23 / 33])
+        (given,) = (value for value in joints if value is not None)
+        assert (square_to_pixels(given[1:], 24, 18) - pixels).abs().max() < 1e-4
+
+    def test_padded_latents(self, inpaint_4, hands):
+        """Latents of a result are those of the padded image."""
+        common = {"image": random_image(0, 23, 17), "mask_image": box_mask(23, 17), "hand_params": hands[0]}
+        assert inpaint_4("a hand", output_type="latent", **common).images.shape == (1, 4, 12, 9)
 
     def test_tensor(self, inpaint_4, hands):
         image = torch.rand(3, HEIGHT, WIDTH, generator=generator())
@@ -245,7 +277,7 @@ class TestMaskOfHands:
 
     @pytest.mark.parametrize("mask", [None, PIL.Image.new("L", (WIDTH, HEIGHT))], ids=["no visible hand", "black"])
     def test_an_empty_mask_leaves_the_image_alone_and_says_so(self, inpaint_4, caplog, mask):
-        logger = logging.getLogger("diffusers_handiffuser.pipelines.pipeline_handiffuser_inpaint")
+        logger = logging.getLogger("diffusers_handiffuser.pipelines.inpainting")
         logger.addHandler(caplog.handler)
         try:
             out = inpaint_4("a wall", image=random_image(), mask_image=mask, hand_params=HandParams.zeros(1))
@@ -314,7 +346,6 @@ class TestBadInput:
         "arguments, words",
         [
             ({"image": None}, "`image`.*NoneType"),
-            ({"image": random_image(height=15)}, "`image` must have sides divisible by 2.*16 x 15"),
             ({"height": 16}, "`height` and `width`"),
             ({"height": 15, "width": 16}, "`height` must be divisible by 2"),
             ({"hand_mask_margin": -1}, "`hand_mask_margin`"),

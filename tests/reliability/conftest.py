@@ -11,6 +11,8 @@ from pipeline_cases import CLASSES, Case
 from diffusers_handiffuser import (
     HandBodyModel,
     HanDiffuserAdapterPipeline,
+    HanDiffuserControlNetImg2ImgPipeline,
+    HanDiffuserControlNetInpaintPipeline,
     HanDiffuserControlNetPipeline,
     HanDiffuserImg2ImgPipeline,
     HanDiffuserInpaintPipeline,
@@ -53,6 +55,14 @@ def make_case(make_pipe, controlnet, adapter_components):
             HanDiffuserImg2ImgPipeline: ({}, {"image": picture, "strength": 1.0}),
             HanDiffuserInpaintPipeline: ({}, {"image": picture, "mask_image": mask}),
             HanDiffuserControlNetPipeline: ({"controlnet": controlnet}, {"image": picture}),
+            HanDiffuserControlNetImg2ImgPipeline: (
+                {"controlnet": controlnet},
+                {"image": picture, "control_image": picture, "strength": 1.0},
+            ),
+            HanDiffuserControlNetInpaintPipeline: (
+                {"controlnet": controlnet},
+                {"image": picture, "control_image": picture, "mask_image": mask},
+            ),
             HanDiffuserAdapterPipeline: (adapter_components, {"image": picture}),
         }[pipeline_class]
         pipe = pipeline_class.from_pipe(make_pipe(), **extra)

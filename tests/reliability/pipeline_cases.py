@@ -5,6 +5,8 @@ from typing import Any
 
 from diffusers_handiffuser import (
     HanDiffuserAdapterPipeline,
+    HanDiffuserControlNetImg2ImgPipeline,
+    HanDiffuserControlNetInpaintPipeline,
     HanDiffuserControlNetPipeline,
     HanDiffuserImg2ImgPipeline,
     HanDiffuserInpaintPipeline,
@@ -16,6 +18,8 @@ CLASSES = (
     HanDiffuserImg2ImgPipeline,
     HanDiffuserInpaintPipeline,
     HanDiffuserControlNetPipeline,
+    HanDiffuserControlNetImg2ImgPipeline,
+    HanDiffuserControlNetInpaintPipeline,
     HanDiffuserAdapterPipeline,
 )
 

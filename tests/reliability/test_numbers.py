@@ -49,7 +49,9 @@ BAD = {
     **dict.fromkeys(("control_guidance_start", "control_guidance_end"), (*NUMBERS, *LISTS)),
     **dict.fromkeys(("prompt_embeds", "negative_prompt_embeds"), tensors(1, 77, 16)),
     **dict.fromkeys(("latents", "masked_image_latents"), tensors(1, 4, 8, 8)),
-    "image": [*tensors(1, 3, 16, 16), *(item[0] for item in tensors(1, 3, 16, 16))],
+    **dict.fromkeys(
+        ("image", "control_image"), (*tensors(1, 3, 16, 16), *(item[0] for item in tensors(1, 3, 16, 16)))
+    ),
     "mask_image": [*tensors(1, 1, 16, 16), [item[0, 0].numpy() for item in tensors(1, 1, 16, 16)]],
     "ip_adapter_image_embeds": [[item] for item in tensors(2, 1, 4)],
     "ip_adapter_image": tensors(1, 3, 16, 16),
@@ -59,7 +61,7 @@ BAD = {
 WITHOUT_NUMBERS = {
     *("self", "prompt", "negative_prompt", "generator", "hand_generator", "output_type", "return_dict", "kwargs"),
     *("callback_on_step_end", "callback_on_step_end_tensor_inputs", "hand_callback_on_step_end", "callback"),
-    *("clip_skip", "guess_mode", "keep_unmasked", "callback_steps", "framing"),
+    *("clip_skip", "guess_mode", "keep_unmasked", "callback_steps", "framing", "hand_detector"),
 }
 
 

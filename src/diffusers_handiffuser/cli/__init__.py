@@ -1,4 +1,4 @@
-"""The `handiffuser` command: images, hands and conditions from a prompt or photograph, data, evaluation, uploads.
+"""The `handiffuser` command: images, hands, conditions and repairs, data, evaluation, uploads.
 
 The modules of this folder import the standard library alone until a command runs: `--help` does not wait for torch.
 """
@@ -17,6 +17,7 @@ from .fit import add_fit_command
 from .generate import add_generate_command, add_hands_command
 from .parser import Parser
 from .push import add_push_command
+from .repair import add_repair_command
 
 _USER_ERRORS = (ValueError, TypeError, OSError, ImportError)
 """Raised by bad input and printed as one line; anything else is a bug and keeps its traceback."""
@@ -71,6 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
         add_hands_command(commands),
         add_condition_command(commands),
         add_fit_command(commands),
+        add_repair_command(commands),
         *add_data_command(commands),
         add_evaluate_command(commands),
         add_push_command(commands),

@@ -50,6 +50,13 @@ def _add_make(tasks: Any) -> argparse.ArgumentParser:
         metavar="FRACTION",
         help="rows of a hand that points down or sideways, 0 to 1 (default: 0)",
     )
+    make.add_argument(
+        "--defects",
+        nargs="*",
+        metavar="KIND",
+        help="draw every hand wrong on purpose, and store its image without the defect: all kinds, or extra_finger, "
+        "missing_finger, fused_fingers, bent_backwards, too_long, swapped_side, blurred",
+    )
     make.set_defaults(run=_make)
     return make
 
@@ -127,7 +134,7 @@ def _body_model(args: argparse.Namespace) -> "HandBodyModel":
 
 
 def _make(args: argparse.Namespace) -> None:
-    from ..studio import make_dataset
+    from ..studio import DEFECTS, make_dataset
     from ..utils.command_line import choose_device
 
     path = make_dataset(
@@ -142,6 +149,7 @@ def _make(args: argparse.Namespace) -> None:
         handless=args.handless,
         language=args.language,
         turned=args.turned,
+        defects=() if args.defects is None else args.defects or DEFECTS,
     )
     print(path)
 

@@ -82,20 +82,20 @@ def image_size(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2] or found[1])
 
 
-def output_path(text: str, suffixes: Sequence[str]) -> Path:
-    """The output path, refused before any work if it cannot be written."""
+def output_path(text: str, suffixes: Sequence[str], option: str = "--output") -> Path:
+    """The path of an option, refused before any work if it cannot be written."""
     from ..utils.atomic_files import refuse_special_file
 
     path = Path(text)
     if path.suffix.lower() not in suffixes:
-        raise ValueError(f"--output must end in {', '.join(suffixes)}, got {text!r}")
+        raise ValueError(f"{option} must end in {', '.join(suffixes)}, got {text!r}")
     if path.is_dir():
-        raise ValueError(f"--output {text!r} is a folder")
+        raise ValueError(f"{option} {text!r} is a folder")
     refuse_special_file(path)
     if not path.parent.is_dir():
-        raise ValueError(f"--output {text!r}: there is no folder {str(path.parent)!r}")
+        raise ValueError(f"{option} {text!r}: there is no folder {str(path.parent)!r}")
     if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"--output {text!r}: folder {str(path.parent)!r} cannot be written to")
+        raise ValueError(f"{option} {text!r}: folder {str(path.parent)!r} cannot be written to")
     return path
 
 

@@ -16,6 +16,7 @@ from ..hands.body_model import procedural_body
 from ..hands.camera import square_to_pixels
 from ..hands.skeleton import SIDES
 from ..utils.messages import printable
+from .defective import check_defect, parse_defect
 from .geometry import are_inside, hand_sizes_in_pixels, visible_in_squares
 from .rows import HandRow, PictureError, RowError, parse_row, stack_hand_params
 from .sheets import ROWS_PER_SHEET, RowSample, write_sheets
@@ -80,6 +81,7 @@ class Statistics:
     contents: Counter = field(default_factory=Counter)
     images: Counter = field(default_factory=Counter)
     sources: Counter = field(default_factory=Counter)
+    defects: Counter = field(default_factory=Counter)
     outside: int = 0
 
     def add(self, row: HandRow, joints: torch.Tensor, visible: np.ndarray) -> None:
@@ -93,6 +95,8 @@ class Statistics:
         self.words.append(len(row.text.split()))
         self.captions[row.text] += 1
         self.sources[str(row.columns.get("source"))] += 1
+        if (defect := parse_defect(row)) is not None:
+            self.defects[defect.kind] += 1
         values = b"".join(value.tobytes() for value in row.fields.values())
         self.contents[hashlib.sha256(row.text.encode() + values).digest()] += 1
         shares = hand_sizes_in_pixels(joints)[torch.from_numpy(visible)] / 2
@@ -106,6 +110,7 @@ class Statistics:
         """Counts and quantiles by the names they are printed with."""
         left = self.visible["left only"] + self.visible["both"]
         right = self.visible["right only"] + self.visible["both"]
+        defects = {"defects": dict(sorted(self.defects.items()))} if self.defects else {}
         return {
             "rows_with_a_picture": len(self.sides),
             "hands_per_row": {str(number): self.hands[number] for number in (0, 1, 2)},
@@ -120,6 +125,7 @@ class Statistics:
             "rows_that_repeat_another": sum(self.contents.values()) - len(self.contents),
             "pictures_that_repeat_another": sum(self.images.values()) - len(self.images),
             "sources": {printable(name): number for name, number in self.sources.most_common(8)},
+            **defects,
         }
 
 
@@ -131,10 +137,10 @@ def check_dataset(
 ) -> CheckReport:
     """Reads and checks every row and every image.
 
-    A row has a problem if a column is missing or has the wrong shape, a number is not finite, its image cannot be
-    read, or a hand that is marked visible has no joint in the image. Statistics and sheets are of the centred square
-    that training shows: a visible hand wholly outside it is counted under `hands_outside_the_square`, and otherwise
-    as not visible.
+    A row has a problem if a column is missing or has the wrong shape, a number is not finite, its image or the one
+    without its defect cannot be read, or a hand that is marked visible has no joint in the image. Statistics and
+    sheets are of the centred square that training shows: a visible hand wholly outside it is counted under
+    `hands_outside_the_square`, and otherwise as not visible.
 
     Args:
         raw_rows (iterable of `RawRow`): rows of `Shard.rows()`.
@@ -186,6 +192,7 @@ def _readable(batch: Sequence[tuple[int, RawRow]], problems: list[Problem]) -> I
             row = parse_row(raw.value, raw.where, raw.folder)
             if row.picture is not None:
                 row.picture.open()
+            check_defect(row, raw.folder)
         except RowError as error:
             problems += [Problem(number, error.where, *problem) for problem in error.problems]
         except PictureError as error:

@@ -25,12 +25,14 @@ from ..hands.skeleton import SIDES
 from ..utils.messages import reason_of
 from ..utils.moved import renamed_names
 from .cropping import CropRefused, crop_row
+from .defective import GOOD_COLUMN, parse_defect
 from .geometry import are_inside, hand_sizes_in_pixels
 from .rows import HandRow, Picture, PictureError, RowError, parse_row
 from .sources import RawRow
 from .writing import new_metadata
 
 _BATCH = 32
+_IMAGE_COLUMNS = ("file_name", "image", GOOD_COLUMN)
 _UNREADABLE_IMAGE = "image that cannot be read"
 
 
@@ -201,7 +203,10 @@ class Curation:
         self.dropped: Counter[str] = Counter({rule.reason: 0 for rule in self.rules})
 
     def filter(self, raw_rows: Iterable[RawRow]) -> Iterator[Candidate]:
-        """The rows that pass, as they will be saved. Rows and images that cannot be read are dropped and counted."""
+        """The rows that pass, as they will be saved.
+
+        Rows and images that cannot be read, and images with a defect on purpose, are dropped and counted.
+        """
         prepared = (candidate for raw in raw_rows if (candidate := self._prepare(raw)) is not None)
         while batch := list(islice(prepared, _BATCH)):
             hands = HandParams.cat([candidate.hand_params.reshape(1) for candidate in batch])
@@ -229,8 +234,12 @@ class Curation:
                 raise raw.value
             row = parse_row(raw.value, raw.where, raw.folder)
             _check_crop(row)
+            defect = parse_defect(row)
         except RowError:
             self.dropped["row that cannot be read"] += 1
+            return None
+        if defect is not None:
+            self.dropped["image with a defect on purpose"] += 1
             return None
         if row.picture is None:
             self.dropped["no image"] += 1
@@ -269,7 +278,7 @@ def curate(raw_rows: Iterable[RawRow], folder: str | Path, curation: Curation) -
         images.mkdir(exist_ok=True)
         for number, candidate in enumerate(curation.filter(raw_rows)):
             name = _write_image(candidate, images, f"{number:06d}")
-            columns = {key: value for key, value in candidate.row.columns.items() if key not in ("file_name", "image")}
+            columns = {name: value for name, value in candidate.row.columns.items() if name not in _IMAGE_COLUMNS}
             hands = candidate.hand_params.to_dict()
             row = {**columns, **hands, "crop": candidate.crop, "file_name": f"images/{name}"}
             try:

@@ -18,6 +18,7 @@ from ..hands import HandBodyModel, HandParams
 from ..utils.atomic_arrays import cached_array
 from ..utils.messages import reason_of
 from ..utils.suggestions import suggests_keywords
+from .defective import DEFECT_COLUMN, refuse_defect
 from .geometry import hands_in_square
 from .rows import (
     HandRow,
@@ -57,7 +58,7 @@ def open_dataset(
         revision (`str`, *optional*): see `find_shards`.
         subset (`str`, *optional*): see `find_shards`.
         max_rows (`int`, *optional*): read only the first rows.
-        need_images (`bool`): refuse rows without an image.
+        need_images (`bool`): refuse rows without an image, or whose image is defective on purpose.
         max_row_bytes (`int`): see `find_shards`.
     """
     shards = find_shards(name_or_path, split, revision, subset, max_row_bytes=max_row_bytes)
@@ -83,7 +84,7 @@ class HandDataset:
         folder (`str` or `Path`): folder with a `metadata.jsonl` or `metadata.parquet`. `open_dataset` reads other
             formats.
         max_rows (`int`, *optional*): read only the first rows.
-        need_images (`bool`): refuse rows without an image.
+        need_images (`bool`): refuse rows without an image, or whose image is defective on purpose.
 
     Attributes:
         texts (`list[str]`): the captions.
@@ -107,6 +108,7 @@ class HandDataset:
             self._images.append(row.picture)
             digest.update(raw.line or _row_bytes(row))
             if need_images:
+                refuse_defect(row.columns, raw.where)
                 digest.update(str(require_image(row.picture, raw.where).num_bytes).encode())
 
         self._fill(shard.path, shard.rows(), max_rows, add)
@@ -129,7 +131,7 @@ class HandDataset:
             table (`datasets.Dataset`): with or without `image`; other columns are ignored.
             name (`str`): shown in error messages.
             max_rows (`int`, *optional*): read only the first rows.
-            need_images (`bool`): refuse rows without an image.
+            need_images (`bool`): refuse rows without an image, or whose image is defective on purpose.
             folders (iterable of `str` or `Path`): folders that image files are read from. An untrusted table can
                 name any file of this machine, so no other file is opened.
         """
@@ -138,7 +140,8 @@ class HandDataset:
         self.folder = None
         if max_rows is not None:
             table = table.select(range(min(max_rows, len(table))))
-        columns = [name for name in hand_features(images=False) if name in table.column_names]
+        read = (*hand_features(images=False), DEFECT_COLUMN)
+        columns = [name for name in read if name in table.column_names]
         for column in columns:
             if hasattr(table.features[column], "decode_example"):
                 kind = type(table.features[column]).__name__
@@ -152,8 +155,10 @@ class HandDataset:
 
         def add(row: HandRow, raw: RawRow) -> None:
             size = next(sizes)
-            if need_images and size is None:
-                require_image(None, raw.where)
+            if need_images:
+                refuse_defect(row.columns, raw.where)
+                if size is None:
+                    require_image(None, raw.where)
             digest.update(_row_bytes(row) + str(size).encode())
 
         self._fill(name, rows, None, add)

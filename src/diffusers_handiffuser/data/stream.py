@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from ..utils.suggestions import suggests_keywords
+from .defective import refuse_defect
 from .rows import HandRow, RowError, import_datasets, parse_row, require_image
 from .sources import MAX_ROW_BYTES, Shard, find_shards
 
@@ -48,7 +49,7 @@ def stream_dataset(
         shuffle_buffer (`int`): number of rows that are shuffled together; 0 keeps the order of the files.
         seed (`int`): seed of the shuffling; the same in all processes.
         repeat (`bool`): continue with the next epoch, endlessly.
-        need_images (`bool`): refuse rows without an image.
+        need_images (`bool`): refuse rows without an image, or whose image is defective on purpose.
         max_row_bytes (`int`): see `find_shards`.
 
     Returns:
@@ -158,6 +159,7 @@ class HandStream(torch.utils.data.IterableDataset):
             raise value
         row = parse_row(value, where, folder)
         if self.need_images:
+            refuse_defect(row.columns, where)
             require_image(row.picture, where)
         return row
 

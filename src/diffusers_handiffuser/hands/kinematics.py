@@ -56,25 +56,28 @@ def by_depth(joints: Iterable[int], parents: Sequence[int] = PARENTS) -> tuple[l
 
 
 @functools.cache
-def _whole_skeleton() -> tuple[list[int], list[int]]:
-    return by_depth(range(NUM_JOINTS))
+def _sorted_skeleton(parents: tuple[int, ...]) -> tuple[list[int], list[int]]:
+    return by_depth(range(len(parents)), parents)
 
 
-def pose_body(rest: torch.Tensor, rotations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """`pose_joints` for the whole skeleton, in the order of `skeleton.JOINT_NAMES`.
+def pose_body(
+    rest: torch.Tensor, rotations: torch.Tensor, parents: tuple[int, ...] = PARENTS
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`pose_joints` for a whole skeleton of `J` joints in any order, by default that of `skeleton.JOINT_NAMES`.
 
     Args:
-        rest (`torch.Tensor` of shape `(B, 52, 3)`): joints of the rest pose, metres.
-        rotations (`torch.Tensor` of shape `(B, 52, 3, 3)`): each relative to its parent.
+        rest (`torch.Tensor` of shape `(B, J, 3)`): joints of the rest pose, metres.
+        rotations (`torch.Tensor` of shape `(B, J, 3, 3)`): each relative to its parent.
+        parents (`tuple[int, ...]`): parent of each joint, -1 for the root.
 
     Returns:
-        `tuple`: rotations into the camera frame `(B, 52, 3, 3)`, and positions relative to the pelvis `(B, 52, 3)`.
+        `tuple`: rotations into the camera frame `(B, J, 3, 3)`, and positions relative to the root `(B, J, 3)`.
     """
-    joints, level_sizes = _whole_skeleton()
+    joints, level_sizes = _sorted_skeleton(parents)
     order = torch.tensor(joints, device=rest.device)
     place = order.argsort()
-    parents = place[torch.tensor(PARENTS, device=rest.device)[order[1:]]]
-    global_rotations, positions = pose_joints(rest[:, order], rotations[:, order], parents, level_sizes)
+    sorted_parents = place[torch.tensor(parents, device=rest.device)[order[1:]]]
+    global_rotations, positions = pose_joints(rest[:, order], rotations[:, order], sorted_parents, level_sizes)
     return global_rotations[:, place], positions[:, place]
 
 

@@ -30,13 +30,7 @@ from .component_checks import check_class, check_drawing_components, check_stage
 from .composed_call import composed_call
 from .from_stable_diffusion import FromStableDiffusionMixin
 from .hand_encoding import HandEncodingMixin
-from .hand_inputs import (
-    HandCallback,
-    HandInputs,
-    as_list,
-    check_conditioning_components,
-    check_prompts,
-)
+from .hand_inputs import HandCallback, HandInputs, as_list, check_conditioning_components, check_prompts
 from .hand_sampling import Generators, sample_hands
 from .images import drawn_size
 from .inputs import (
@@ -52,7 +46,7 @@ from .inputs import (
 from .lora_loading import LoraLoadingMixin
 from .one_thread import one_thread_at_a_time
 from .pipeline_loading import PipelineLoadingMixin, accept_component_overrides, check_body
-from .saved_defaults import with_default
+from .saved_defaults import SavedDefaultsMixin
 from .understanding import UnderstandingMixin, warn_if_not_understood
 
 HAND_COMPONENTS = (
@@ -67,7 +61,12 @@ HandCrops = Callable[[HandParams], Sequence[ImageCrop]]
 
 
 class HandConditioningMixin(
-    HandEncodingMixin, UnderstandingMixin, FromStableDiffusionMixin, PipelineLoadingMixin, LoraLoadingMixin
+    HandEncodingMixin,
+    UnderstandingMixin,
+    SavedDefaultsMixin,
+    FromStableDiffusionMixin,
+    PipelineLoadingMixin,
+    LoraLoadingMixin,
 ):
     """Samples hands for a prompt and encodes prompt and hands together.
 
@@ -91,6 +90,7 @@ class HandConditioningMixin(
         default_hand_guidance_scale (`float`, *optional*): the same for the guidance of stage 1.
         body_sha256 (`str`, *optional*): of the licensed body that the checkpoint was made with, which is not stored
             with it; a `body_model` with another one is refused. `save_pretrained` sees to it.
+        image_domain (`str`, *optional*): what the checkpoint draws, as a plural: "photographs", "renderings of hands".
         further_components: those of the pipeline behind in the bases; a class that has any declares them by
             [`with_component`].
     """
@@ -132,6 +132,7 @@ class HandConditioningMixin(
         default_num_hand_inference_steps: int | None = None,
         default_hand_guidance_scale: float | None = None,
         body_sha256: str | None = None,
+        image_domain: str | None = None,
         **further_components: Any,
     ):
         check_class("text_encoder", text_encoder, TextHandEncoder, "`TextHandEncoder.from_clip(...)` makes one")
@@ -166,6 +167,7 @@ class HandConditioningMixin(
                 None if default_hand_guidance_scale is None else float(default_hand_guidance_scale)
             ),
             body_sha256=body_sha256,
+            image_domain=image_domain,
         )
         for name, component in self.components.items():
             if isinstance(component, torch.nn.Module):
@@ -180,10 +182,6 @@ class HandConditioningMixin(
     def interrupt(self) -> bool:
         """Whether the steps still to come are skipped, because a callback of either stage set `_interrupt`."""
         return self._interrupt or self._hands_interrupted
-
-    def with_default(self, name: str, value: Any) -> Any:
-        """The value of an argument: the caller's, else the one saved with the checkpoint, else the general one."""
-        return with_default(self.config, name, value)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Gives a class `__call__` with all arguments, unless it has or inherits one of its own."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 
@@ -12,6 +12,9 @@ from .component_checks import check_caption_length, check_stage_1, require
 from .hand_sampling import Generators, clone_generators
 from .inputs import check_count, check_embeds, check_generators, check_scalar, check_text, checked_callback, hand_rows
 from .saved_defaults import with_default
+
+FIT = "fit"
+"""As `hand_params`: the hands of the image."""
 
 HandCallback = Callable[[Any, int, torch.Tensor, dict[str, torch.Tensor]], dict[str, torch.Tensor] | None]
 
@@ -33,6 +36,9 @@ class HandInputs:
             image, see `frame_hands`; by default, the camera is sampled with the hands.
     """
 
+    fits_image: ClassVar[bool] = False
+    """Whether `hand_params` may be `FIT`."""
+
     hand_params: HandParams | None = None
     num_hand_inference_steps: int | None = None
     hand_guidance_scale: float | None = None
@@ -42,6 +48,10 @@ class HandInputs:
     framing: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        if isinstance(self.hand_params, str) and not (self.fits_image and self.hand_params == FIT):
+            wanted = f"HandParams or {FIT!r}" if self.fits_image else "HandParams"
+            hint = "" if self.fits_image else "; `fit_hands(image).hand_params` are those of an image"
+            raise TypeError(f"`hand_params` must be {wanted}, got {self.hand_params!r}{hint}.")
         if self.num_hand_inference_steps is not None:
             check_count("num_hand_inference_steps", self.num_hand_inference_steps)
         if self.hand_guidance_scale is not None:
@@ -92,7 +102,7 @@ def check_prompts(
     negative_prompt: str | list[str] | None,
     prompt_embeds: torch.Tensor | None = None,
     negative_prompt_embeds: torch.Tensor | None = None,
-    hand_params: HandParams | None = None,
+    hand_params: HandParams | str | None = None,
 ) -> int:
     """The number of prompts, given as texts or embeddings; refuses what is neither, or both.
 

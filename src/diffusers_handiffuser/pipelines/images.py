@@ -179,6 +179,12 @@ def repeat_per_result(name: str, images: Any, count: int, counts: ResultCounts) 
     return images.repeat_interleave(counts.images_per_prompt, 0)
 
 
+def hard_masks(mask_image: Any, height: int | None = None, width: int | None = None) -> torch.Tensor:
+    """Masks as diffusers takes them, at a size or their own, cut at one half: `(B, H, W)`, bool, true for white."""
+    processor = VaeImageProcessor(vae_scale_factor=1, do_normalize=False, do_binarize=True, do_convert_grayscale=True)
+    return processor.preprocess(mask_image, height, width)[:, 0] > 0.5
+
+
 def keep_unmasked_pixels(results: Images, images: Images, mask_image: Any, replaced: list[bool] | None) -> Any:
     """The results with the pixels of the given images wherever the mask is black, in the form the results have.
 
@@ -196,8 +202,7 @@ def keep_unmasked_pixels(results: Images, images: Images, mask_image: Any, repla
     if pixels.min() < 0:
         pixels = pixels / 2 + 0.5  # in [-1, 1], which diffusers still takes
     originals = processor.postprocess(pixels, output_type)
-    masks = VaeImageProcessor(vae_scale_factor=1, do_normalize=False, do_binarize=True, do_convert_grayscale=True)
-    masks = masks.preprocess(mask_image, *size)[:, 0] > 0.5
+    masks = hard_masks(mask_image, *size)
     joined = [
         result if replaced and replaced[i] else _join(result, originals[i % len(originals)], masks[i % len(masks)])
         for i, result in enumerate(results)

@@ -1,19 +1,16 @@
 """`HanDiffuserControlNetPipeline`: text to image by way of hands, with ControlNets beside the hands."""
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
-import torch
-from diffusers import ControlNetModel, MultiControlNetModel, StableDiffusionControlNetPipeline
-from diffusers.utils.torch_utils import is_compiled_module
+from diffusers import StableDiffusionControlNetPipeline
 
 from ..hands import HandParams
 from .component_checks import require
+from .controlnets import ControlNetMixin, ControlNets
 from .further_component import with_component
 from .hand_conditioning import HandConditioningMixin
 from .hand_inputs import HandInputs
-from .images import ResultCounts, image_batch, image_sizes, repeat_per_result, resized_images
+from .images import ResultCounts, image_sizes, resized_images
 from .inputs import check_count, check_size
 
 CALL_DOC_STRING = """
@@ -48,8 +45,8 @@ EXAMPLE_DOC_STRING = """
 """
 
 
-@with_component("controlnet", ControlNetModel | list[ControlNetModel] | tuple[ControlNetModel] | MultiControlNetModel)
-class HanDiffuserControlNetPipeline(HandConditioningMixin, StableDiffusionControlNetPipeline):
+@with_component("controlnet", ControlNets)
+class HanDiffuserControlNetPipeline(ControlNetMixin, HandConditioningMixin, StableDiffusionControlNetPipeline):
     """HanDiffuser's text-to-image with one ControlNet or several.
 
     A ControlNet was trained with the states of captions alone, and that is what it is given here: the U-Net sees
@@ -68,46 +65,16 @@ class HanDiffuserControlNetPipeline(HandConditioningMixin, StableDiffusionContro
         require(self, "an image", "controlnet")
         check_size(call["height"], call["width"], self.vae_scale_factor)
         check_count("num_images_per_prompt", call["num_images_per_prompt"])
-        conditions = call["image"] = self._conditions(call["image"], ResultCounts.of(call))
-        sizes = image_sizes(condition[0] if isinstance(condition, list) else condition for condition in conditions)
+        counts = ResultCounts.of(call)
+        of_each = self.conditions_of_each("image", call["image"], counts)
+        call["image"] = of_each[0]
+        if self.has_several_controlnets:  # a list of one for each ControlNet, result by result
+            per_result = [rows * (counts.results if len(rows) == 1 else 1) for rows in of_each]
+            call["image"] = [list(conditions) for conditions in zip(*per_result, strict=True)]
+        sizes = image_sizes(of_each[0])
         size = (call["width"], call["height"])
         if call["height"] is None:  # diffusers rounds the sides of the first condition down
             factor = self.control_image_processor.config.vae_scale_factor
             size = (sizes[0][0] // factor * factor, sizes[0][1] // factor * factor)
-        with self._captions_for_controlnet():
+        with self.captions_for_controlnet():
             return self._draw(call, hands, lambda rows: resized_images(sizes, size, len(rows)), sizes)
-
-    def _conditions(self, image: Any, counts: ResultCounts) -> Any:
-        """The conditions as diffusers takes them, with one for each result where there is more than one."""
-        controlnet = self.controlnet._orig_mod if is_compiled_module(self.controlnet) else self.controlnet
-        if not isinstance(controlnet, MultiControlNetModel):
-            rows = list(image_batch("image", image))
-            return repeat_per_result("image", rows, len(rows), counts)
-        number, of_each = len(controlnet.nets), []
-        nested = isinstance(image, list) and any(isinstance(item, list) for item in image)
-        for conditions in image if nested else [image]:
-            if not isinstance(conditions, list) or len(conditions) != number:
-                raise ValueError(
-                    f"`image` must be a list of one condition for each of the {number} ControlNets, or a list of such "
-                    "lists, one for each prompt."
-                )
-        for condition in zip(*image, strict=True) if nested else image:
-            rows = list(image_batch("image", condition))
-            rows = repeat_per_result("image", rows, len(rows), counts)
-            of_each.append(rows * (counts.results if len(rows) == 1 else 1))
-        return [list(of_one) for of_one in zip(*of_each, strict=True)]
-
-    @contextlib.contextmanager
-    def _captions_for_controlnet(self) -> Iterator[None]:
-        """Meanwhile the ControlNet is given the caption's states out of those of caption and hands."""
-        handle = self.controlnet.register_forward_pre_hook(self._without_hands, with_kwargs=True)
-        try:
-            yield
-        finally:
-            handle.remove()
-
-    def _without_hands(
-        self, controlnet: torch.nn.Module, args: tuple, kwargs: dict[str, Any]
-    ) -> tuple[tuple, dict[str, Any]]:
-        states = self.caption_states(kwargs["encoder_hidden_states"])
-        return args, {**kwargs, "encoder_hidden_states": states}

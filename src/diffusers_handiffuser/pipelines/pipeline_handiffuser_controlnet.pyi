@@ -10,11 +10,12 @@ from PIL.Image import Image
 from torch import Generator, Tensor
 
 from diffusers_handiffuser.hands.params import HandParams
+from diffusers_handiffuser.pipelines.controlnets import ControlNetMixin
 from diffusers_handiffuser.pipelines.hand_conditioning import HandConditioningMixin
 from diffusers_handiffuser.pipelines.hand_inputs import HandInputs
 from diffusers_handiffuser.pipelines.pipeline_output import HanDiffuserPipelineOutput
 
-class HanDiffuserControlNetPipeline(HandConditioningMixin, StableDiffusionControlNetPipeline):
+class HanDiffuserControlNetPipeline(ControlNetMixin, HandConditioningMixin, StableDiffusionControlNetPipeline):
     def draw(
         self,
         call: dict[str, Any],

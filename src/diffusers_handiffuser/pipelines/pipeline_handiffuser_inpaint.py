@@ -1,79 +1,17 @@
 """`HanDiffuserInpaintPipeline`: repairs the hands in a given image."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import PIL.Image
-import torch
 from diffusers import StableDiffusionInpaintPipeline
-from diffusers.image_processor import PipelineImageInput
-from diffusers.utils import logging
 
-from ..hands import HandParams, ImageCrop
-from ..rendering.surfaces import draw_mask
-from .component_checks import require
 from .hand_conditioning import HandConditioningMixin
-from .hand_inputs import HandInputs
-from .images import (
-    ResultCounts,
-    check_sides,
-    filled_crop,
-    image_batch,
-    image_size,
-    image_sizes,
-    is_latent,
-    keep_unmasked_pixels,
-    repeat_per_result,
-    resized_images,
-    upright_masks,
-)
-from .inputs import (
-    check_count,
-    check_finite_arrays,
-    check_scalar,
-    check_size,
-    check_strength,
-    hand_rows,
-)
+from .inpainting import INPAINTING_DOC, InpaintHandInputs, InpaintingMixin
 
-logger = logging.get_logger(__name__)
-
-
-CALL_DOC_STRING = """
-        Repaints what the mask marks and leaves every other pixel as it is.
-
-        Which hands are in the image the caller knows:
-        give them as `hand_params`. Hands that stage 1 samples follow the prompt alone, know nothing of `image`, and
-        need not lie where the hands of the image are. Both, and the hands of the output, are in the camera of `image`:
-        where it is cropped or resized, to another aspect too, the joints that the U-Net is conditioned on follow.
-
-        **Edges.** The mask is hard: a pixel is either repainted or kept. Diffusers cuts a soft mask at one half, and
-        so does the result. Kept pixels are those of `image`, bit for bit as `"pil"` and, for float32, as `"np"`, and
-        not what the VAE makes of them, so a seam may show along the mask; a wider mask moves it away from the hands,
-        and a soft blend can be made of the result with `keep_unmasked=False`. There, and within the mask, images
-        without hands (`hand_conditioning_scale=0`, or a pipeline without stage 1 and no `hand_params`) are
-        `StableDiffusionInpaintPipeline`'s bit for bit. An image that the safety checker blackens stays black.
-
-        Args:
-            image (`PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or a list of them): the image to repair, one per
-                prompt, or one per result. Result `i` belongs to image and prompt `i // n`. Arrays `(H, W, C)` and
-                tensors `(C, H, W)` hold numbers in `[0, 1]`. Latents are taken too, together with
-                `masked_image_latents`, and have no pixels to keep.
-            mask_image (like `image`, with one channel, *optional*): white is repainted. If it is not given, the
-                outline of the visible hands, given or sampled, widened by `hand_mask_margin`. One that marks nothing
-                leaves the image as it is, with a warning.
+CALL_DOC_STRING = (
+    INPAINTING_DOC
+    + """
             masked_image_latents (`torch.Tensor`, *optional*): latents of the image without what the mask covers; else
-                the VAE makes them of `image`.
-            height, width (`int`, *optional*): of the result; else those of `image`, other than in diffusers. Kept
-                pixels of an image that has another size are those of the resized image.
-            padding_mask_crop (`int`, *optional*): repaints a crop around the mask, wider by so many pixels, at
-                `height` and `width` (else the U-Net's own size); the result has the size of `image`. For one PIL
-                image, one mask and PIL results.
-            strength (`float`): from 0 to 1, the part of the steps that is run; 1 ignores what the mask covers.
-            generator (`torch.Generator` or `list[torch.Generator]`, *optional*): one, or one per result. In a list
-                each of them encodes an image that is given once, other than in diffusers, where the first alone does.
+                the VAE makes them of `image`. With them, `image` may hold latents, too, and has no pixels to keep.
 """
+)
 EXAMPLE_DOC_STRING = """
         Examples:
             ```py
@@ -90,26 +28,7 @@ EXAMPLE_DOC_STRING = """
 """
 
 
-@dataclass(frozen=True)
-class InpaintHandInputs(HandInputs):
-    """The hand arguments of a call, and how their outline makes a mask.
-
-    Args:
-        hand_mask_margin (`float`): metres, at the hands' own scale, by which their outline is widened where it makes
-            the mask; a finger is about 0.02 wide.
-        keep_unmasked (`bool`): whether pixels outside the mask are those of `image`. Otherwise they come from the VAE,
-            as in diffusers.
-    """
-
-    hand_mask_margin: float = 0.03
-    keep_unmasked: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_scalar("hand_mask_margin", self.hand_mask_margin, minimum=0)
-
-
-class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPipeline):
+class HanDiffuserInpaintPipeline(InpaintingMixin, HandConditioningMixin, StableDiffusionInpaintPipeline):
     """Repaints a part of an image, by default its hands, with HanDiffuser's conditioning.
 
     Both kinds of U-Net work: Stable Diffusion's own with four channels and those for inpainting with nine. The
@@ -120,132 +39,3 @@ class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPi
 
     hand_inputs_class = InpaintHandInputs
     call_doc = CALL_DOC_STRING + EXAMPLE_DOC_STRING
-
-    def draw(self, call: dict[str, Any], hands: HandInputs) -> tuple[Any, list[bool] | None, HandParams | None]:
-        assert isinstance(hands, InpaintHandInputs)
-        image, mask_image, crop = call["image"], upright_masks(call.pop("mask_image")), call["padding_mask_crop"]
-        steps = self.with_default("num_inference_steps", call["num_inference_steps"])
-        check_strength(call["strength"], steps if call["timesteps"] is None and call["sigmas"] is None else None)
-        check_size(call["height"], call["width"], self.vae_scale_factor)
-        check_count("num_images_per_prompt", call["num_images_per_prompt"])
-        check_finite_arrays("mask_image", mask_image)
-        images = image_batch("image", image)
-        latents_given = is_latent(images, self.image_processor)
-        if latents_given and call["masked_image_latents"] is None:
-            raise ValueError("`masked_image_latents` must be given where `image` holds latents, which hide no pixels.")
-        size = image_size(images, latents_given, self.vae_scale_factor)
-        if call["height"] is None and crop is None:
-            check_sides("image", size, self.vae_scale_factor, "or `height` and `width` be given")
-            call["height"], call["width"] = size
-        counts = ResultCounts.of(call)
-        if crop is not None:
-            _check_crop(crop, image, mask_image, call["output_type"], counts.results)
-        images = repeat_per_result("image", images, len(images), counts)
-        call["image"] = images if crop is None else images[0]
-        sizes = [size[::-1]] * len(images) if latents_given else image_sizes(images)
-        if mask_image is None:
-            self._check_hands_to_outline(call["prompt"], hands)
-            if hands.hand_params is not None:
-                rows = hand_rows(hands.hand_params, counts.prompts, counts.images_per_prompt)
-                mask_image = self._outline(rows, sizes, hands.hand_mask_margin)
-        else:
-            count = len(self.mask_processor.preprocess(mask_image))
-            mask_image = repeat_per_result("mask_image", mask_image, count, counts)
-        if mask_image is not None:
-            self._check_mask(mask_image, crop)
-
-        def hand_crops(rows: HandParams) -> Sequence[ImageCrop]:
-            nonlocal mask_image
-            if mask_image is None:  # the hands have been sampled now
-                mask_image = self._outline(rows, sizes, hands.hand_mask_margin)
-                self._check_mask(mask_image, crop)
-            if crop is None:
-                return resized_images(sizes, (call["width"], call["height"]), len(rows))
-            return [self._crop_around(mask_image, sizes[0], call, crop)] * len(rows)
-
-        output_type = call["output_type"]
-        prepared, hand_params = self.prepare_call(call, hands, hand_crops, image_sizes=sizes)
-        results, nsfw_content_detected = super().__call__(mask_image=mask_image, **prepared)
-        if hands.keep_unmasked and output_type != "latent" and not latents_given:
-            results = keep_unmasked_pixels(results, images, mask_image, nsfw_content_detected)
-        return results, nsfw_content_detected, hand_params
-
-    def hand_mask(
-        self, hand_params: HandParams, height: int, width: int, margin: float = 0.03
-    ) -> PIL.Image.Image | list[PIL.Image.Image]:
-        """The mask that a call without `mask_image` uses: visible hands and some metres around them, white on black.
-
-        Returns:
-            `PIL.Image.Image` of mode "L", or a list of them for more than one row.
-        """
-        require(self, "an outline of hands", "body_model")
-        masks = draw_mask(hand_params, self.body_model, height, width, margin)
-        return masks[0] if len(masks) == 1 else masks
-
-    def _encode_vae_image(self, image: torch.Tensor, generator: Any) -> torch.Tensor:
-        """As in diffusers, but of one image and several generators each one encodes it, not the first alone.
-
-        So a result is the same with others beside it as alone.
-        """
-        if isinstance(generator, list) and len(image) == 1:
-            image = image.expand(len(generator), -1, -1, -1)
-        return super()._encode_vae_image(image, generator)
-
-    def _outline(
-        self, hand_params: HandParams, sizes: list[tuple[int, int]], margin: float
-    ) -> PIL.Image.Image | list[PIL.Image.Image]:
-        """The outline of each row's hands, of the size of its image: one width and height for all, or one per row."""
-        if len(set(sizes)) == 1:
-            width, height = sizes[0]
-            return self.hand_mask(hand_params, height, width, margin)
-        masks: list[Any] = [
-            self.hand_mask(row, height, width, margin) for row, (width, height) in zip(hand_params, sizes, strict=True)
-        ]
-        return masks
-
-    def _crop_around(
-        self, mask_image: PIL.Image.Image, image_size: tuple[int, int], call: dict[str, Any], padding: int
-    ) -> ImageCrop:
-        """The crop of the image that diffusers repaints, and resizes, for `padding_mask_crop`."""
-        side = self.unet.config.sample_size * self.vae_scale_factor
-        size = (call["width"] or side, call["height"] or side)
-        return filled_crop(image_size, self.mask_processor.get_crop_region(mask_image, *size, pad=padding), size)
-
-    def _check_mask(self, mask_image: PipelineImageInput, padding_mask_crop: int | None) -> None:
-        """Warns of a mask that marks nothing in any image, and refuses it where it says what to crop."""
-        if self.mask_processor.preprocess(mask_image).any():
-            return
-        if padding_mask_crop is not None:
-            raise ValueError(
-                "`padding_mask_crop` needs something to crop around, but `mask_image`, or the outline of the visible "
-                "hands in its place, marks nothing in the image."
-            )
-        logger.warning(
-            "Nothing will be repainted: `mask_image`, or the outline of the visible hands in its place, is empty."
-        )
-
-    def _check_hands_to_outline(self, prompt: str | list[str] | None, hands: HandInputs) -> None:
-        require(self, "an outline of hands", "body_model")
-        sampled = self.text_to_hand_params is not None and prompt is not None and hands.hand_conditioning_scale != 0
-        if hands.hand_params is None and not sampled:
-            raise ValueError("`mask_image` must be given, as there are no hands whose outline could be the mask.")
-
-
-def _check_crop(
-    padding_mask_crop: Any, image: Any, mask_image: Any, output_type: str | None, num_results: int
-) -> None:
-    """Refuses crops that diffusers cannot make: it would refuse them only after the hands are sampled."""
-    if not isinstance(padding_mask_crop, int) or isinstance(padding_mask_crop, bool) or padding_mask_crop < 0:
-        raise ValueError(
-            f"`padding_mask_crop` must be a whole number of pixels of at least 0, got {padding_mask_crop!r}."
-        )
-    for name, value in (("image", image), ("mask_image", mask_image)):
-        if not isinstance(value, PIL.Image.Image) and not (name == "mask_image" and value is None):
-            raise ValueError(f"`padding_mask_crop` takes one PIL image as `{name}`, got {type(value).__name__}.")
-    if mask_image is None and num_results > 1:
-        raise ValueError(
-            f"`padding_mask_crop` crops around one mask: `mask_image` must be given for {num_results} results, "
-            "as each of them has hands of its own."
-        )
-    if output_type != "pil":
-        raise ValueError(f"`padding_mask_crop` makes PIL images: `output_type` must be 'pil', got {output_type!r}.")

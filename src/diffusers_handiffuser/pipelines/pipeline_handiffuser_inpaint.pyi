@@ -1,7 +1,7 @@
 # Made by tools/call_stubs.py: the arguments of `__call__` for type checkers and editors.
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 from diffusers import StableDiffusionInpaintPipeline
@@ -10,29 +10,13 @@ from numpy import ndarray
 from PIL.Image import Image
 from torch import Generator, Tensor
 
+from diffusers_handiffuser.detection.detector import HandDetector
 from diffusers_handiffuser.hands.params import HandParams
 from diffusers_handiffuser.pipelines.hand_conditioning import HandConditioningMixin
-from diffusers_handiffuser.pipelines.hand_inputs import HandInputs
+from diffusers_handiffuser.pipelines.inpainting import InpaintingMixin
 from diffusers_handiffuser.pipelines.pipeline_output import HanDiffuserPipelineOutput
 
-@dataclass(frozen=True)
-class InpaintHandInputs(HandInputs):
-    hand_mask_margin: float = ...
-    keep_unmasked: bool = ...
-
-class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPipeline):
-    def draw(
-        self,
-        call: dict[str, Any],
-        hands: HandInputs,
-    ) -> tuple[Any, list[bool] | None, HandParams | None]: ...
-    def hand_mask(
-        self,
-        hand_params: HandParams,
-        height: int,
-        width: int,
-        margin: float = 0.03,
-    ) -> Image | list[Image]: ...
+class HanDiffuserInpaintPipeline(InpaintingMixin, HandConditioningMixin, StableDiffusionInpaintPipeline):
     def __call__(  # type: ignore[override]
         self,
         prompt: str | list[str] | None = None,
@@ -62,7 +46,7 @@ class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPi
         clip_skip: int | None = None,
         callback_on_step_end: Callable | PipelineCallback | MultiPipelineCallbacks | None = None,
         callback_on_step_end_tensor_inputs: list[str] | tuple[str, ...] = ("latents",),
-        hand_params: HandParams | None = None,
+        hand_params: HandParams | str | None = None,
         num_hand_inference_steps: int | None = None,
         hand_guidance_scale: float | None = None,
         hand_conditioning_scale: float = 1.0,
@@ -73,5 +57,6 @@ class HanDiffuserInpaintPipeline(HandConditioningMixin, StableDiffusionInpaintPi
         keep_unmasked: bool = True,
         *,
         framing: str | None = None,
+        hand_detector: HandDetector | str | PathLike | None = None,
         **kwargs: Any,
     ) -> HanDiffuserPipelineOutput | Any: ...

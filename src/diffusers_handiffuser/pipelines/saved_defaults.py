@@ -1,7 +1,9 @@
-"""Steps and guidance of a call that names none: the checkpoint's, else general ones."""
+"""What a checkpoint says of itself: steps and guidance for calls that name none, and what its images are."""
 
 from collections.abc import Mapping
 from typing import Any
+
+from ..utils.typing import MixinBase
 
 GENERAL_DEFAULTS = {
     "num_inference_steps": 50,
@@ -18,3 +20,16 @@ def with_default(config: Mapping[str, Any], name: str, value: Any) -> Any:
     if value is None:
         value = config.get(f"default_{name}")
     return GENERAL_DEFAULTS[name] if value is None else value
+
+
+class SavedDefaultsMixin(MixinBase):
+    """Gives a pipeline what its checkpoint's config says."""
+
+    def with_default(self, name: str, value: Any) -> Any:
+        """The value of an argument: the caller's, else the one saved with the checkpoint, else the general one."""
+        return with_default(self.config, name, value)
+
+    @property
+    def image_domain(self) -> str | None:
+        """What the images of the checkpoint are, such as "photographs", if it says so."""
+        return self.config.get("image_domain")

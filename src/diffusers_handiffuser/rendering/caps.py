@@ -37,7 +37,7 @@ def close_ends(vertices: torch.Tensor, faces: torch.Tensor) -> tuple[torch.Tenso
         for latitude in _DOME_ANGLES:
             ring = torch.arange(len(border), device=faces.device) + count
             all_vertices.append(centre + math.cos(latitude) * (points - centre) + math.sin(latitude) * rise)
-            all_faces.append(_band(border, ring))
+            all_faces.append(band_between(border, ring))
             border, count = ring, count + len(ring)
         all_vertices.append(centre + rise)
         all_faces.append(torch.stack([border.roll(-1), border, torch.full_like(border, count)], -1))
@@ -69,7 +69,7 @@ def straighten_ends(
         plane = height.amax(-2, keepdim=True) + _CUFF
         all_vertices.append(teeth + (plane - height) * outward)
         cuts.append(torch.arange(len(border), device=faces.device) + count)
-        all_faces.append(_band(border, cuts[-1]))
+        all_faces.append(band_between(border, cuts[-1]))
         count += len(border)
     return torch.cat(all_vertices, -2), torch.cat(all_faces), cuts
 
@@ -112,7 +112,7 @@ def _opening(border: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return centre, torch.nn.functional.normalize(area, dim=-1)
 
 
-def _band(border: torch.Tensor, ring: torch.Tensor) -> torch.Tensor:
+def band_between(border: torch.Tensor, ring: torch.Tensor) -> torch.Tensor:
     """Faces `(2 N, 3)` between a border and a ring of as many vertices outside of it."""
     following, next_ring = border.roll(-1), ring.roll(-1)
     return torch.cat([torch.stack([following, border, ring], -1), torch.stack([following, ring, next_ring], -1)])

@@ -32,8 +32,18 @@ class HandCrop:
     seed: int
 
 
+class PaintingError(RuntimeError):
+    """Raised by a painter that has nothing to paste; the next try follows.
+
+    The message is a reason, as in a [`HandJudgement`]: a short phrase that begins in lower case.
+    """
+
+
 class HandPainter(Protocol):
-    """Draws a hand anew: a crop of `size` x `size` pixels in, an RGB image of the same size out."""
+    """Draws a hand anew: a crop of `size` x `size` pixels in, an RGB image of the same size out.
+
+    Outside the mask it shows the crop, as closely as its model reproduces it.
+    """
 
     size: int
 

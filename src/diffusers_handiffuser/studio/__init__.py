@@ -4,20 +4,26 @@ Everything is computed from the licence-free body, without photographs or licens
 """
 
 from .captions import describe
+from .defects import DEFECTS, Defect, sample_defect
 from .draw import Studio
 from .gestures import GESTURES, Gesture, finger_gesture, gesture_by_name
 from .language.sentences import Sentence, handless_caption, handless_sentence, natural_caption, natural_sentence
 from .make import make_dataset
+from .pairs import DefectPairs, draw_pairs
 from .scenes import SKIN_TONES, Scene, is_held_out, sample_scene, scene_split
 
 __all__ = [
+    "DEFECTS",
     "GESTURES",
     "SKIN_TONES",
+    "Defect",
+    "DefectPairs",
     "Gesture",
     "Scene",
     "Sentence",
     "Studio",
     "describe",
+    "draw_pairs",
     "finger_gesture",
     "gesture_by_name",
     "handless_caption",
@@ -26,6 +32,7 @@ __all__ = [
     "make_dataset",
     "natural_caption",
     "natural_sentence",
+    "sample_defect",
     "sample_scene",
     "scene_split",
 ]

@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from ..hands import HandBodyModel, HandParams
-from ..hands.skeleton import FINGERTIP_VERTEX_IDS
-from ..rendering.rasterizer import Fragments, vertex_normals
+from ..rendering.rasterizer import Fragments
 from .renderer import draw_background, render
 from .scenes import COLORS, LIGHTS, SKIN_TONES, Scene, pose_scenes
-from .skin import SkinTexture, dress, hand_and_forearm_faces, skin_color
+from .skin import DressedMesh, SkinTexture, dress, hand_and_forearm_faces, skin_color
 
 
 class Studio:
@@ -25,15 +24,12 @@ class Studio:
         check_size(size)
         self.body_model = HandBodyModel.procedural() if body_model is None else body_model
         self.size = size
-        faces, self._rest = self.body_model.faces, self.body_model.template
-        normals = vertex_normals(self._rest[None], faces)[0]
-        joints, tips = self.body_model.joint_template, self._rest[list(FINGERTIP_VERTEX_IDS["left"])]
-        self._texture = SkinTexture(self._rest.cpu(), normals.cpu(), faces.cpu(), joints.cpu(), tips.cpu())
-        self._texture.to(self._rest.device)
+        faces, rest = self.body_model.faces, self.body_model.template
+        texture = SkinTexture.of_body(self.body_model, rest, faces)
         arms = hand_and_forearm_faces(self.body_model, faces)
-        self._faces = {"left": arms["left"], "right": arms["right"], "both": torch.cat(list(arms.values()))}
-        self._faces["person"] = faces[(self._rest[faces][..., 1] > -0.15).all(-1)]
-        self._face_offset = {name: _index_in(part, faces) for name, part in self._faces.items()}
+        parts = {"left": arms["left"], "right": arms["right"], "both": torch.cat(list(arms.values()))}
+        parts["person"] = faces[(rest[faces][..., 1] > -0.15).all(-1)]
+        self._meshes = {name: DressedMesh(part, rest, texture, _index_in(part, faces)) for name, part in parts.items()}
 
     @torch.no_grad()
     def draw(self, scenes: Sequence[Scene], hand_params: HandParams | None = None) -> tuple[torch.Tensor, HandParams]:
@@ -54,16 +50,37 @@ class Studio:
             if scene.kind == "empty":
                 generator, color = torch.Generator().manual_seed(scene.seed), torch.tensor(COLORS[scene.background])
                 images[i] = draw_background(color, scene.texture, self.size, generator)
-        for part in self._faces:
+        for part, mesh in self._meshes.items():
             rows = [i for i, scene in enumerate(scenes) if _part(scene) == part]
             if rows:
                 chosen = [scenes[i] for i in rows]
-                images[rows] = self._draw_part(part, chosen, vertices[rows], hand_params.camera[rows].to(device)).cpu()
+                images[rows] = self.draw_mesh(mesh, chosen, vertices[rows], hand_params.camera[rows].to(device)).cpu()
         return images, hand_params
 
-    def _draw_part(
-        self, part: str, scenes: Sequence[Scene], vertices: torch.Tensor, camera: torch.Tensor
+    def mesh_of(self, scene: Scene) -> DressedMesh:
+        """The mesh that a scene shows; only of a scene that is not empty."""
+        return self._meshes[_part(scene) or "person"]
+
+    def draw_mesh(
+        self,
+        mesh: DressedMesh,
+        scenes: Sequence[Scene],
+        vertices: torch.Tensor,
+        camera: torch.Tensor,
+        shadows_of: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> torch.Tensor:
+        """Renders one mesh per scene.
+
+        Args:
+            mesh ([`DressedMesh`]): the faces of all of them.
+            scenes (sequence of [`Scene`]): `B` scenes, for colours, background and light.
+            vertices (`torch.Tensor` of shape `(B, V, 3)`): metres, camera frame.
+            camera (`torch.Tensor` of shape `(B, 3)`): as in `HandParams`.
+            shadows_of (`tuple`, *optional*): as in [`render`].
+
+        Returns:
+            `torch.Tensor` of shape `(B, 3, size, size)` in `[0, 1]`.
+        """
         device, generators = vertices.device, [torch.Generator().manual_seed(s.seed) for s in scenes]
         noise = torch.stack([torch.randn(8, generator=g) for g in generators])
 
@@ -83,14 +100,14 @@ class Studio:
             for s, g in zip(scenes, generators, strict=True)
         ]
         light = torch.tensor([LIGHTS[s.light] for s in scenes], device=device)
-        faces, offset = self._faces[part], self._face_offset[part]
 
         def albedo(seen: Fragments) -> torch.Tensor:
-            rest = (self._rest[faces[seen.face]] * seen.barycentric[..., None]).sum(1)
-            skin = skin_color(self._texture(offset[seen.face], seen.barycentric), tone[seen.image])
+            rest = (mesh.rest[mesh.faces[seen.face]] * seen.barycentric[..., None]).sum(1)
+            skin = skin_color(mesh.texture(mesh.textured_as[seen.face], seen.barycentric), tone[seen.image])
             return dress(rest, skin, sleeve[seen.image], sleeve_end[seen.image], bare[seen.image])
 
-        return render(vertices, faces, camera, self.size, albedo, light, torch.stack(paper).to(device))[0]
+        background = torch.stack(paper).to(device)
+        return render(vertices, mesh.faces, camera, self.size, albedo, light, background, shadows_of=shadows_of)[0]
 
 
 def check_size(size: int) -> None:

@@ -4,8 +4,9 @@ import functools
 import json
 import os
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,21 @@ from typing import Any
 import torch
 from PIL import Image
 
-from ..hands import HandBodyModel
+from ..hands import HandBodyModel, HandParams
 from ..utils.atomic_files import write_then_rename
 from ..utils.suggestions import suggests_keywords
 from .captions import describe
+from .defects import Defect, check_kinds, sample_defect
 from .draw import Studio, check_size
 from .language.sentences import natural_sentence
+from .pairs import spoil
 from .scenes import HANDLESS_KINDS, SPLITS, TURNS, Scene, pose_scenes, sample_scene
 
 _BATCH = 16
+_TRIES = 8
+"""How many defects are drawn for a row until one can be seen."""
+_SEEN = 0.03
+"""Of the box around the hand: the least area that differs."""
 LANGUAGES = ("studio", "natural", "both")
 
 
@@ -40,6 +47,7 @@ def make_dataset(
     handless: float = 0.0,
     language: str = "studio",
     turned: float = 0.0,
+    defects: Sequence[str] = (),
 ) -> Path:
     """Renders scenes `0 ... num - 1` of a split into `folder`.
 
@@ -64,6 +72,10 @@ def make_dataset(
             `"both"` (half of the rows each).
         turned (`float`): fraction of the rows with hands that become scenes of a single hand that points down or
             sideways, 0 to 1; the other rows stay as they are.
+        defects (sequence of `str`): some of `DEFECTS`. Every image gets one of these defects, column `defect` (see
+            [`Defect`]), and column `good_file_name` names the image without it, which is that of a data set without
+            defects. Captions and parameters are those of the good image. Rows without hands, and rows whose hands
+            show none of these defects, have null and their own image there.
 
     Returns:
         `Path`: the written `metadata.jsonl`. It appears last: a folder without it is incomplete.
@@ -79,16 +91,18 @@ def make_dataset(
             raise ValueError(f"`{name}` must be between 0 and 1, got {fraction}.")
     if language not in LANGUAGES:
         raise ValueError(f"`language` must be one of {LANGUAGES}, got {language!r}.")
+    defects = tuple(defects)
+    check_kinds(defects)
+    if defects and not images:
+        raise ValueError("`defects` need images.")
     check_size(size)
     folder = Path(folder)
     metadata = folder / "metadata.jsonl"
     if metadata.exists():
         raise ValueError(f"{folder} must not hold a data set yet, but has a {metadata.name}.")
     (folder / "images" if images else folder).mkdir(parents=True, exist_ok=True)
-    jobs = [
-        (str(folder), split, seed, start, min(start + _BATCH, num), size, images, device, handless, turned, language)
-        for start in range(0, num, _BATCH)
-    ]
+    job = _Job(str(folder), split, seed, 0, num, size, images, device, handless, turned, language, defects)
+    jobs = [replace(job, start=start, stop=min(start + _BATCH, num)) for start in range(0, num, _BATCH)]
     with (
         write_then_rename(metadata.with_suffix(".jsonl.tmp"), metadata) as temporary,
         temporary.open("w", encoding="utf-8") as file,
@@ -98,7 +112,25 @@ def make_dataset(
     return metadata
 
 
-def _run(jobs: list[tuple], workers: int) -> Iterator[list[dict]]:
+@dataclass(frozen=True)
+class _Job:
+    """Rows `start ... stop - 1`; all else as in `make_dataset`."""
+
+    folder: str
+    split: str
+    seed: int
+    start: int
+    stop: int
+    size: int
+    images: bool
+    device: str
+    handless: float
+    turned: float
+    language: str
+    defects: tuple[str, ...]
+
+
+def _run(jobs: list[_Job], workers: int) -> Iterator[list[dict]]:
     if workers == 1:
         yield from map(_make_rows, jobs)
     else:
@@ -113,25 +145,56 @@ def _bar(items: Iterable[list[dict]], total: int, progress: bool) -> Iterable[li
     return tqdm(items, total=total, desc="drawing", unit="batch", disable=not progress)
 
 
-def _make_rows(job: tuple) -> list[dict]:
-    folder, split, seed, start, stop, size, images, device, handless, turned, language = job
+def _make_rows(job: _Job) -> list[dict]:
     # Always a whole batch: the batch size affects the last bits of a row.
-    scenes = [_scene(seed, split, start + i, handless, turned) for i in range(_BATCH)]
-    if images:
-        drawn, hand_params = _studio(size, device).draw(scenes)
+    scenes = [_scene(job.seed, job.split, job.start + i, job.handless, job.turned) for i in range(_BATCH)]
+    if job.images:
+        drawn, hand_params = _studio(job.size, job.device).draw(scenes)
     else:
-        drawn, hand_params = None, pose_scenes(scenes, _body(device))
+        drawn, hand_params = None, pose_scenes(scenes, _body(job.device))
     rows = []
-    for i, scene in enumerate(scenes[: stop - start]):
-        row = _description(scene, language)
+    for i, scene in enumerate(scenes[: job.stop - job.start]):
+        row = _description(scene, job.language)
         if drawn is not None:
-            row["file_name"] = f"images/{start + i:06d}.png"
-            pixels = (drawn[i].permute(1, 2, 0) * 255).round().byte().numpy()
-            Image.fromarray(pixels).save(os.path.join(folder, row["file_name"]))
+            row |= _write_images(job, job.start + i, scene, hand_params[i], drawn[i])
         params = hand_params[i].to_dict()
         row |= {k: v if k == "hand_visible" else [round(x, 6) for x in v] for k, v in params.items()}
         rows.append(row | {"source": "studio", "crop": None, "scene": scene.to_dict()})
     return rows
+
+
+def _write_images(job: _Job, index: int, scene: Scene, hand_params: HandParams, drawn: torch.Tensor) -> dict[str, Any]:
+    """Writes the images of a row, and returns the columns that name them."""
+    name = f"images/{index:06d}.png"
+    found = _with_defect(job, index, scene, hand_params, drawn) if job.defects else None
+    if found is None:
+        _save(drawn, job.folder, name)
+        return {"file_name": name} | ({"good_file_name": name, "defect": None} if job.defects else {})
+    defect, bad = found
+    good_name = f"images/{index:06d}_good.png"
+    _save(bad, job.folder, name)
+    _save(drawn, job.folder, good_name)
+    return {"file_name": name, "good_file_name": good_name, "defect": defect.to_dict()}
+
+
+def _with_defect(
+    job: _Job, index: int, scene: Scene, hand_params: HandParams, drawn: torch.Tensor
+) -> tuple[Defect, torch.Tensor] | None:
+    """A defect that shows in a scene, and the image with it; `None` if there is no hand or no defect shows."""
+    if not scene.gestures:
+        return None
+    rng = random.Random(f"{job.seed}|{job.split}|{index}|defect")
+    for _ in range(_TRIES):
+        defect = sample_defect(scene, rng, rng.choice(job.defects))
+        bad, (x0, y0, x1, y1) = spoil(_studio(job.size, job.device), scene, defect, hand_params, drawn)
+        if float((bad != drawn).any(0).sum()) > _SEEN * (x1 - x0) * (y1 - y0):
+            return defect, bad
+    return None
+
+
+def _save(image: torch.Tensor, folder: str, name: str) -> None:
+    pixels = (image.permute(1, 2, 0) * 255).round().byte().numpy()
+    Image.fromarray(pixels).save(os.path.join(folder, name))
 
 
 def _scene(seed: int, split: str, index: int, handless: float, turned: float) -> Scene:

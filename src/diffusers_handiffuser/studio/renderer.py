@@ -17,6 +17,8 @@ def render(
     light: torch.Tensor,
     background: torch.Tensor,
     supersampling: int = 2,
+    *,
+    shadows_of: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Renders one mesh per image.
 
@@ -29,20 +31,23 @@ def render(
         light (`torch.Tensor` of shape `(B, 3)`): direction towards the light, camera frame.
         background (`torch.Tensor` of shape `(B, 3, size, size)`): background images.
         supersampling (`int`): samples per pixel and axis.
+        shadows_of (`tuple`, *optional*): vertices `(B, V', 3)` and faces `(F', 3)` that the shadow maps cover, by
+            default those of the meshes. Meshes that share it have the same shadows where they are equal.
 
     Returns:
         `tuple`: images `(B, 3, size, size)` in `[0, 1]`, and coverage `(B, 1, size, size)`.
     """
     batch, fine = len(vertices), size * supersampling
-    scale = camera[:, None, :1]
-    screen = torch.cat([(scale * (vertices[..., :2] + camera[:, None, 1:]) + 1) * (fine / 2), vertices[..., 2:]], -1)
+    screen = _screen(vertices, camera, fine)
     seen = rasterize(screen, faces, fine, fine)
     normals = vertex_normals(vertices, faces)
     normal = F.normalize(seen.interpolate(normals, faces), dim=-1)
     light = F.normalize(light, dim=-1)
     towards = light[seen.image]
     facing = (normal * towards).sum(-1)
-    lit = _shadow(vertices, faces, seen, normal, light, screen)
+    covered, covered_faces = shadows_of or (vertices, faces)
+    sphere = _shadow_sphere(covered, covered_faces, _screen(covered, camera, fine), fine)
+    lit = _shadow(vertices, faces, seen, normal, light, sphere)
     open_sky = _ambient_occlusion(seen, fine)
 
     # Light wraps further around skin in red than in blue.
@@ -65,18 +70,16 @@ def render(
     return image.clamp(0, 1), coverage
 
 
-def _shadow(
-    vertices: torch.Tensor,
-    faces: torch.Tensor,
-    seen: Fragments,
-    normal: torch.Tensor,
-    light: torch.Tensor,
-    screen: torch.Tensor,
-    resolution: int = 192,
-) -> torch.Tensor:
-    """`(N,)` 0 in shadow, 1 in light: a percentage-closer shadow map."""
-    # The map covers the vertices in and near the image.
-    fine = seen.depth.shape[-1]
+def _screen(vertices: torch.Tensor, camera: torch.Tensor, fine: int) -> torch.Tensor:
+    """Vertices `(B, V, 3)` in samples across and down, and depth."""
+    scale = camera[:, None, :1]
+    return torch.cat([(scale * (vertices[..., :2] + camera[:, None, 1:]) + 1) * (fine / 2), vertices[..., 2:]], -1)
+
+
+def _shadow_sphere(
+    vertices: torch.Tensor, faces: torch.Tensor, screen: torch.Tensor, fine: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Centres `(B, 3)` and radii `(B,)`, metres, of what shadow maps cover: the vertices in and near the image."""
     inside = ((screen[..., :2] > -0.15 * fine) & (screen[..., :2] < 1.15 * fine)).all(-1, keepdim=True)
     used = torch.zeros(vertices.shape[1], dtype=torch.bool, device=vertices.device)
     used[faces.flatten()] = True
@@ -85,7 +88,20 @@ def _shadow(
     high = vertices.masked_fill(~inside, -torch.inf).amax(1)
     empty = ~torch.isfinite(low).all(-1, keepdim=True)
     low, high = low.masked_fill(empty, -1.0), high.masked_fill(empty, 1.0)
-    centre, radius = (low + high) / 2, (high - low).norm(dim=-1) / 2
+    return (low + high) / 2, (high - low).norm(dim=-1) / 2
+
+
+def _shadow(
+    vertices: torch.Tensor,
+    faces: torch.Tensor,
+    seen: Fragments,
+    normal: torch.Tensor,
+    light: torch.Tensor,
+    sphere: tuple[torch.Tensor, torch.Tensor],
+    resolution: int = 192,
+) -> torch.Tensor:
+    """`(N,)` 0 in shadow, 1 in light: a percentage-closer shadow map."""
+    centre, radius = sphere
     right = F.normalize(
         torch.linalg.cross(light, light.new_tensor([[0.2, 1.0, 0.1]]).expand_as(light), dim=-1), dim=-1
     )

@@ -3,26 +3,29 @@
 They are functions of the position on the body at rest, so they move with the body.
 """
 
+import copy
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 
 from ..hands import HandBodyModel
-from ..hands.skeleton import FINGERS, JOINT_NAMES, SIDES
+from ..hands.skeleton import FINGERS, FINGERTIP_VERTEX_IDS, JOINT_NAMES, SIDES
+from ..rendering.rasterizer import vertex_normals
 from .gestures import LONG_FINGERS
 from .scenes import SKIN_TONES
 
 NUM_MASKS = 5
 """Palm, blush, crease, nail, edge of nail."""
 _GRID = 8
-# Radii of the procedural hand's fingers, metres: knuckle, middle joint, end joint, tip.
-_RADII = {
+FINGER_RADII = {
     "index": (0.0104, 0.0091, 0.0081, 0.0064),
     "middle": (0.0106, 0.0094, 0.0083, 0.0066),
     "ring": (0.0100, 0.0088, 0.0078, 0.0062),
     "pinky": (0.0089, 0.0076, 0.0068, 0.0054),
     "thumb": (0.0150, 0.0118, 0.0108, 0.0078),
 }
+"""Radii of the procedural hand's fingers, metres: knuckle, middle joint, end joint, tip."""
 # Lines of the palm, (distal, towards the thumb) from the wrist, metres.
 _PALM_LINES = (
     ((0.074, 0.026), (0.062, 0.010), (0.045, 0.002), (0.022, 0.001), (0.010, 0.004)),
@@ -67,10 +70,51 @@ class SkinTexture:
         cell = (barycentric[:, :2] * _GRID).long().clamp(0, _GRID - 1)
         return self.masks[face, cell[:, 0] * _GRID + cell[:, 1]]
 
+    @classmethod
+    def of_body(
+        cls, body_model: HandBodyModel, rest: torch.Tensor, faces: torch.Tensor, chosen: torch.Tensor | None = None
+    ) -> "SkinTexture":
+        """The texture of a mesh, or of some of its faces.
+
+        Args:
+            body_model ([`HandBodyModel`]): the body whose joints and fingertips the texture is designed for.
+            rest (`torch.Tensor` of shape `(V, 3)`): vertices in the body's rest pose, metres.
+            faces (`torch.LongTensor` of shape `(F, 3)`): vertex indices.
+            chosen (`torch.LongTensor` of shape `(N,)`, *optional*): the faces, by default all.
+        """
+        tips = body_model.template[list(FINGERTIP_VERTEX_IDS["left"])]
+        normals = vertex_normals(rest[None], faces)[0]
+        faces = faces if chosen is None else faces[chosen]
+        texture = cls(rest.cpu(), normals.cpu(), faces.cpu(), body_model.joint_template.cpu(), tips.cpu())
+        return texture.to(rest.device)
+
+    def extended(self, other: "SkinTexture") -> "SkinTexture":
+        """This texture, followed by the faces of another one."""
+        extended = copy.copy(self)
+        extended.masks = torch.cat([self.masks, other.masks])
+        return extended
+
     def to(self, device: torch.device | str) -> "SkinTexture":
         """Moves the masks to a device, in place."""
         self.masks = self.masks.to(device)
         return self
+
+
+@dataclass(frozen=True, eq=False)
+class DressedMesh:
+    """The faces of bodies that share them, and where their colours come from.
+
+    Args:
+        faces (`torch.LongTensor` of shape `(F, 3)`): vertex indices.
+        rest (`torch.Tensor` of shape `(V, 3)`): the vertices of the mean body at rest, metres, for clothes and face.
+        texture ([`SkinTexture`]): of the skin.
+        textured_as (`torch.LongTensor` of shape `(F,)`): the index of each face in the texture.
+    """
+
+    faces: torch.Tensor
+    rest: torch.Tensor
+    texture: SkinTexture
+    textured_as: torch.Tensor
 
 
 def skin_color(masks: torch.Tensor, tone: torch.Tensor) -> torch.Tensor:
@@ -157,7 +201,7 @@ def _hand_masks(
         first = JOINT_NAMES.index(f"left_{finger}1")
         tip = fingertips[("thumb", *LONG_FINGERS).index(finger)]
         bones = torch.stack([*rest_joints[first : first + 3], tip]) - wrist
-        radius = _RADII[finger]
+        radius = FINGER_RADII[finger]
         along = _unit(bones[3] - bones[2])
         pad = points.new_tensor([0.30, -0.62, -0.72] if finger == "thumb" else [0.0, -1.0, 0.0])
         pad = _unit(pad - (pad @ along) * along)
