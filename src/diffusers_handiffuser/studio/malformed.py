@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from ..hands import HandBodyModel, HandParams
 from ..hands.body_arrays import dense_weights
-from ..hands.kinematics import pose_body
+from ..hands.kinematics import chain, pose_body
 from ..hands.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from ..hands.skeleton import FINGERS, FINGERTIP_VERTEX_IDS, JOINT_NAMES, OPENPOSE_FINGERS, PARENTS
 from ..hands.skinning import blend_shapes, skin
@@ -103,14 +103,9 @@ def malform(body: RestBody, defect: Defect) -> None:
 
 def hand_weight(body: RestBody, side: str) -> torch.Tensor:
     """How much each vertex `(V,)` follows the wrist or a finger of a side."""
-    names = JOINT_NAMES + tuple(f"{side}_" for _ in range(body.weights.shape[1] - len(JOINT_NAMES)))
-    columns = [i for i, name in enumerate(names) if name.startswith(f"{side}_") and _of_hand(name)]
+    wrist = JOINT_NAMES.index(f"{side}_wrist")
+    columns = [joint for joint in range(len(body.parents)) if wrist in chain(joint, body.parents)]
     return body.weights[:, columns].sum(1)
-
-
-def _of_hand(name: str) -> bool:
-    part = name.split("_", 1)[1].rstrip("123")
-    return part in ("wrist", "", *FINGERS)
 
 
 class _Hand:
@@ -252,16 +247,16 @@ def _add(hand: _Hand, defect: Defect) -> None:
             F.normalize(source.direction + other.direction, dim=0),
             (source.tip + other.tip) / 2,
         )
-        _part(hand, middle, 0.0175)
+        _part(hand, middle, 0.024)
         origin, direction = middle.origin, middle.direction
         root = origin - 0.035 * direction
         source = hand.axis(finger)
     else:
         thumb = finger == "thumb"
-        turn = math.radians(rng.uniform(22, 34) if thumb else -rng.uniform(10, 18))
+        turn = math.radians(rng.uniform(22, 34) if thumb else -rng.uniform(16, 24))
         up = source.direction.new_tensor([0.0, -1.0, 0.0])
         direction = rotvec_to_rotmat(turn * up) @ source.direction
-        origin = source.origin + source.origin.new_tensor([0.0, 0.0, 0.0] if thumb else [-0.010, 0.0, -0.0095])
+        origin = source.origin + source.origin.new_tensor([0.0, 0.0, 0.0] if thumb else [-0.010, 0.0, -0.0115])
         root = source.origin.new_tensor([0.0, -0.005, 0.0]) if thumb else source.origin - 0.035 * source.direction
     _copy_finger(hand, finger, source, _Axis(origin, direction, root), defect.amount)
 
