@@ -14,7 +14,8 @@ from diffusers_handiffuser.rendering.caps import border_loops
 from diffusers_handiffuser.rendering.rasterizer import rasterize
 from diffusers_handiffuser.studio.defects import Defect
 from diffusers_handiffuser.studio.gestures import LONG_FINGERS
-from diffusers_handiffuser.studio.malformed import RestBody, hand_weight, malform
+from diffusers_handiffuser.studio.malformed import malform
+from diffusers_handiffuser.studio.rest_body import RestBody, hand_weight
 
 FINGERS = ("thumb", *LONG_FINGERS)
 
