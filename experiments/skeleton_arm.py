@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from condition_cache import cache_conditions
 from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import nn
 
@@ -20,13 +20,9 @@ from diffusers_handiffuser import HanDiffuserControlNetPipeline
 from diffusers_handiffuser.hands import HandBodyModel, HandParams
 from diffusers_handiffuser.hands.body_model import load_body_model
 from diffusers_handiffuser.models import TextHandEncoder
-from diffusers_handiffuser.training.engine.caches import cached_together
-from diffusers_handiffuser.training.engine.images import weights_hash
 from diffusers_handiffuser.training.engine.publishing import finish_run
 from diffusers_handiffuser.training.engine.randomness import BatchRandom
 from diffusers_handiffuser.training.engine.run import TrainingRun, start_run
-from diffusers_handiffuser.training.engine.sources import cache_folder, open_rows
-from diffusers_handiffuser.training.engine.tracking import progress
 from diffusers_handiffuser.training.engine.weights import save_model
 from diffusers_handiffuser.training.hand_params_to_image import trainer
 from diffusers_handiffuser.training.hand_params_to_image.joint_head import (
@@ -37,7 +33,6 @@ from diffusers_handiffuser.training.hand_params_to_image.joint_head import (
 )
 from diffusers_handiffuser.training.hand_params_to_image.loss import ImageLoss
 from diffusers_handiffuser.training.hand_params_to_image.models import load_image_models, make_fast
-from diffusers_handiffuser.training.hand_params_to_image.options import ImageTrainingOptions
 from diffusers_handiffuser.training.hand_params_to_image.rows import CachedDataset, tokenize
 
 CONTROLNET = "controlnet"
@@ -53,23 +48,6 @@ def draw_skeletons(hand_params: HandParams, body_model: HandBodyModel, size: int
     images: Any = hand_params.to_condition("openpose", size, body_model, style="scaled")
     skeletons = torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2)
     return skeletons * hand_params.hand_visible.any(-1).cpu()[:, None, None, None]
-
-
-def cache_skeletons(options: ImageTrainingOptions, body_model: HandBodyModel, accelerator: Accelerator) -> np.ndarray:
-    """Skeletons of all rows, uint8 (1 or 2, N, 3, resolution, resolution); [1] are those of mirrored rows."""
-    dataset, size = open_rows(options.data, need_images=True), options.images.resolution
-    both = [dataset.hand_params, dataset.hand_params.mirror()] if options.images.random_flip else [dataset.hand_params]
-
-    def fill(array: np.ndarray, rows: range) -> None:
-        for start in progress(range(rows.start, rows.stop, 64), "skeletons", accelerator):
-            batch = slice(start, min(start + 64, rows.stop))
-            for number, hands in enumerate(both):
-                array[number, batch] = draw_skeletons(hands[batch], body_model, size).numpy()
-
-    shape = (len(both), len(dataset), 3, size, size)
-    key = f"skeletons-{dataset.fingerprint}-{size}-{weights_hash(body_model)}-{len(both)}.npy"
-    folder = cache_folder(options.data, options.run.output_dir)
-    return cached_together(folder / key, shape, np.uint8, fill, accelerator)
 
 
 class SkeletonObjective(nn.Module):
@@ -135,7 +113,7 @@ def train_with_skeletons(argv: Sequence[str]) -> None:
     controlnet = ControlNetModel.from_unet(models.unet, conditioning_embedding_out_channels=channels)
     source, num_train, _ = trainer.open_data(options, accelerator, models, body_model)
     assert isinstance(source, CachedDataset)
-    skeletons = cache_skeletons(options, body_model, accelerator)
+    skeletons = cache_conditions("skeletons", draw_skeletons, options, body_model, accelerator)
     source.arrays["hand_skeleton"] = skeletons.reshape(-1, *skeletons.shape[2:])
 
     trained = {"unet": models.unet, "text_encoder": models.text_encoder, CONTROLNET: controlnet}
