@@ -167,6 +167,16 @@ class TestDataMake:
         assert code == 2
         assert "`handless` must be between 0 and 1" in one_line(message)
 
+    def test_with_defects(self, run, tmp_path):
+        options = ("--num", "1", "--size", "32", "--defects", "blurred")
+        assert run("data", "make", "d", *options, model=False)[0] == 0
+        (row,) = [json.loads(line) for line in (tmp_path / "d" / "metadata.jsonl").read_text().splitlines()]
+        assert row["defect"]["kind"] == "blurred"
+        assert (tmp_path / "d" / row["good_file_name"]).is_file()
+        code, message = run("data", "make", "e", "--num", "1", "--defects", "blurry", model=False)
+        assert code == 2
+        assert "must be one of extra_finger" in one_line(message)
+
     def test_refuses_a_device_that_is_not_there(self, run, tmp_path):
         code, message = run("data", "make", "d", "--num", "1", "--device", "nope", model=False)
         assert code == 2

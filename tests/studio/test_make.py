@@ -10,6 +10,7 @@ from PIL import Image
 
 from diffusers_handiffuser.hands import HandParams
 from diffusers_handiffuser.studio import (
+    Defect,
     Scene,
     Studio,
     describe,
@@ -255,3 +256,44 @@ class TestLanguage:
     def test_refuses_unknown_languages(self, tmp_path):
         with pytest.raises(ValueError, match="`language` must be one of .* got 'latin'"):
             make(tmp_path, language="latin")
+
+
+class TestDefects:
+    KINDS = ("swapped_side", "extra_finger")
+
+    @pytest.fixture(scope="class")
+    def defective(self, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("data") / "defective"
+        make(folder, 6, defects=self.KINDS, handless=0.3)
+        return folder
+
+    def test_lie_beside_the_images_of_a_data_set_without_them(self, defective, tmp_path):
+        make(tmp_path / "good", 6, handless=0.3)
+        good, bad = read(tmp_path / "good"), read(defective)
+        assert {row["defect"] is None for row in bad} == {True, False}
+        for good_row, row in zip(good, bad, strict=True):
+            assert {name: value for name, value in row.items() if name not in ("defect", "good_file_name")} == good_row
+            expected = np.asarray(Image.open(tmp_path / "good" / good_row["file_name"]))
+            assert np.array_equal(np.asarray(Image.open(defective / row["good_file_name"])), expected)
+            differs = (np.asarray(Image.open(defective / row["file_name"])) != expected).any()
+            assert differs == (row["defect"] is not None)
+            if row["defect"] is None:
+                assert row["good_file_name"] == row["file_name"]
+            else:
+                assert Defect(**row["defect"]).kind in self.KINDS and row["defect"]["side"] in row["scene"]["gestures"]
+
+    def test_depend_on_seed_and_index_alone(self, defective, tmp_path):
+        make(tmp_path / "fewer", 2, defects=self.KINDS, handless=0.3)
+        make(tmp_path / "other", 2, defects=self.KINDS, handless=0.3, seed=4)
+        for row, again in zip(read(defective), read(tmp_path / "fewer"), strict=False):
+            assert row == again
+            images = [(folder / row["file_name"]).read_bytes() for folder in (defective, tmp_path / "fewer")]
+            assert images[0] == images[1]
+        assert [row["defect"] for row in read(tmp_path / "other")] != [row["defect"] for row in read(defective)][:2]
+
+    def test_that_there_are_not_are_refused(self, tmp_path):
+        with pytest.raises(ValueError, match="must be one of extra_finger, .*, got 'sixth_finger'"):
+            make(tmp_path / "x", defects=("sixth_finger",))
+        with pytest.raises(ValueError, match="`defects` need images"):
+            make(tmp_path / "x", defects=self.KINDS, images=False)
+        assert not list(tmp_path.iterdir())

@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw
 
 from diffusers_handiffuser import MINI, HanDiffuserInpaintPipeline, HanDiffuserPipeline
 from diffusers_handiffuser.evaluation.sentences import read_sentences
+from diffusers_handiffuser.studio import DEFECTS, Studio, draw_pairs, sample_defect, sample_scene
 
 ROOT = Path(__file__).parents[2]
 SIDE = 192
@@ -121,7 +122,17 @@ def repair(pipe: HanDiffuserPipeline) -> Image.Image:
     return sheet([out.images[0], wanted.show(size=SIDE), repaired.images[0]], captions, columns=3)
 
 
-GALLERY = [gestures, sentences, hands, same_hands, scales, conditions, repair]
+def defects(pipe: HanDiffuserPipeline) -> Image.Image:
+    """Eight scenes of the studio, and below each the same with a defect on purpose."""
+    kinds = [*DEFECTS, "extra_finger"]
+    scenes = [sample_scene(5, "train", index, "close_up") for index in (101, 210, 301, 109, 103, 106, 202, 205)]
+    chosen = [sample_defect(scene, random.Random(0), kind) for scene, kind in zip(scenes, kinds, strict=True)]
+    drawn = draw_pairs(Studio(pipe.body_model, SIDE), scenes, chosen)
+    images = pipe.image_processor.numpy_to_pil(torch.cat([drawn.good, drawn.bad]).permute(0, 2, 3, 1).numpy())
+    return sheet(images, [""] * len(scenes) + [kind.replace("_", " ") for kind in kinds], columns=8)
+
+
+GALLERY = [gestures, sentences, hands, same_hands, scales, conditions, repair, defects]
 
 
 def notebook_images(notebook: Path) -> dict[int, Image.Image]:

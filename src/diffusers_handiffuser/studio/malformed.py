@@ -12,86 +12,15 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from ..hands import HandBodyModel, HandParams
-from ..hands.body_arrays import dense_weights
-from ..hands.kinematics import pose_body
 from ..hands.rotations import rotmat_to_rotvec, rotvec_to_rotmat
-from ..hands.skeleton import FINGERS, FINGERTIP_VERTEX_IDS, JOINT_NAMES, OPENPOSE_FINGERS, PARENTS
-from ..hands.skinning import blend_shapes, skin
+from ..hands.skeleton import FINGERS, FINGERTIP_VERTEX_IDS, JOINT_NAMES, OPENPOSE_FINGERS
 from ..rendering.caps import band_between, border_loops
 from .defects import Defect
 from .gestures import LONG_FINGERS
+from .rest_body import RestBody, hand_weight
 from .skin import FINGER_RADII
 
 _MIRROR = (-1.0, 1.0, 1.0)
-
-
-@dataclass
-class RestBody:
-    """A body before it is posed.
-
-    Args:
-        vertices (`torch.Tensor` of shape `(V, 3)`): at rest, metres.
-        weights (`torch.Tensor` of shape `(V, J)`): of the joints.
-        joints (`torch.Tensor` of shape `(J, 3)`): at rest, metres.
-        rotations (`torch.Tensor` of shape `(J, 3, 3)`): each relative to its parent.
-        parents (`tuple` of `int`): of the joints, -1 for the pelvis.
-        faces (`torch.LongTensor` of shape `(F, 3)`): those that are drawn.
-        source_vertex (`torch.LongTensor` of shape `(V,)`): the body model's vertex that each is or is a copy of.
-        source_face (`torch.LongTensor` of shape `(F,)`): likewise the body model's face; -1 for a face whose skin is
-            that of the place where it is.
-        body_model ([`HandBodyModel`]): the body model.
-    """
-
-    vertices: torch.Tensor
-    weights: torch.Tensor
-    joints: torch.Tensor
-    rotations: torch.Tensor
-    parents: tuple[int, ...]
-    faces: torch.Tensor
-    source_vertex: torch.Tensor
-    source_face: torch.Tensor
-    body_model: HandBodyModel
-
-    @classmethod
-    def of(
-        cls, body_model: HandBodyModel, hand_params: HandParams | None, faces: torch.Tensor, source_face: torch.Tensor
-    ) -> "RestBody":
-        """A body of one person, of batch shape `()`; by default the mean body at rest."""
-        device = body_model.device
-        params = HandParams.zeros(device=device) if hand_params is None else hand_params.to(device)
-        betas = params.betas[None]
-        rotations = rotvec_to_rotmat(params.full_pose)
-        return cls(
-            vertices=blend_shapes(body_model.template, body_model.shape_directions, betas, None, rotations[None])[0],
-            weights=dense_weights(body_model),
-            joints=body_model.joint_template + (body_model.joint_shape_directions @ betas[0]),
-            rotations=rotations,
-            parents=PARENTS,
-            faces=faces,
-            source_vertex=torch.arange(body_model.config.num_vertices, device=device),
-            source_face=source_face,
-            body_model=body_model,
-        )
-
-    def posed(self) -> torch.Tensor:
-        """The vertices `(V, 3)` in the camera frame, metres, pelvis at the origin."""
-        rotations, joints = pose_body(self.joints[None], self.rotations[None], self.parents)
-        return skin(self.vertices[None], self.weights, self.joints[None], rotations, joints)[0]
-
-    def add(self, vertices: torch.Tensor, weights: torch.Tensor, source: torch.Tensor) -> int:
-        """Appends vertices; returns the index of the first."""
-        first = len(self.vertices)
-        self.vertices = torch.cat([self.vertices, vertices])
-        self.weights = torch.cat([self.weights, weights])
-        self.source_vertex = torch.cat([self.source_vertex, source])
-        return first
-
-    def append(self, faces: torch.Tensor, source: torch.Tensor | None = None) -> None:
-        """Appends faces `(N, 3)`, copies of faces `(N,)` of the body model or new ones."""
-        source = torch.full_like(faces[:, 0], -1) if source is None else source
-        self.faces = torch.cat([self.faces, faces])
-        self.source_face = torch.cat([self.source_face, source])
 
 
 def malform(body: RestBody, defect: Defect) -> None:
@@ -99,18 +28,6 @@ def malform(body: RestBody, defect: Defect) -> None:
     change = _CHANGES.get(defect.kind)
     if change is not None:
         change(_Hand(body, defect.side), defect)
-
-
-def hand_weight(body: RestBody, side: str) -> torch.Tensor:
-    """How much each vertex `(V,)` follows the wrist or a finger of a side."""
-    names = JOINT_NAMES + tuple(f"{side}_" for _ in range(body.weights.shape[1] - len(JOINT_NAMES)))
-    columns = [i for i, name in enumerate(names) if name.startswith(f"{side}_") and _of_hand(name)]
-    return body.weights[:, columns].sum(1)
-
-
-def _of_hand(name: str) -> bool:
-    part = name.split("_", 1)[1].rstrip("123")
-    return part in ("wrist", "", *FINGERS)
 
 
 class _Hand:
@@ -192,7 +109,7 @@ def _stretch(hand: _Hand, finger: str, factor: float) -> None:
 
 
 def _bend(hand: _Hand, defect: Defect) -> None:
-    """Bends the middle joint of a finger, or its knuckle, towards the back of the hand and somewhat sideways."""
+    """Bends the middle joint of a finger towards the back of the hand and somewhat sideways."""
     rng = random.Random(defect.seed)
     axis = hand.axis(str(defect.finger))
     backwards = F.normalize(torch.linalg.cross(axis.direction, axis.direction.new_tensor([0.0, 1.0, 0.0])), dim=0)
@@ -252,16 +169,16 @@ def _add(hand: _Hand, defect: Defect) -> None:
             F.normalize(source.direction + other.direction, dim=0),
             (source.tip + other.tip) / 2,
         )
-        _part(hand, middle, 0.0175)
+        _part(hand, middle, 0.024)
         origin, direction = middle.origin, middle.direction
         root = origin - 0.035 * direction
         source = hand.axis(finger)
     else:
         thumb = finger == "thumb"
-        turn = math.radians(rng.uniform(22, 34) if thumb else -rng.uniform(10, 18))
+        turn = math.radians(rng.uniform(22, 34) if thumb else -rng.uniform(16, 24))
         up = source.direction.new_tensor([0.0, -1.0, 0.0])
         direction = rotvec_to_rotmat(turn * up) @ source.direction
-        origin = source.origin + source.origin.new_tensor([0.0, 0.0, 0.0] if thumb else [-0.010, 0.0, -0.0095])
+        origin = source.origin + source.origin.new_tensor([0.0, 0.0, 0.0] if thumb else [-0.010, 0.0, -0.0115])
         root = source.origin.new_tensor([0.0, -0.005, 0.0]) if thumb else source.origin - 0.035 * source.direction
     _copy_finger(hand, finger, source, _Axis(origin, direction, root), defect.amount)
 
@@ -365,9 +282,8 @@ def _fuse(hand: _Hand, defect: Defect) -> None:
             upright = off - sideways[:, None] * across
             height = upright.norm(dim=-1) / radius
             square = (inner**2 + height**2).sqrt() / (inner**5 + height**5).clamp(min=1e-9) ** 0.2
-            square = torch.where(inner > 0, square, torch.ones_like(square))
-            grow = (fused * (square - 1))[:, None] * torch.where((inner > 0)[:, None], off, torch.zeros_like(off))
-            target += shift[:, None] * across + grow
+            grow = fused * (square - 1) * (inner > 0)
+            target += shift[:, None] * across + grow[:, None] * off
     hand.points, hand.joints = moved, joints
     hand.store()
 

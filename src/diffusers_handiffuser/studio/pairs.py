@@ -9,8 +9,9 @@ from ..hands import HandBodyModel, HandParams
 from ..rendering.rasterizer import rasterize
 from .defects import Defect
 from .draw import Studio
-from .malformed import RestBody, hand_weight, malform
+from .malformed import malform
 from .melting import melted
+from .rest_body import RestBody, hand_weight
 from .scenes import Scene, pose_scenes
 from .skin import DressedMesh, SkinTexture
 
