@@ -1,6 +1,6 @@
 """Scores the default judge on held-out pairs of the studio, by kind of defect.
 
-    python tools/score_judge.py [--num 200] [--output FILE.json]
+    python tools/score_judge.py [--num 200] [--network FOLDER] [--output FILE.json]
 
 Draws NUM scenes of the test split (seed 75) with and without a defect, all kinds in turn, finds and fits their hands
 with MediaPipe (of the extra `detect`), and prints how many good hands the judge leaves alone and how many defective
@@ -19,6 +19,7 @@ import torch
 from judged_hands import FoundHand, StudioImage, find, studio_images
 
 from diffusers_handiffuser.repair import HandJudge, default_judge
+from diffusers_handiffuser.repair.defect_network import HandDefectNetwork
 from diffusers_handiffuser.studio.defects import DEFECTS
 
 SEED = 75
@@ -77,10 +78,12 @@ class Scores:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--num", type=int, default=200, help="pairs")
+    parser.add_argument("--network", type=Path, help="folder that train_judge.py wrote; by default geometry alone")
     parser.add_argument("--output", type=Path, help="JSON file for the numbers")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    judge, scores = default_judge(), Scores()
+    network = None if args.network is None else HandDefectNetwork.from_pretrained(args.network).float().eval()
+    judge, scores = default_judge(network=network), Scores()
     for start in range(0, args.num, _AT_ONCE):
         images = list(studio_images(SEED, "test", range(start, min(start + _AT_ONCE, args.num)), SIZES, WEIGHTS))
         scores.add(judge, images, *find(images))

@@ -1,6 +1,6 @@
 """Trains the network of the judge of hands on the studio's pairs, and calibrates it.
 
-    python tools/train_judge.py WORK_FOLDER [--num 1700] [--minutes 25] [--output FOLDER]
+    python tools/train_judge.py WORK_FOLDER --output FOLDER [--num 6000] [--minutes 25]
 
 Draws NUM pairs of the train split (seed 73, images of 128 to 256 pixels) and a seventh as many to calibrate with
 (seed 74), finds and fits their hands with MediaPipe (of the extra `detect`), trains on the former on one core, and
@@ -22,7 +22,7 @@ from judged_hands import STORED_REACH, STORED_SIZE, collect, read_views
 from PIL import Image
 
 from diffusers_handiffuser.evaluation.judges.studio_judge import StudioFeatureNetwork
-from diffusers_handiffuser.repair.defect_network import DEFECT_NETWORK, NEAR_REACH, HandDefectNetwork
+from diffusers_handiffuser.repair.defect_network import NEAR_REACH, HandDefectNetwork
 from diffusers_handiffuser.studio.defects import DEFECTS
 
 TRAIN_SEED, CALIBRATION_SEED = 73, 74
@@ -33,6 +33,8 @@ VISIBLE = 16
 """Of 255: smaller differences between the images of a pair do not count as drawn wrong."""
 LEAST_SEEN = 0.0015
 """Of the view: a defect that changes less is not learned from."""
+LEAST_FLAGGED, NEVER = 0.3, 2.0
+"""A network that flags fewer of the defective hands at its threshold has no say: the threshold is never reached."""
 GOOD_LEFT_ALONE = 0.988
 """Share of the good hands that the threshold leaves alone when it is calibrated."""
 STUDIO_KEPT = 0.985
@@ -45,10 +47,10 @@ Batch = dict[str, torch.Tensor]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--num", type=int, default=1700)
+    parser.add_argument("--num", type=int, default=6000)
     parser.add_argument("--minutes", type=float, default=25)
     parser.add_argument("--max_steps", type=int, help="ends training earlier; repeats a run exactly")
-    parser.add_argument("--output", type=Path, default=DEFECT_NETWORK)
+    parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -254,8 +256,11 @@ def calibrate(network: HandDefectNetwork, views: Batch) -> None:
     ]
     bad, studio = (torch.cat(values) for values in zip(*outputs, strict=True))
     good = views["label"] == 0
+    threshold = round(float(bad[good].quantile(GOOD_LEFT_ALONE)), 4)
+    share = float((bad[~good] > threshold).float().mean())
+    print(f"{share:.2f} of the defective hands are beyond {threshold}")
     network.register_to_config(
-        threshold=round(float(bad[good].quantile(GOOD_LEFT_ALONE)), 4),
+        threshold=threshold if share >= LEAST_FLAGGED else NEVER,
         studio_threshold=round(float(studio.quantile(1 - STUDIO_KEPT)), 4),
     )
     flagged = bad > network.config.threshold

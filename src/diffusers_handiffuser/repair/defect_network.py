@@ -6,8 +6,7 @@ and what the fit says. It knows the studio's images only, so it also says how li
 """
 
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +15,6 @@ from torch import nn
 
 from ..hub.saving import SavingMixin
 from ..utils.typing import register_to_config
-
-DEFECT_NETWORK = Path(__file__).parent / "data" / "defect_network"
-"""Folder of the weights that come with the package."""
 
 MESH_CHANNELS = 3
 """Silhouette, nearness, parts."""
@@ -120,11 +116,6 @@ class HandDefectNetwork(SavingMixin, ModelMixin, ConfigMixin):
         seen = F.dropout(torch.cat([whole, worst, strongest, arm, signs], -1), _DROPOUT, self.training)
         studio = self.studio(torch.cat([whole, arm], -1))[:, 0]
         return DefectOutput(self.head(F.relu(self.describe(seen))), where[:, 0], studio)
-
-    @classmethod
-    def bundled(cls, **kwargs: Any) -> "HandDefectNetwork":
-        """The network bundled with the package, on the CPU, in evaluation mode, in float32."""
-        return cls.from_pretrained(DEFECT_NETWORK, **kwargs).float().eval()
 
 
 def _convolution(inputs: int, outputs: int, stride: int) -> tuple[nn.Module, ...]:

@@ -1,16 +1,13 @@
 """The default judge: says whether a hand of an image is drawn wrong.
 
-A detector's 21 landmarks always have five fingers, so the judge looks at the image. On images of the studio's kind it
-asks a small network, trained on the studio's pairs of good and defective hands. Whether an image is of this kind, the
-network says too; photographs are not. There, a judgement rests on geometry alone: a further finger along the outline
-of a hand that stands out in colour from what is around it and on which all five fitted fingertips lie, or a finger
-joint that is bent far beyond its anatomical limits. All else is left alone, so on photographs few hands are found to
-be bad. No photograph has chosen a weight or a threshold.
+A detector's 21 landmarks always have five fingers, so the judge looks at the image. Its judgement rests on geometry: a
+further finger along the outline of a hand that stands out in colour from what is around it and on which all five
+fitted fingertips lie, or a finger joint that is bent far beyond its anatomical limits. All else is left alone, so few
+hands are found to be bad. A network trained on the studio's pairs of good and defective hands may have a say, too, on
+images that it finds like the studio's; none comes with the package. No photograph has chosen a weight or a threshold.
 """
 
-import functools
 import math
-import threading
 from collections.abc import Mapping
 
 import numpy as np
@@ -45,12 +42,13 @@ REASONS: Mapping[str, str] = {
 """What is said of each kind of defect that the network names."""
 
 
-def default_judge(body_model: HandBodyModel | None = None) -> HandJudge:
-    """The judge that repairs use by default; the network is loaded once.
+def default_judge(body_model: HandBodyModel | None = None, network: HandDefectNetwork | None = None) -> HandJudge:
+    """The judge that repairs use by default.
 
     Args:
         body_model ([`HandBodyModel`], *optional*): the body that hands were fitted with; by default the procedural
             one.
+        network ([`HandDefectNetwork`], *optional*): of `tools/train_judge.py`, in evaluation mode; by default none.
 
     Returns:
         [`HandJudge`]: it may be called from several threads.
@@ -68,22 +66,22 @@ def default_judge(body_model: HandBodyModel | None = None) -> HandJudge:
         >>> default_judge()(image, hand, fitted.hand_params).reason
         ```
     """
-    return StudioHandJudge(procedural_body() if body_model is None else body_model, _network())
+    return GeometricHandJudge(procedural_body() if body_model is None else body_model, network)
 
 
-class StudioHandJudge:
-    """A [`HandJudge`] of a network trained on the studio's images, and of geometry.
+class GeometricHandJudge:
+    """A [`HandJudge`] of geometry and, if there is one, of a network trained on the studio's images.
 
-    The scores of a judgement are `"defect"`, the network's probability of a defect; `"studio"`, how like the studio's
-    images it finds this one (below 0 its word does not count); `"further_fingers"` and `"fingertips"`, see
-    [`Outline`], missing where the hand does not stand out from what is around it; and the fit's [`SIGNS`].
+    The scores of a judgement are the fit's [`SIGNS`]; `"further_fingers"` and `"fingertips"`, see [`Outline`], missing
+    where the hand does not stand out from what is around it; and with a network `"defect"`, its probability of a
+    defect, and `"studio"`, how like the studio's images it finds this one (below 0 its word does not count).
 
     Args:
         body_model ([`HandBodyModel`]): the body that hands were fitted with.
-        network ([`HandDefectNetwork`]): in evaluation mode, on the CPU.
+        network ([`HandDefectNetwork`], *optional*): in evaluation mode, on the CPU.
     """
 
-    def __init__(self, body_model: HandBodyModel, network: HandDefectNetwork):
+    def __init__(self, body_model: HandBodyModel, network: HandDefectNetwork | None = None):
         self.body_model, self.network = body_model, network
 
     @torch.no_grad()
@@ -92,30 +90,31 @@ class StudioHandJudge:
         fitted = fitted_hand(hand_params, self.body_model, *image.shape[:2])
         signs = fit_signs(hand, hand_params, fitted)
         outline = _outline(image, fitted)
-        defect, studio, kind = self._ask_network(image, fitted, signs)
-        scores = {"defect": defect, "studio": studio, **dict(zip(SIGNS, signs.tolist(), strict=True))}
+        scores = dict(zip(SIGNS, signs.tolist(), strict=True))
         if outline is not None:
             scores |= {"further_fingers": float(outline.further), "fingertips": float(outline.tips)}
         reason = _geometric_reason(scores)
-        if reason is None and studio >= 0 and defect >= self.network.config.threshold:
-            reason = REASONS.get(kind, "it seems to be drawn wrong")
-        if reason is not None:
-            return HandJudgement(True, reason, scores)
-        if studio >= 0:
-            return HandJudgement(False, "nothing about it looks wrong", scores)
-        return HandJudgement(False, "no clear sign that it is drawn wrong", scores)
+        if self.network is not None:
+            defect, studio, kind = _ask_network(self.network, image, fitted, signs)
+            scores |= {"defect": defect, "studio": studio}
+            if reason is None and studio >= 0 and defect >= self.network.config.threshold:
+                reason = REASONS.get(kind, "it seems to be drawn wrong")
+        return HandJudgement(reason is not None, reason or "no clear sign that it is drawn wrong", scores)
 
-    def _ask_network(self, image: np.ndarray, fitted: FittedHand, signs: torch.Tensor) -> tuple[float, float, str]:
-        """The probability of a defect, how like the studio's the image is, and the likeliest kind of defect."""
-        config = self.network.config
-        near = place_view(fitted, config.near_size, NEAR_REACH, upright=True)
-        wide = place_view(fitted, config.wide_size, WIDE_REACH, upright=False)
-        near_view = torch.cat([view_image(image, near), view_mesh(fitted, near)])
-        wide_view = torch.cat([view_image(image, wide), view_mesh(fitted, wide)[:1]])
-        output = self.network(near_view[None] / 255, wide_view[None] / 255, signs[None])
-        likely = output.logits[0].softmax(-1)
-        kind = config.kinds[int(likely[1:].argmax())]
-        return 1 - float(likely[0]), float(output.studio[0]) - config.studio_threshold, kind
+
+def _ask_network(
+    network: HandDefectNetwork, image: np.ndarray, fitted: FittedHand, signs: torch.Tensor
+) -> tuple[float, float, str]:
+    """The probability of a defect, how like the studio's the image is, and the likeliest kind of defect."""
+    config = network.config
+    near = place_view(fitted, config.near_size, NEAR_REACH, upright=True)
+    wide = place_view(fitted, config.wide_size, WIDE_REACH, upright=False)
+    near_view = torch.cat([view_image(image, near), view_mesh(fitted, near)])
+    wide_view = torch.cat([view_image(image, wide), view_mesh(fitted, wide)[:1]])
+    output = network(near_view[None] / 255, wide_view[None] / 255, signs[None])
+    likely = output.logits[0].softmax(-1)
+    kind = config.kinds[int(likely[1:].argmax())]
+    return 1 - float(likely[0]), float(output.studio[0]) - config.studio_threshold, kind
 
 
 def _outline(image: np.ndarray, fitted: FittedHand) -> Outline | None:
@@ -132,16 +131,3 @@ def _geometric_reason(scores: Mapping[str, float]) -> str | None:
     if comparable and scores["further_fingers"]:
         return "six fingers along the outline"
     return None
-
-
-_lock = threading.Lock()
-
-
-def _network() -> HandDefectNetwork:
-    with _lock:
-        return _bundled_network()
-
-
-@functools.cache
-def _bundled_network() -> HandDefectNetwork:
-    return HandDefectNetwork.bundled()

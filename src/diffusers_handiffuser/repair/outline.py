@@ -20,6 +20,8 @@ _INNER, _MARGIN, _OUTER = 0.02, 0.045, 0.12
 counts as the mesh reaches, and how far out the colours around are taken."""
 _TIP = 0.02
 """Of the view's side: the radius around a fingertip in which it must have the colours of the hand."""
+_BEYOND = 0.06
+"""Of the view's side: how far beyond a fingertip the hand must have ended."""
 _LENGTH, _WIDTH = (0.5, 1.7), (0.45, 1.7)
 """Of the longest fitted finger: how long and how wide a further one is."""
 _SLENDER = 1.3
@@ -30,7 +32,8 @@ class Outline(NamedTuple):
     """What a hand's outline shows.
 
     Args:
-        tips (`int`): how many of the fitted fingertips have the colours of the hand, 0 to 5.
+        tips (`int`): how many of the fitted fingertips lie along the outline, 0 to 5: they have the colours of the
+            hand, and what is beyond them has not. Those of folded fingers do not.
         further (`int`): slender pieces of the hand, of a finger's size, beyond the fitted mesh.
     """
 
@@ -62,13 +65,17 @@ def trace_outline(image: torch.Tensor, mesh: torch.Tensor, joints: torch.Tensor)
     skin = ratio > 0
     if min(float(skin[inside].float().mean()), 1 - float(skin[around].float().mean())) < _SEPARATED:
         return None
-    tips = [joints[OPENPOSE_HAND_NAMES.index(f"{finger}4")] for finger in OPENPOSE_FINGERS]
     near = max(1, round(_TIP * size))
-    on_skin = sum(bool(_grown(_at(tip, size), near)[skin].any()) for tip in tips)
+    tips = 0
+    for finger in OPENPOSE_FINGERS:
+        end = OPENPOSE_HAND_NAMES.index(f"{finger}4")
+        beyond = joints[end] + _BEYOND * size * F.normalize(joints[end] - joints[end - 1], dim=0)
+        free = not (skin | silhouette)[_at(beyond, size)].any()
+        tips += free and bool(_grown(_at(joints[end], size), near)[skin].any())
     length, width = _longest_finger(mesh, joints)
     loose = _opened(skin & ~silhouette, 1) & ~covered
     further = sum(_is_finger(piece, covered, length, width, wrist, margin) for piece in _pieces(loose))
-    return Outline(on_skin, further)
+    return Outline(tips, further)
 
 
 def _log_ratio(image: torch.Tensor, inside: torch.Tensor, around: torch.Tensor) -> torch.Tensor | None:

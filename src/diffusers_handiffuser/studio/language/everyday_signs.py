@@ -6,7 +6,8 @@ EVERYDAY_SIGNS: dict[str, Wording] = {
     "open_hand": wording(
         "hold up/show/raise>an open {hand}|give/offer>a high five|show/hold up>an open palm|"
         "give/offer>a friendly wave|give/offer>a little wave|give/offer>a goodbye wave|"
-        "show/hold up>a fully open palm|raise/show>an open, empty {hand}|hold up/raise>a wide-open {hand}|show/hold up>an outspread {hand}|show/make>a splayed {hand}|"
+        "show/hold up>a fully open palm|raise/show>an open, empty {hand}|hold up/raise>a wide-open {hand}|"
+        "show/hold up>an outspread {hand}|show/make>a splayed {hand}|"
         "show/make>a number five|show/make>a five with the fingers spread|do/make>a jazz hand|"
         "hold up/show>the hand with fingers splayed emoji|give/send>the waving hand emoji|give/offer>a high-five|"
         "give>a big hello wave|show/hold up>five outspread digits|show/make>a starfish {hand}|"
