@@ -105,7 +105,9 @@ def repair_hands(
     _check_which(which)
     if pipe is None and not dry_run:
         raise ValueError("`pipe` must be an inpainting pipeline or a painter; only a dry run draws nothing.")
-    painter = None if pipe is None else painter_for(pipe)
+    painter = None
+    if pipe is not None:
+        painter = painter_for(pipe, body_model=body_model if isinstance(pipe, DiffusionPipeline) else None)
     opened = read_image(image)
     for note in opened.notes:
         warnings.warn(f"{note}.", UserWarning, stacklevel=3)  # of the function that `no_grad` wraps
