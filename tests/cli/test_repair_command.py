@@ -44,6 +44,7 @@ def folder(tmp_path, monkeypatch):
         for hand in detected(room.hands, room.image.size)
     ]
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "knows", raising=False)  # of another test
     monkeypatch.setattr(judging, "default_judge", lambda body_model=None: room.judge)
     (tmp_path / "hands.json").write_text(json.dumps(found))
     (tmp_path / "knows.py").write_text(KNOWS)

@@ -1,5 +1,7 @@
 """experiments/repair_controlnet.py: the ControlNet learns, the model that it helps does not."""
 
+import copy
+
 import pytest
 from diffusers import ControlNetModel
 
@@ -39,7 +41,8 @@ def test_the_unet_is_frozen(make_pipe):
     from repair_controlnet import DepthObjective
 
     pipe = make_pipe()
-    controlnet = ControlNetModel.from_unet(pipe.unet, conditioning_embedding_out_channels=(16, 32))
-    objective = DepthObjective(pipe.unet, pipe.text_encoder, controlnet)
+    unet, text_encoder = copy.deepcopy(pipe.unet), copy.deepcopy(pipe.text_encoder)  # others use these, too
+    controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(16, 32))
+    objective = DepthObjective(unet, text_encoder, controlnet)
     learning = {name.split(".")[0] for name, value in objective.named_parameters() if value.requires_grad}
     assert learning == {"controlnet"}

@@ -167,8 +167,9 @@ class HandConditioningMixin(
                 None if default_hand_guidance_scale is None else float(default_hand_guidance_scale)
             ),
             body_sha256=body_sha256,
-            image_domain=image_domain,
         )
+        if image_domain is not None:
+            self.register_to_config(image_domain=image_domain)
         for name, component in self.components.items():
             if isinstance(component, torch.nn.Module):
                 check_loaded(name, component)
