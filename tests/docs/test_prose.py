@@ -14,6 +14,7 @@ DOCUMENTS = [
 ]
 WIDTH = 100
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+REPORTS = [*(ROOT / "model_cards").rglob("*.json"), *(ROOT / "experiments").rglob("*.json")]
 _FILE = re.compile(r"`((?:benchmarks|examples|tests|tools)/[a-z0-9_/.-]+)`")
 
 
@@ -44,3 +45,12 @@ def test_the_package_is_installed_from_a_clone():
     ]
     wrong = [f"{path.relative_to(ROOT)}: {name}" for path, name in commands if name.strip('"') not in sources]
     assert len(commands) > 10 and not wrong, "\n".join(wrong)
+
+
+def test_commands_of_reports_name_no_folder_of_a_machine():
+    """They can be repeated anywhere."""
+    commands = [
+        found for path in REPORTS for found in re.findall(r'"command": "(.*)"', path.read_text(encoding="utf-8"))
+    ]
+    assert commands
+    assert [command for command in commands if re.search(r"(?:^|[\s=])(?:/|~|[A-Za-z]:\\)", command)] == []
